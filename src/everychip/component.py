@@ -1,0 +1,265 @@
+"""The config is the component: frozen values with behaviour, written in TOML as tables with a kind."""
+
+from __future__ import annotations
+
+import hashlib
+import inspect
+import json
+import re
+import tomllib
+from collections.abc import Iterable, Mapping
+from importlib.metadata import entry_points
+from pathlib import Path
+from typing import Any, ClassVar, Self
+
+import tomli_w
+from pydantic import BaseModel, ConfigDict, GetCoreSchemaHandler, ValidationError, model_validator
+from pydantic_core import CoreSchema, PydanticCustomError, core_schema
+
+from everychip.errors import ConfigError, known_names
+
+ENTRY_POINTS = "everychip"
+
+
+class _OneLineErrors(type(BaseModel)):  # type: ignore[misc]
+    """Turns pydantic's report into the project's one line when a value is built in Python."""
+
+    def __call__(cls, *args: Any, **kwargs: Any) -> Any:
+        try:
+            return super().__call__(*args, **kwargs)
+        except ValidationError as error:
+            raise _explain(error, cls.__name__) from None
+
+
+class Config(BaseModel, metaclass=_OneLineErrors):
+    """A frozen value; unknown keys, NaN and infinities are refused.
+
+    >>> class Oven(Config):
+    ...     celsius: float = 180.0
+    >>> Oven(celcius=200)
+    Traceback (most recent call last):
+    everychip.errors.ConfigError: Oven.celcius: found an unknown key; did you mean celsius? known: celsius
+    """
+
+    model_config = ConfigDict(
+        frozen=True, extra="forbid", allow_inf_nan=False, validate_default=True, protected_namespaces=()
+    )
+
+    @model_validator(mode="before")
+    @classmethod
+    def _refuse_unknown_keys(cls, data: Any) -> Any:
+        if isinstance(data, Mapping):
+            for key in data:
+                if key not in cls.model_fields:
+                    raise _refusal((str(key),), "an unknown key", known_names(str(key), cls.model_fields))
+        return data
+
+    @classmethod
+    def read(cls, data: Mapping[str, Any], *, where: str) -> Self:
+        """Build the value from parsed TOML; errors name `where` and the path inside it."""
+        try:
+            return cls.model_validate(data)
+        except ValidationError as error:
+            raise _explain(error, where) from None
+
+    def table(self) -> dict[str, Any]:
+        """The value as a TOML table; what is absent (`None`) has no key."""
+        return self.model_dump(mode="json", exclude_none=True)
+
+    def replace(self, **changes: Any) -> Self:
+        """The same value with some fields changed, validated again."""
+        fields = {name: getattr(self, name) for name in type(self).model_fields}
+        return type(self)(**{**fields, **changes})
+
+
+class Component(Config):
+    """A value of some kind within a family. Subclassing a family registers the kind.
+
+    A family is declared with `class Device(Component, family="device")`; a subclass gets the snake-case
+    form of its name as its kind, or the one it asks for with `kind=`. Third parties register modules
+    under the entry-point group `everychip`.
+
+    >>> class Pet(Component, family="pet"): ...
+    >>> class Cat(Pet):
+    ...     lives: int = 9
+    >>> Pet.parse({"kind": "cat", "lives": 7})
+    Cat(lives=7)
+    >>> Cat().table()
+    {'kind': 'cat', 'lives': 9}
+    """
+
+    kind: ClassVar[str] = ""
+    family: ClassVar[str] = ""
+    registry: ClassVar[dict[str, type[Component]]] = {}
+
+    @classmethod
+    def __pydantic_init_subclass__(
+        cls, *, family: str | None = None, kind: str | None = None, **kwargs: Any
+    ) -> None:
+        super().__pydantic_init_subclass__(**kwargs)
+        if family is not None:
+            cls.family, cls.registry, cls.kind = family, {}, ""
+            return
+        cls.kind = kind or re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", cls.__name__).lower()
+        if not inspect.isabstract(cls):
+            cls.registry[cls.kind] = cls
+
+    def __init_subclass__(cls, *, family: str | None = None, kind: str | None = None, **kwargs: Any) -> None:
+        cls._is_family = family is not None
+        super().__init_subclass__(**kwargs)
+
+    _is_family: ClassVar[bool] = True
+
+    @classmethod
+    def __get_pydantic_core_schema__(cls, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
+        if not cls.__dict__.get("_is_family", False):
+            return handler(source)
+        return core_schema.no_info_plain_validator_function(
+            cls._from_any,
+            serialization=core_schema.plain_serializer_function_ser_schema(lambda value: value.table()),
+        )
+
+    @classmethod
+    def kinds(cls) -> dict[str, type[Component]]:
+        """The registered kinds of this family, third parties' included."""
+        for entry in entry_points(group=ENTRY_POINTS):
+            entry.load()
+        return dict(sorted(cls.registry.items()))
+
+    @classmethod
+    def expand(cls, data: dict[str, Any]) -> dict[str, Any]:
+        """A family's own shorthand (such as `preset = "RRAM1"`), written out in full."""
+        return data
+
+    @classmethod
+    def parse(cls, value: Any, *, where: str | None = None) -> Self:
+        """Build a component of this family from a table, a bare kind name or a component."""
+        try:
+            return cls._from_any(value)
+        except PydanticCustomError as error:
+            context = error.context or {}
+            place = ".".join([where or cls.family, *context.get("path", ())])
+            raise _config_error(place, context["found"], context["remedy"]) from None
+
+    @classmethod
+    def _from_any(cls, value: Any) -> Self:
+        if isinstance(value, cls):
+            return value
+        if isinstance(value, str):
+            value = {"kind": value}
+        if not isinstance(value, Mapping):
+            raise _refusal((), repr(value), f"a {cls.family}: a table with a kind, {_known(cls)}")
+        data = cls.expand(dict(value))
+        kind = data.pop("kind", None)
+        known = cls.registry if kind in cls.registry else cls.kinds()
+        if kind is None:
+            raise _refusal((), f"no kind of {cls.family}", _known(cls))
+        if kind not in known:
+            raise _refusal(("kind",), f"unknown {cls.family} {kind!r}", known_names(str(kind), known))
+        try:
+            return known[kind].model_validate(data)  # type: ignore[return-value]
+        except ValidationError as error:
+            path, found, remedy = _first(error)
+            raise _refusal(path, found, remedy) from None
+
+    def table(self) -> dict[str, Any]:
+        """The component as a TOML table, its kind first."""
+        return {"kind": self.kind, **super().table()}
+
+
+def _known(family: type[Component]) -> str:
+    return known_names("", family.kinds())
+
+
+def _refusal(path: tuple[str, ...], found: str, remedy: str) -> PydanticCustomError:
+    return PydanticCustomError(
+        "everychip", "{found}; {remedy}", {"path": path, "found": found, "remedy": remedy}
+    )
+
+
+def _first(error: ValidationError) -> tuple[tuple[str, ...], str, str]:
+    first = error.errors(include_url=False)[0]
+    path = tuple(str(part) for part in first["loc"])
+    if first["type"] == "everychip":
+        context = first["ctx"]
+        return (*path, *context["path"]), context["found"], context["remedy"]
+    if first["type"] == "missing":
+        return path, "no value", "a value: this key is required"
+    return path, repr(first["input"]), first["msg"][0].lower() + first["msg"][1:]
+
+
+def _explain(error: ValidationError, where: str) -> ConfigError:
+    path, found, remedy = _first(error)
+    return _config_error(".".join([where, *path]), found, remedy)
+
+
+def _config_error(place: str, found: str, remedy: str) -> ConfigError:
+    if "unknown" in found:
+        return ConfigError(place, found=found, remedy=remedy)
+    return ConfigError(place, found=found, expected=remedy)
+
+
+def read_toml(path: Path) -> dict[str, Any]:
+    """Parse a TOML file, or say in one line why it cannot be read."""
+    try:
+        return tomllib.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise ConfigError(str(path), found=error.strerror or "an unreadable file", expected="a TOML file") from None
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise ConfigError(str(path), found=f"a line TOML cannot read ({error})", expected="TOML") from None
+
+
+def write_toml(data: Mapping[str, Any]) -> str:
+    """The table as TOML text."""
+    return tomli_w.dumps(data)
+
+
+def merge(base: Mapping[str, Any], change: Mapping[str, Any]) -> dict[str, Any]:
+    """`base` with `change` laid over it, table by table; a new kind replaces the old one's keys.
+
+    >>> merge({"a": {"b": 1, "c": 2}}, {"a": {"b": 3}})
+    {'a': {'b': 3, 'c': 2}}
+    >>> merge({"m": {"kind": "irs", "beta": 1}}, {"m": {"kind": "vanilla"}})
+    {'m': {'kind': 'vanilla'}}
+    """
+    result = dict(base)
+    for key, value in change.items():
+        old = result.get(key)
+        if not (isinstance(value, Mapping) and isinstance(old, Mapping)):
+            result[key] = value
+        elif any(name in value and value[name] != old.get(name) for name in ("kind", "preset")):
+            result[key] = dict(value)
+        else:
+            result[key] = merge(old, value)
+    return result
+
+
+def override(data: Mapping[str, Any], settings: Iterable[str]) -> dict[str, Any]:
+    """Lay `a.b=c` settings over a table; the right side is a TOML value, or else a string.
+
+    >>> override({"device": {"kind": "gaussian", "sigma": 0.1}}, ["device.sigma=0.3", "seed=1"])
+    {'device': {'kind': 'gaussian', 'sigma': 0.3}, 'seed': 1}
+    """
+    result = dict(data)
+    for setting in settings:
+        key, sign, text = setting.partition("=")
+        if not sign or not all(key.split(".")):
+            raise ConfigError("--set", found=repr(setting), expected="key=value, as in method.beta=0.1")
+        try:
+            value: Any = tomllib.loads(f"value = {text}")["value"]
+        except tomllib.TOMLDecodeError:
+            value = text
+        for part in reversed(key.split(".")):
+            value = {part: value}
+        result = merge(result, value)
+    return result
+
+
+def content_hash(data: Mapping[str, Any]) -> str:
+    """Twelve hexadecimal digits that name a table by its content.
+
+    >>> content_hash({"a": 1, "b": 2}) == content_hash({"b": 2, "a": 1})
+    True
+    """
+    text = json.dumps(data, sort_keys=True, separators=(",", ":"))
+    return hashlib.sha256(text.encode()).hexdigest()[:12]

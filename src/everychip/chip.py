@@ -1,0 +1,155 @@
+"""A chip is data: one programmed instance of a model, as a mapping from parameter name to tensor."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import torch
+from torch import Tensor, nn
+from torch.func import functional_call
+
+from everychip.errors import ModelError
+from everychip.hardware import Hardware
+from everychip.rng import rng_for
+from everychip.straight_through import with_clean_gradient
+
+Purpose = Literal["evaluate", "validate", "train"]
+NoiseGradient = Literal["detached", "pathwise", "clean"]
+
+
+def program(
+    model: nn.Module, hardware: Hardware, *, seed: int, chip: int, purpose: Purpose = "evaluate"
+) -> dict[str, Tensor]:
+    """Program one chip: the tensors that the hardware really holds, by parameter name.
+
+    The model is not touched; run the chip with `torch.func.functional_call(model, chip, (x,))`. A parameter's
+    draw depends on (seed, purpose, chip, its name) only: models of the same shapes meet the same chips, and
+    the same chip at another σ has the same draw at another scale.
+
+    >>> import torch, everychip as ec
+    >>> model = torch.nn.Linear(4, 2)
+    >>> hw = ec.Hardware(device=ec.devices.Gaussian(sigma=0.1))
+    >>> chip = ec.program(model, hw, seed=0, chip=3)
+    >>> list(chip), torch.func.functional_call(model, chip, (torch.ones(1, 4),)).shape
+    (['weight'], torch.Size([1, 2]))
+    """
+    return disturb(hardware.crossbar(model), hardware, seed=seed, path=(purpose, chip))
+
+
+def disturb(
+    weights: Mapping[str, Tensor],
+    hardware: Hardware,
+    *,
+    seed: int,
+    path: tuple[str | int, ...],
+    strength: float = 1.0,
+    gradient: NoiseGradient | None = None,
+) -> dict[str, Tensor]:
+    """Program named weights: W' = target(W) + strength·deviation(W), drawn at (seed, *path, name).
+
+    `gradient` says what backward sees: None, nothing; "detached", the noisy weights with the noise held
+    fixed; "pathwise", the noise's own dependence on W through max|W| and σ(W), too (as sampled); "clean",
+    the clean weights (noisy values forward, clean Jacobians backward).
+    """
+    programmed = {}
+    for name, weight in weights.items():
+        rng = rng_for(seed, *path, name, device=weight.device)
+        with torch.set_grad_enabled(gradient == "pathwise"):
+            value = weight.float() if weight.dtype in (torch.bfloat16, torch.float16) else weight
+            deviation = hardware.mapping.deviation(value, hardware.device, rng).to(weight.dtype)
+        with torch.set_grad_enabled(gradient is not None):
+            target = hardware.mapping.target(weight)
+            noisy = torch.add(target, deviation, alpha=strength)
+            programmed[name] = with_clean_gradient(target, noisy) if gradient == "clean" else noisy
+    return programmed
+
+
+def run(model: nn.Module, chip: Mapping[str, Tensor], x: Any) -> Tensor:
+    """The logits of one chip for one batch; `chip` may be empty for the digital model."""
+    return logits(functional_call(model, dict(chip), (x,)) if chip else model(x))
+
+
+def logits(output: Any) -> Tensor:
+    """The logits in a model's output: the tensor itself, its `.logits`, or the first of a tuple."""
+    if isinstance(output, Tensor):
+        return output
+    if isinstance(getattr(output, "logits", None), Tensor):
+        return output.logits  # type: ignore[no-any-return]
+    if isinstance(output, tuple) and output and isinstance(output[0], Tensor):
+        return output[0]
+    raise ModelError(
+        "model output",
+        found=f"a {type(output).__name__}",
+        expected="a tensor of logits, an object with .logits, or a tuple that begins with the logits",
+    )
+
+
+@dataclass(frozen=True)
+class LayerSigma:
+    """The effective noise of one layer, without unit."""
+
+    layer: str
+    of_max: float
+    of_rms: float
+    weights: int
+
+
+@dataclass(frozen=True)
+class EffectiveSigma:
+    """Effective weight noise per layer, and over the network as the root mean square over its weights."""
+
+    layers: tuple[LayerSigma, ...]
+
+    def _mean(self, values: list[float]) -> float:
+        total = sum(layer.weights for layer in self.layers)
+        squares = sum(v * v * layer.weights for v, layer in zip(values, self.layers, strict=True))
+        return float((squares / total) ** 0.5)
+
+    @property
+    def of_max(self) -> float:
+        """σ_W / max|W|."""
+        return self._mean([layer.of_max for layer in self.layers])
+
+    @property
+    def of_rms(self) -> float:
+        """σ_W / rms(W)."""
+        return self._mean([layer.of_rms for layer in self.layers])
+
+    def __str__(self) -> str:
+        lines = [f"{'layer':<40} {'σ_W/max|W|':>11} {'σ_W/rms(W)':>11}"]
+        for layer in self.layers:
+            lines.append(f"{layer.layer[-40:]:<40} {layer.of_max:>11.4f} {layer.of_rms:>11.4f}")
+        return "\n".join([*lines, f"{'network':<40} {self.of_max:>11.4f} {self.of_rms:>11.4f}"])
+
+
+def effective_sigma(model: nn.Module, hardware: Hardware) -> EffectiveSigma:
+    """What a nominal device σ does to each layer's weights: σ_W/max|W| and σ_W/rms(W), in closed form.
+
+    σ_W is the root mean square over the layer's weights of the standard deviation of a programmed weight.
+
+    >>> import torch, everychip as ec
+    >>> hw = ec.Hardware(device=ec.devices.Gaussian(sigma=0.1))
+    >>> round(effective_sigma(torch.nn.Linear(8, 8), hw).of_max, 4)
+    0.0778
+    """
+    layers = []
+    with torch.no_grad():
+        for name, parameter in hardware.crossbar(model).items():
+            weight = parameter.float()
+            sigma = _rms(hardware.mapping.std(weight, hardware.device))
+            largest, typical = float(weight.abs().amax()), _rms(weight)
+            layers.append(
+                LayerSigma(
+                    name,
+                    sigma / largest if largest else float("inf"),
+                    sigma / typical if typical else float("inf"),
+                    parameter.numel(),
+                )
+            )
+    return EffectiveSigma(tuple(layers))
+
+
+def _rms(values: Tensor) -> float:
+    return float(values.double().square().mean().sqrt())

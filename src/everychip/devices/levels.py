@@ -1,0 +1,55 @@
+"""Variation that depends on the programmed level, as in RRAM and FeFET cells with a few bits."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+import torch
+from jaxtyping import Float
+from pydantic import Field
+from torch import Tensor
+
+from everychip.devices.base import Device, Sigma, standard_normal
+
+
+class Levels(Device):
+    """Gaussian variation with one standard deviation per level: g' = g + σ·m(level)·N(0, 1).
+
+    sigma: σ, in units of G_max. multipliers: m of each level from G_min to G_max, without unit;
+    the presets' are m = [1, s, s, 1] / √(0.4 s² + 0.6).
+    level_of: which number's level is looked up. "weight" reads the magnitude of the whole weight in equal
+    bands (level 1 or 2 where 0.25 < |W|/max|W| < 0.75), "cell" the digit that the cell stores, which needs
+    a mapping that quantises.
+
+    Source: Qin et al., arXiv 2305.14561, device table; "weight" is how the authors' code reads it.
+
+    >>> import torch; from everychip.devices import preset
+    >>> fefet = preset("FeFET6", sigma=0.01)
+    >>> fefet.std(torch.tensor([0.0, 0.4, 0.6, 1.0]))
+    tensor([0.0026, 0.0155, 0.0155, 0.0026])
+    """
+
+    sigma: Sigma
+    multipliers: Annotated[tuple[Annotated[float, Field(ge=0)], ...], Field(min_length=2)] = (1.0, 1.0, 1.0, 1.0)
+    level_of: Literal["weight", "cell"] = "weight"
+
+    @property
+    def needs_digits(self) -> bool:  # type: ignore[override]
+        """Whether the law reads the digits of the cells, so that the mapping has to quantise."""
+        return self.level_of == "cell"
+
+    def level(self, g: Float[Tensor, "*cells"]) -> Tensor:
+        """The index of the level, 0 … n−1, that each conductance is read as."""
+        n = len(self.multipliers)
+        if self.level_of == "cell":
+            return (g * (n - 1)).round().long().clamp_(0, n - 1)
+        # Equal bands whose outer edges belong to the outer levels: m is an inner one only for 1/n < g < 1 − 1/n.
+        bands = g * n
+        return torch.where(g < 0.5, bands.ceil() - 1, bands.floor()).long().clamp_(0, n - 1)
+
+    def deviation(self, g: Float[Tensor, "*cells"], rng: torch.Generator) -> Float[Tensor, "*cells"]:
+        return standard_normal(g, rng).mul_(self.std(g))
+
+    def std(self, g: Float[Tensor, "*cells"]) -> Float[Tensor, "*cells"]:
+        table = torch.tensor(self.multipliers, dtype=g.dtype, device=g.device) * self.sigma
+        return table[self.level(g)]

@@ -1,0 +1,142 @@
+"""Hardware: a device, a mapping, and which matrices of a model they hold."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from fnmatch import fnmatchcase
+from typing import Self
+
+from pydantic import model_validator
+from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _NormBase
+
+from everychip.component import Config
+from everychip.devices import Device
+from everychip.errors import ConfigError, ModelError
+from everychip.mapping import BitSliced, CellMapping
+
+_NORMS: tuple[type[nn.Module], ...] = (
+    _NormBase,
+    nn.LayerNorm,
+    nn.GroupNorm,
+    nn.LocalResponseNorm,
+    *([nn.RMSNorm] if hasattr(nn, "RMSNorm") else []),
+)
+_EMBEDDINGS = (nn.Embedding, nn.EmbeddingBag)
+_CONVOLUTIONS = (nn.modules.conv._ConvNd,)
+
+
+@dataclass(frozen=True)
+class Placement:
+    """Where one parameter of a model is held, and why."""
+
+    name: str
+    parameter: Tensor
+    owners: tuple[str, ...]
+    crossbar: bool
+    reason: str
+
+
+class Hardware(Config):
+    """What a model is programmed into: one kind of cell, one mapping, and the layers that stay digital.
+
+    device: the cell. mapping: how weights become conductances. digital: glob patterns of parameters or
+    modules that stay digital. embeddings: whether embedding tables are on the crossbar.
+
+    >>> from everychip.devices import Gaussian
+    >>> Hardware(device=Gaussian(sigma=0.1)).table()["mapping"]["kind"]
+    'bit_sliced'
+    """
+
+    device: Device
+    mapping: CellMapping = BitSliced()
+    digital: tuple[str, ...] = ()
+    embeddings: bool = False
+
+    @model_validator(mode="after")
+    def _levels_need_digits(self) -> Self:
+        if self.device.needs_digits and not self.mapping.has_digits:
+            raise ValueError(
+                'level_of = "cell" looks up the level of every digit, so the mapping has to form digits: '
+                'set mapping = { kind = "bit_sliced", quantize = true }'
+            )
+        return self
+
+    def with_sigma(self, sigma: float) -> Self:
+        """The same hardware with its device at another nominal σ."""
+        return self.replace(device=self.device.with_sigma(sigma))
+
+    def placement(self, model: nn.Module) -> list[Placement]:
+        """Where every parameter of the model is held, in the model's own order."""
+        unmatched = set(self.digital)
+        rows = []
+        for names, owners, parameter in _parameters(model):
+            crossbar, reason = self._place(names, owners, parameter, unmatched)
+            rows.append(Placement(names[0], parameter, tuple(owners), crossbar, reason))
+        if unmatched:
+            pattern = min(unmatched)
+            raise ConfigError(
+                "hardware.digital",
+                found=f"{pattern!r}, which matches no parameter and no module",
+                expected="glob patterns of names such as " + ", ".join(row.name for row in rows[:3]),
+            )
+        return rows
+
+    def crossbar(self, model: nn.Module) -> dict[str, Tensor]:
+        """The parameters that the crossbar holds, by name."""
+        held = {row.name: row.parameter for row in self.placement(model) if row.crossbar}
+        if not held:
+            raise ModelError(
+                type(model).__name__,
+                found="no matrix that a crossbar could hold",
+                expected="at least one Linear, convolution, attention or recurrent weight",
+                remedy="see everychip check; hardware.digital may cover every layer",
+            )
+        return held
+
+    def _place(
+        self, names: list[str], owners: dict[str, nn.Module], parameter: Tensor, unmatched: set[str]
+    ) -> tuple[bool, str]:
+        modules = list(owners.values())
+        asked = [p for p in self.digital if any(_matches(p, name) for name in names)]
+        unmatched.difference_update(asked)
+        if asked:
+            return False, f"digital by request ({asked[0]})"
+        if not parameter.is_floating_point():
+            return False, f"{parameter.dtype} is not floating point"
+        if all(isinstance(module, _NORMS) for module in modules):
+            return False, "a normalisation is computed digitally"
+        if parameter.ndim < 2:
+            return False, "a bias or vector is added digitally"
+        if all(isinstance(module, _EMBEDDINGS) for module in modules):
+            return self.embeddings, "an embedding table is a look-up" if not self.embeddings else "embedding"
+        if parameter.shape[0] == 1 and not _is_layer_weight(modules):
+            return False, "a free parameter with a batch dimension (a position or class token) is added"
+        return True, "a matrix"
+
+
+def _is_layer_weight(modules: list[nn.Module]) -> bool:
+    layers = (nn.Linear, nn.Bilinear, nn.RNNBase, nn.RNNCellBase, nn.MultiheadAttention, *_CONVOLUTIONS)
+    return any(isinstance(module, layers) for module in modules)
+
+
+def _matches(pattern: str, name: str) -> bool:
+    """Whether a glob names the parameter itself or any module that holds it."""
+    parts = name.split(".")
+    return any(fnmatchcase(".".join(parts[:end]), pattern) for end in range(1, len(parts) + 1))
+
+
+def _parameters(model: nn.Module) -> Iterator[tuple[list[str], dict[str, nn.Module], Tensor]]:
+    """Every parameter once, with all its names and all the modules that hold it (ties share one entry)."""
+    names: dict[int, list[str]] = {}
+    owners: dict[int, dict[str, nn.Module]] = {}
+    tensors: dict[int, Tensor] = {}
+    for prefix, module in model.named_modules():
+        for leaf, parameter in module.named_parameters(recurse=False):
+            key = id(parameter)
+            tensors[key] = parameter
+            names.setdefault(key, []).append(f"{prefix}.{leaf}" if prefix else leaf)
+            owners.setdefault(key, {})[prefix] = module
+    for key, parameter in tensors.items():
+        yield names[key], owners[key], parameter

@@ -1,0 +1,20 @@
+"""Methods: training objectives, one file for each paper, and the controls that test their claims."""
+
+from everychip.methods.base import Method, Objective
+from everychip.methods.controls import DeepSupervision, OverNoise, Temperature
+from everychip.methods.irs import IRS
+from everychip.methods.noise_injection import NoiseInjection
+from everychip.methods.ovf import OVF
+from everychip.methods.vanilla import Vanilla
+
+__all__ = [
+    "IRS",
+    "OVF",
+    "DeepSupervision",
+    "Method",
+    "NoiseInjection",
+    "Objective",
+    "OverNoise",
+    "Temperature",
+    "Vanilla",
+]

@@ -1,0 +1,162 @@
+"""What every method is: a training objective that is bound to a model and its hardware."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Mapping
+from typing import Annotated, ClassVar
+
+from pydantic import Field
+from torch import Tensor, nn
+
+from everychip.chip import NoiseGradient, disturb, run
+from everychip.component import Component
+from everychip.constraints import Constraint
+from everychip.errors import ConfigError
+from everychip.exits import Exits
+from everychip.hardware import Hardware
+from everychip.methods.losses import cross_entropy
+
+
+class Method(Component, family="method"):
+    """A training objective from one paper. What follows composes with every one of them.
+
+    constraint: what the crossbar's weights are brought back to after each step. ramp: the share of training
+    over which the noise grows linearly from 0 to its full strength. noise_gradient: what backward sees of the
+    noise (`everychip.chip.disturb`). last_layer_gain: a factor on the last matrix at the start of training.
+    label_smoothing: of every cross-entropy.
+    """
+
+    constraint: Constraint | None = None
+    ramp: Annotated[float, Field(gt=0, le=1)] | None = None
+    noise_gradient: NoiseGradient = "detached"
+    last_layer_gain: Annotated[float, Field(gt=0)] = 1.0
+    label_smoothing: Annotated[float, Field(ge=0, lt=1)] = 0.0
+
+    noisy: ClassVar[bool] = True
+    """Whether training meets the device at all."""
+
+    forwards: ClassVar[float] = 1.0
+    """The cost of a training step, in forward passes (each with its backward) of the backbone."""
+
+    @abstractmethod
+    def loss(self, objective: Objective, x: Tensor, y: Tensor) -> Tensor:
+        """The loss of one batch, through the objective's chips."""
+
+    def exits(self, model: nn.Module, sample: Tensor, *, seed: int) -> Exits | None:
+        """The internal classifiers the method needs, or None."""
+        return None
+
+    def bind(
+        self,
+        model: nn.Module,
+        hardware: Hardware,
+        *,
+        seed: int = 0,
+        sample: Tensor | None = None,
+        steps: int | None = None,
+    ) -> Objective:
+        """The objective for one model: `loss = objective(x, y)`, and `objective.after_step()` after each step.
+
+        sample: a batch of at least two inputs, which sizes the exits of the methods that have them. steps: the
+        length of training in steps, which a ramp needs.
+        """
+        if self.ramp is not None and steps is None:
+            raise ConfigError(
+                "method.ramp",
+                found="no length of training",
+                expected="the number of steps that the ramp is a share of",
+                remedy="bind(model, hardware, steps=epochs * batches)",
+            )
+        exits = None
+        if sample is not None:
+            exits = self.exits(model, sample, seed=seed)
+        return Objective(self, model, hardware, seed=seed, exits=exits, steps=steps)
+
+    def cross_entropy(self, logits: Tensor, y: Tensor) -> Tensor:
+        """Cross-entropy with this method's label smoothing."""
+        return cross_entropy(logits, y, label_smoothing=self.label_smoothing)
+
+
+class Objective(nn.Module):
+    """A method bound to a model: computes losses through fresh chips and keeps count of the steps."""
+
+    def __init__(
+        self,
+        method: Method,
+        model: nn.Module,
+        hardware: Hardware,
+        *,
+        seed: int,
+        exits: Exits | None,
+        steps: int | None,
+    ) -> None:
+        super().__init__()
+        self.model, self.exits = model, exits
+        self.method, self.hardware, self.seed, self.steps = method, hardware, seed, steps
+        self.step = 0
+        self.weights = hardware.crossbar(model)
+        if method.last_layer_gain != 1.0:
+            list(self.weights.values())[-1].data.mul_(method.last_layer_gain)
+        self._constrain()
+
+    def forward(self, x: Tensor, y: Tensor) -> Tensor:
+        """The loss of one batch."""
+        return self.method.loss(self, x, y)
+
+    @property
+    def strength(self) -> float:
+        """The share of the full noise that this step meets."""
+        if self.method.ramp is None or self.steps is None:
+            return 1.0
+        return min(1.0, self.step / (self.method.ramp * self.steps))
+
+    def chip(
+        self,
+        *,
+        hardware: Hardware | None = None,
+        weights: Mapping[str, Tensor] | None = None,
+        part: str | int = 0,
+        ratio: float = 1.0,
+    ) -> dict[str, Tensor]:
+        """A fresh chip for this step. `part` names the draw where a step needs several; `ratio` scales it."""
+        return disturb(
+            self.weights if weights is None else weights,
+            hardware or self.hardware,
+            seed=self.seed,
+            path=("train", self.step, part),
+            strength=self.strength * ratio,
+            gradient=self.method.noise_gradient,
+        )
+
+    def noisy_logits(self, x: Tensor, **draw: object) -> Tensor:
+        """The logits of a fresh chip of this step; keywords as for `chip`."""
+        return run(self.model, self.chip(**draw), x)  # type: ignore[arg-type]
+
+    def logits_with_exits(self, x: Tensor, *, exit_hardware: Hardware | None = None) -> tuple[Tensor, list[Tensor]]:
+        """The logits of the backbone and of every exit, each on fresh cells of the same step."""
+        if self.exits is None:
+            raise ConfigError(
+                f"method {self.method.kind}",
+                found="no exits",
+                expected="a batch that sizes them",
+                remedy="bind(model, hardware, sample=x[:2])",
+            )
+        heads = {name: p for name, p in self.exits.named_parameters() if p.ndim >= 2}
+        with self.exits.tap(self.model) as taps:
+            backbone = run(self.model, self.chip(), x)
+        chip = self.chip(hardware=exit_hardware, weights=heads, part="exits")
+        return backbone, self.exits.logits(taps, chip=chip)
+
+    def after_step(self) -> None:
+        """Call after each optimiser step: applies the constraint and moves the schedules on."""
+        self.step += 1
+        self._constrain()
+
+    def detach(self) -> nn.Module:
+        """The model, without exits."""
+        return self.model
+
+    def _constrain(self) -> None:
+        if self.method.constraint is not None:
+            self.method.constraint.apply(self.weights.values())

@@ -1,0 +1,20 @@
+"""Training on a fresh chip for every batch."""
+
+from __future__ import annotations
+
+from torch import Tensor
+
+from everychip.methods.base import Method, Objective
+
+
+class NoiseInjection(Method):
+    """Cross-entropy through a fresh chip per batch, at the device's own σ: L = CE(z, y).
+
+    Cost: 1 forward per step. Source: Joshi et al., Nat. Commun. 2020 ("w/ noise").
+
+    >>> NoiseInjection(ramp=0.5).table()["ramp"]
+    0.5
+    """
+
+    def loss(self, objective: Objective, x: Tensor, y: Tensor) -> Tensor:
+        return self.cross_entropy(objective.noisy_logits(x), y)

@@ -1,0 +1,82 @@
+"""Negative feedback from noisier forwards of the same batch."""
+
+from __future__ import annotations
+
+from typing import Annotated, ClassVar, Literal
+
+from pydantic import Field
+from torch import Tensor, nn
+from torch.func import functional_call
+from torch.nn.modules.batchnorm import _BatchNorm
+
+from everychip.chip import logits
+from everychip.methods.base import Method, Objective
+from everychip.methods.losses import negative_feedback
+
+
+class OVF(Method):
+    """Oriented variational forward: the logits of noisier chips are fed back negatively.
+
+    L = CE(a_b·z − a_f·β·Σ_n γ_n·z_n, y), z_n a forward of the same batch at σ + increment n.
+    beta: β (published: 1e-3 for VGG-8). increments: added to the nominal σ, the noisiest first, so that it has
+    γ = 1. decay, backbone_share, feedback_share: as for IRS.
+    batch_norm: whose forwards move the running statistics: "backbone", or "all" as in the authors' code.
+    reach: which matrices meet the raised σ: "all", or "ends" (the first and the last), as the authors' code
+    does on ResNet-18; the others keep the device's own σ.
+    Cost: 4 forwards per step.
+
+    Source: Qin et al., IEEE TCAD 2025, doi 10.1109/TCAD.2025.3591409, and the authors' code.
+
+    >>> OVF().increments
+    (0.15, 0.1, 0.05)
+    """
+
+    beta: float = 1e-3
+    increments: Annotated[tuple[Annotated[float, Field(ge=0)], ...], Field(min_length=1)] = (0.15, 0.10, 0.05)
+    decay: Annotated[float, Field(gt=0)] = 0.1
+    backbone_share: float | None = None
+    feedback_share: float | None = None
+    batch_norm: Literal["backbone", "all"] = "backbone"
+    reach: Literal["all", "ends"] = "all"
+    forwards: ClassVar[float] = 4.0
+
+    def loss(self, objective: Objective, x: Tensor, y: Tensor) -> Tensor:
+        z = objective.noisy_logits(x)
+        sigma = objective.hardware.device.nominal_sigma or 0.0
+        feedback = [
+            self._feedback(objective, x, sigma + increment, n) for n, increment in enumerate(self.increments, 1)
+        ]
+        seen = negative_feedback(
+            z,
+            feedback,
+            beta=self.beta,
+            decay=self.decay,
+            backbone_share=self.backbone_share,
+            feedback_share=self.feedback_share,
+        )
+        return self.cross_entropy(seen, y)
+
+    def _feedback(self, objective: Objective, x: Tensor, sigma: float, n: int) -> Tensor:
+        raised = objective.hardware.with_sigma(sigma)
+        if self.reach == "all":
+            chip = objective.chip(hardware=raised, part=n)
+        else:
+            names = list(objective.weights)
+            ends = {name: objective.weights[name] for name in (names[0], names[-1])}
+            chip = {**objective.chip(part=n), **objective.chip(hardware=raised, weights=ends, part=n)}
+        statistics = running_statistics(objective.model) if self.batch_norm == "backbone" else {}
+        return logits(functional_call(objective.model, {**chip, **statistics}, (x,)))
+
+
+def running_statistics(model: nn.Module) -> dict[str, Tensor]:
+    """Copies of every batch norm's buffers, for a forward that must not move them.
+
+    >>> sorted(running_statistics(nn.Sequential(nn.BatchNorm1d(2))))
+    ['0.num_batches_tracked', '0.running_mean', '0.running_var']
+    """
+    return {
+        f"{prefix}.{name}" if prefix else name: buffer.clone()
+        for prefix, module in model.named_modules()
+        if isinstance(module, _BatchNorm)
+        for name, buffer in module.named_buffers(recurse=False)
+    }

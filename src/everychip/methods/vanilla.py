@@ -1,0 +1,25 @@
+"""Ordinary training, which has never heard of the device."""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+from torch import Tensor
+
+from everychip.chip import run
+from everychip.methods.base import Method, Objective
+
+
+class Vanilla(Method):
+    """Plain cross-entropy on the digital model: L = CE(z, y).
+
+    Cost: 1 forward per step. Source: the baseline of every paper ("w/o noise").
+
+    >>> Vanilla().noisy
+    False
+    """
+
+    noisy: ClassVar[bool] = False
+
+    def loss(self, objective: Objective, x: Tensor, y: Tensor) -> Tensor:
+        return self.cross_entropy(run(objective.model, {}, x), y)

@@ -1,0 +1,24 @@
+"""Data sets: the embedded digits, any image set of the hub, tensors; and augmentation."""
+
+from __future__ import annotations
+
+from everychip.data.augment import CropFlip
+from everychip.data.base import Augment, Data
+from everychip.data.convert import arrays, as_arrays
+from everychip.data.digits import Digits
+from everychip.data.hub import Hub
+from everychip.data.tensors import Tensors
+from everychip.data.values import Arrays, Splits
+
+__all__ = [
+    "Arrays",
+    "Augment",
+    "CropFlip",
+    "Data",
+    "Digits",
+    "Hub",
+    "Splits",
+    "Tensors",
+    "arrays",
+    "as_arrays",
+]

@@ -1,0 +1,65 @@
+"""A user's own tensors, from one safetensors file."""
+
+from __future__ import annotations
+
+from functools import lru_cache
+from pathlib import Path
+
+from pydantic import Field
+
+from everychip.data.base import Data
+from everychip.data.values import Arrays, Splits
+from everychip.errors import DataError
+
+_NAMES = ("x_train", "y_train", "x_test", "y_test")
+
+
+class Tensors(Data):
+    """The tensors x_train, y_train, x_test, y_test of one safetensors file at `path`.
+
+    `classes`: the number of classes; one more than the highest label where absent.
+
+    >>> Tensors(path="beats.safetensors").label
+    'beats'
+    """
+
+    path: str = Field(min_length=1)
+    classes: int | None = Field(default=None, ge=1)
+
+    @property
+    def label(self) -> str:
+        """The file's name without its ending."""
+        return Path(self.path).stem
+
+    def load(self) -> Splits:
+        """The two splits, kept in memory for as long as the file does not change."""
+        file = Path(self.path).expanduser().absolute()
+        try:
+            stat = file.stat()
+        except OSError as error:
+            raise DataError(
+                "data.path", found=f"no file {file} ({error.strerror})", expected="a safetensors file"
+            ) from None
+        return _load(self, file, stat.st_size, stat.st_mtime_ns)
+
+
+@lru_cache(maxsize=2)
+def _load(data: Tensors, file: Path, _size: int, _changed: int) -> Splits:
+    from safetensors import SafetensorError
+    from safetensors.torch import load_file
+
+    try:
+        tensors = load_file(file)
+    except (SafetensorError, OSError) as error:
+        raise DataError(
+            str(file), found=f"no readable file ({error})", expected="a safetensors file"
+        ) from None
+    if absent := [name for name in _NAMES if name not in tensors]:
+        raise DataError(
+            str(file),
+            found=f"no tensor {absent[0]}; it has {', '.join(sorted(tensors)) or 'none'}",
+            expected=", ".join(_NAMES),
+        )
+    train, test = (Arrays(tensors[f"x_{split}"], tensors[f"y_{split}"]) for split in ("train", "test"))
+    classes = data.classes or int(max(train.y.max(), test.y.max())) + 1
+    return Splits(train, test, classes=classes, name=data.label)

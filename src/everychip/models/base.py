@@ -1,0 +1,74 @@
+"""The family of models."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+
+from torch import nn
+
+from everychip.component import Component
+from everychip.errors import ModelError
+from everychip.rng import contained
+
+
+class Model(Component, family="model"):
+    """A network by its description; `build` makes it for one shape of input and number of classes.
+
+    >>> net = Model.parse({"kind": "mlp", "hidden": [32]}).build((1, 8, 8), 10, seed=0)
+    >>> sum(p.numel() for p in net.parameters()) == 64 * 32 + 32 + 32 * 10 + 10
+    True
+    """
+
+    @property
+    def label(self) -> str:
+        """The short name that tables and plots show."""
+        return self.kind
+
+    def build(self, input_shape: tuple[int, ...], classes: int, *, seed: int = 0) -> nn.Module:
+        """The freshly initialised network, on the CPU; the same seed gives the same weights.
+
+        `input_shape` is the shape of one input without the batch; the global generator does not move.
+        """
+        shape = tuple(int(size) for size in input_shape)
+        if not shape or min(shape) < 1:
+            raise ModelError(
+                f"model.{self.kind}", found=f"inputs of shape {list(shape)}", expected="sizes of 1 or more"
+            )
+        if classes < 1:
+            raise ModelError(f"model.{self.kind}", found=f"{classes} classes", expected="1 or more")
+        with contained(seed, "init"):
+            return self.network(shape, classes)
+
+    @abstractmethod
+    def network(self, input_shape: tuple[int, ...], classes: int) -> nn.Module:
+        """Make the module, drawing its weights from PyTorch's global generator, which `build` has set."""
+
+    def image_shape(self, input_shape: tuple[int, ...], *, least: int = 1) -> tuple[int, int, int]:
+        """The input's (channels, height, width), or an error where it is no image or smaller than `least`."""
+        if len(input_shape) != 3:
+            raise ModelError(
+                f"model.{self.kind}",
+                found=f"inputs of shape {list(input_shape)}",
+                expected="images [channels, height, width]",
+            )
+        channels, height, width = input_shape
+        if min(height, width) < least:
+            raise ModelError(
+                f"model.{self.kind}",
+                found=f"images of {height}×{width} pixels",
+                expected=f"at least {least}×{least}",
+                remedy=f"set data.size = {max(least, 32 if least > 4 else least)}",
+            )
+        return channels, height, width
+
+
+def initialise_fan_out(module: nn.Module) -> None:
+    """Kaiming-normal weights with std = √(2 / fan_out) for convolutions and linear layers, biases 0.
+
+    Source: He et al., Delving Deep into Rectifiers, ICCV 2015, section 2.2 (backward case).
+    """
+    for layer in module.modules():
+        if isinstance(layer, nn.Conv2d | nn.Linear):
+            nn.init.kaiming_normal_(layer.weight, mode="fan_out", nonlinearity="relu")
+            if layer.bias is not None:
+                nn.init.zeros_(layer.bias)

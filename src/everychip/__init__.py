@@ -1,0 +1,79 @@
+"""everychip: one network, every chip.
+
+Train a PyTorch network so that it works on every compute-in-memory chip it is programmed into, and prove it.
+Names are loaded when they are first used, so that `import everychip` does not import PyTorch.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from everychip import constraints, data, devices, exits, mapping, methods, metrics, models
+    from everychip.chip import effective_sigma, program
+    from everychip.coverage import check
+    from everychip.draws import Draws
+    from everychip.errors import EverychipError
+    from everychip.hardware import Hardware
+    from everychip.monte_carlo import evaluate
+    from everychip.rng import rng_for
+    from everychip.study.experiment import Experiment
+    from everychip.training import fit
+    from everychip.verdict import Verdict, compare
+
+__version__ = "0.1.0"
+
+__all__ = [
+    "Draws",
+    "EverychipError",
+    "Experiment",
+    "Hardware",
+    "Verdict",
+    "__version__",
+    "check",
+    "compare",
+    "constraints",
+    "data",
+    "devices",
+    "effective_sigma",
+    "evaluate",
+    "exits",
+    "fit",
+    "mapping",
+    "methods",
+    "metrics",
+    "models",
+    "program",
+    "rng_for",
+]
+
+_HOMES = {
+    "Draws": "draws",
+    "EverychipError": "errors",
+    "Experiment": "study.experiment",
+    "Hardware": "hardware",
+    "Verdict": "verdict",
+    "check": "coverage",
+    "compare": "verdict",
+    "effective_sigma": "chip",
+    "evaluate": "monte_carlo",
+    "fit": "training",
+    "program": "chip",
+    "rng_for": "rng",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name in _HOMES:
+        value = getattr(import_module(f"everychip.{_HOMES[name]}"), name)
+    elif name in __all__:
+        value = import_module(f"everychip.{name}")
+    else:
+        raise AttributeError(f"module 'everychip' has no attribute {name!r}")
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return __all__

@@ -1,0 +1,52 @@
+# Two commands matter: `make demo` and `make test`. Each makes the environment first, once.
+
+PYTHON ?= python3
+VENV ?= .venv
+# Extra words for pip when it installs PyTorch, such as an index with CPU-only builds.
+TORCH_PIP ?=
+# The test machine has two cores; more threads than cores only wait for one another.
+export OMP_NUM_THREADS ?= 2
+
+BIN := $(VENV)/bin
+READY := $(VENV)/.ready
+TORCH := $(shell sed -n 's/^torch==/torch==/p' constraints.txt)
+
+.PHONY: help setup demo test lint docs bench clean
+
+help: ## Show this list
+	@sed -n 's/^\([a-z]*\):.*## \(.*\)/make \1|\2/p' Makefile | awk -F'|' '{ printf "%-12s %s\n", $$1, $$2 }'
+
+setup: $(READY) ## Make the environment in .venv: Python >= 3.11, the pinned packages, everychip itself
+
+$(READY): pyproject.toml constraints.txt
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { \
+	  echo "everychip needs Python >= 3.11; $(PYTHON) is $$($(PYTHON) --version 2>&1). Try: make $(MAKECMDGOALS) PYTHON=python3.12"; exit 2; }
+	@echo "everychip: making the environment in $(VENV) (once; a few minutes, most of them PyTorch)"
+	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	@echo "everychip: installing $(TORCH)"
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt $(TORCH_PIP) $(TORCH)
+	@echo "everychip: installing the other pinned packages and everychip"
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e ".[dev]"
+	@touch $(READY)
+	@echo "everychip: the environment is ready"
+
+demo: setup ## Train five methods on digits, program chips, print the verdicts, write report.html
+	$(BIN)/everychip demo
+
+test: setup ## Run every test, docstring example and documentation block
+	$(BIN)/python -m pytest
+
+lint: setup ## Check style, types and the direction of imports
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+docs: setup ## Write docs/reference from the code
+	$(BIN)/python docs/make_reference.py
+
+bench: setup ## Measure what the methods cost beside plain training
+	$(BIN)/python benchmarks/overhead.py
+
+clean: ## Remove the environment and everything that tools left behind
+	rm -rf $(VENV) dist .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache
+	find src tests docs -name __pycache__ -type d -prune -exec rm -rf {} +

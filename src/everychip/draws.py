@@ -1,0 +1,132 @@
+"""Draws: the rows of a Monte Carlo evaluation, one per chip."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass, fields
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+
+from everychip.errors import DataError
+from everychip.metrics import METRICS
+from everychip.paired import Comparison, compare
+from everychip.verdict import Verdict, verdict
+
+
+@dataclass(frozen=True, eq=False)
+class Draws:
+    """What each chip of one trained network did with the test set; metrics in float64, chips by number.
+
+    `images` is how many test images each chip met; `whole_test` says that these were all of them, the same
+    for every chip, and not a random part of its own.
+
+    >>> print(Draws.of([{"accuracy": a, "nll": 0.3, "brier": 0.1, "ece": 0.02, "confidence": 0.9}
+    ...                 for a in (0.90, 0.92, 0.94)], seed=0, images=360))
+    mean 92.0 % ± 5.0 (95 %), worst 90.0 of 3, KPP5 90.0 [–, 92.0]; KPP5 has no lower bound:
+    at 95 % it needs 72 chips, these are 3
+    """
+
+    accuracy: Float[Tensor, " chips"]
+    nll: Float[Tensor, " chips"]
+    brier: Float[Tensor, " chips"]
+    ece: Float[Tensor, " chips"]
+    confidence: Float[Tensor, " chips"]
+    chip: Int[Tensor, " chips"]
+    seed: int
+    images: int
+    whole_test: bool = True
+
+    def __post_init__(self) -> None:
+        for name in METRICS:
+            object.__setattr__(self, name, torch.as_tensor(getattr(self, name)).detach().cpu().double())
+        object.__setattr__(self, "chip", torch.as_tensor(self.chip).detach().cpu().long())
+        shapes = {tuple(getattr(self, name).shape) for name in (*METRICS, "chip")}
+        if shapes != {(self.chip.numel(),)} or not len(self):
+            raise DataError(
+                "draws",
+                found=f"columns of shapes {sorted(shapes)}",
+                expected="one value per chip, at least one chip",
+            )
+        number, times = Counter(self.chip.tolist()).most_common(1)[0]
+        if times > 1:
+            raise DataError("draws", found=f"chip {number} more than once", expected="every chip once")
+
+    @classmethod
+    def of(
+        cls,
+        rows: Sequence[dict[str, float]],
+        *,
+        seed: int,
+        images: int,
+        chips: Sequence[int] | None = None,
+        whole_test: bool = True,
+    ) -> Draws:
+        """Draws from the rows of `metrics.per_chip`, of chips 0, 1, 2, … unless their numbers are given."""
+        numbers = range(len(rows)) if chips is None else chips
+        columns = {name: torch.tensor([row[name] for row in rows], dtype=torch.float64) for name in METRICS}
+        return cls(
+            **columns, chip=torch.tensor(list(numbers)), seed=seed, images=images, whole_test=whole_test
+        )
+
+    @classmethod
+    def join(cls, parts: Sequence[Draws]) -> Draws:
+        """The draws of a resumed or divided evaluation as one, in the order of the chips' numbers."""
+        if not parts:
+            raise DataError("draws", found="nothing to join", expected="at least one set of draws")
+        first = parts[0]
+        for part in parts[1:]:
+            first._must_share_setting(part, where="Draws.join")
+        order = torch.cat([part.chip for part in parts]).argsort(stable=True)
+        columns = {
+            name: torch.cat([getattr(part, name) for part in parts])[order] for name in (*METRICS, "chip")
+        }
+        return cls(**columns, seed=first.seed, images=first.images, whole_test=first.whole_test)
+
+    def __len__(self) -> int:
+        return self.chip.numel()
+
+    def verdict(self, *, target: float | None = None, k: float = 5.0, level: float = 0.95) -> Verdict:
+        """What these draws say of the network: mean, worst, KPP_k, and yield where a target is given."""
+        return verdict(
+            self.accuracy, target=target, k=k, whole_test=self.whole_test, images=self.images, level=level
+        )
+
+    def compare(self, other: Draws, *, level: float = 0.95) -> Comparison:
+        """This network's accuracy less the other's, chip by chip over the same chips."""
+        self._must_share_setting(other, where="Draws.compare")
+        mine, theirs = self.chip.sort(), other.chip.sort()
+        if not torch.equal(mine.values, theirs.values):
+            raise DataError(
+                "Draws.compare",
+                found=f"{len(self)} chips beside {len(other)}, not the same ones",
+                expected="the same chips in both",
+                remedy="evaluate both with the same seed and number of chips",
+            )
+        return compare(self.accuracy[mine.indices], other.accuracy[theirs.indices], level=level)
+
+    def columns(self) -> dict[str, list[float] | list[int] | list[bool]]:
+        """The draws as plain columns, one entry per chip, for a table or a parquet file."""
+        one = {"seed": self.seed, "images": self.images, "whole_test": self.whole_test}
+        return {
+            field.name: [one[field.name]] * len(self)
+            if field.name in one
+            else getattr(self, field.name).tolist()
+            for field in fields(self)
+        }
+
+    def __str__(self) -> str:
+        return str(self.verdict())
+
+    def _must_share_setting(self, other: Draws, *, where: str) -> None:
+        for name in ("seed", "images", "whole_test"):
+            mine, theirs = getattr(self, name), getattr(other, name)
+            if mine != theirs:
+                raise DataError(
+                    where,
+                    found=f"{name} {mine} beside {name} {theirs}",
+                    expected=f"the same {name}: only then are these the same chips and images",
+                    remedy="evaluate both in the same way",
+                )

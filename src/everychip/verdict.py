@@ -1,0 +1,146 @@
+"""What a set of draws says: mean, worst, k-th percentile, yield, each with its interval or a refusal."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+
+import torch
+from torch import Tensor
+
+from everychip.errors import SampleSizeError
+from everychip.intervals import (
+    HEADLINE_SEEDS,
+    Interval,
+    Values,
+    chips_interval,
+    mean_interval,
+    sample,
+    seeds_interval,
+)
+from everychip.tails import kpp, worst, yield_at
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """The statistics of the accuracy of n chips from a number of training seeds.
+
+    `mean` is over chips, or over seeds where there are enough. `worst`, `kpp` and `yield_` pool the chips,
+    and speak of these trained networks: over S seeds they describe the even mixture of the S, and their
+    binomial bounds are then on the safe side (Hoeffding, Ann. Math. Statist. 27, 1956). What the sample
+    cannot support is None, and `refusals` says so in words.
+
+    >>> print(verdict([0.90 + 0.0002 * i for i in range(200)], target=0.91))
+    mean 92.0 % ± 0.2 (95 %), worst 90.0 of 200, KPP5 90.2 [90.1, 90.3], yield at 91 % 0.75 [0.68, 0.81]
+    """
+
+    n: int
+    seeds: int
+    images: int | None
+    mean: Interval
+    worst: float | None
+    kpp: Interval | None
+    yield_: Interval | None
+    k: float = 5.0
+    target: float | None = None
+    refusals: tuple[str, ...] = ()
+
+    def __str__(self) -> str:
+        parts = [_mean_words(self.mean)]
+        if self.worst is not None:
+            parts.append(f"worst {100 * self.worst:.1f} of {self.n}")
+        if self.kpp is not None:
+            parts.append(f"KPP{self.k:g} {100 * self.kpp.estimate:.1f} {self.kpp.bounds()}")
+        if self.yield_ is not None and self.target is not None:
+            bounds = self.yield_.bounds(scale=1, digits=2)
+            parts.append(f"yield at {100 * self.target:g} % {self.yield_.estimate:.2f} {bounds}")
+        return "; ".join([", ".join(parts), *self.refusals])
+
+
+def verdict(
+    values: Values,
+    *,
+    target: float | None = None,
+    k: float = 5.0,
+    whole_test: bool = True,
+    images: int | None = None,
+    level: float = 0.95,
+) -> Verdict:
+    """The verdict on the chips of one trained network.
+
+    Where each chip met its own random part of the test set, its accuracy is the chip's blurred by the choice
+    of images: the mean stands, and its t interval holds, but percentiles, worst and yield are refused.
+
+    >>> print(verdict([0.9, 0.8, 0.7], whole_test=False, images=100))
+    mean 80.0 % ± 24.8 (95 %); no worst, KPP5 or yield: each chip met its own random 100 images,
+    they need the whole test set on every chip
+    """
+    x = sample(values, where="verdict")
+    mean = mean_interval(x, level=level) if len(x) > 1 else _bare(float(x[0]), level=level)
+    return _pooled(x, Verdict(len(x), 1, images, mean, None, None, None, k, target), whole_test=whole_test)
+
+
+def summarize(
+    values_by_seed: Mapping[int, Values],
+    *,
+    target: float | None = None,
+    k: float = 5.0,
+    whole_test: bool = True,
+    images: int | None = None,
+    level: float = 0.95,
+) -> Verdict:
+    """The verdict on a method: one sample of chips for each training seed.
+
+    With at least 3 seeds the interval of the mean is over seeds, chips nested in them (`seeds_interval`).
+    With fewer it is over the chips of these seeds, is labelled so, and a refusal says what is missing.
+
+    >>> print(summarize({0: [0.90, 0.92, 0.94]}).mean)
+    92.0 % [87.0, 97.0] (95 % over chips, one seed)
+    """
+    samples = {seed: sample(x, where=f"seed {seed}") for seed, x in values_by_seed.items()}
+    if not samples:
+        raise SampleSizeError("summarize", found="no seed", expected="at least 1")
+    seeds, x = len(samples), torch.cat(list(samples.values()))
+    if seeds >= HEADLINE_SEEDS:
+        mean, words = seeds_interval(samples, level=level), None
+    else:
+        words = f"no interval over seeds: {seeds} seed{'' if seeds == 1 else 's'}, it needs {HEADLINE_SEEDS}"
+        if min(len(part) for part in samples.values()) > 1:
+            mean = chips_interval(samples, level=level)
+        else:
+            mean = _bare(sum(float(part.mean()) for part in samples.values()) / seeds, level=level)
+    refusals = (words,) if words else ()
+    bare = Verdict(len(x), seeds, images, mean, None, None, None, k, target, refusals)
+    return _pooled(x, bare, whole_test=whole_test)
+
+
+def _bare(estimate: float, *, level: float) -> Interval:
+    words = "no interval over chips: it needs 2 chips of every seed"
+    return Interval(estimate, None, None, over="chips", level=level, refusal=words)
+
+
+def _pooled(x: Tensor, bare: Verdict, *, whole_test: bool) -> Verdict:
+    """The verdict with what needs every chip's own accuracy: worst, percentile and yield."""
+    refusals = [*([bare.mean.refusal] if bare.mean.refusal else []), *bare.refusals]
+    if not whole_test:
+        part = f"{bare.images} images" if bare.images else "part of the test set"
+        refusals.append(
+            f"no worst, KPP{bare.k:g} or yield: each chip met its own random {part}, "
+            "they need the whole test set on every chip"
+        )
+        return replace(bare, refusals=tuple(refusals))
+    percentile = kpp(x, k=bare.k, level=bare.mean.level)
+    if percentile.refusal:
+        refusals.append(percentile.refusal)
+    reached = None if bare.target is None else yield_at(x, target=bare.target, level=bare.mean.level)
+    return replace(bare, worst=worst(x), kpp=percentile, yield_=reached, refusals=tuple(refusals))
+
+
+def _mean_words(mean: Interval) -> str:
+    if mean.half is None:
+        return f"mean {100 * mean.estimate:.1f} %"
+    over = "" if mean.over == "chips" else f" over {mean.over}"
+    half = 100 * mean.half
+    # One digit, more where the interval would read ± 0.0 although there is a spread.
+    digits = next((d for d in (1, 2) if half == 0 or round(half, d) > 0), 3)
+    return f"mean {100 * mean.estimate:.{digits}f} % ± {half:.{digits}f} ({100 * mean.level:g} %{over})"

@@ -1,0 +1,211 @@
+"""One experiment, executed once, into its folder: a complete run is never repeated, a broken one goes on."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+from everychip.chip import effective_sigma, program
+from everychip.data import Splits
+from everychip.draws import Draws
+from everychip.errors import StoreError
+from everychip.hardware import Hardware
+from everychip.monte_carlo import evaluate
+from everychip.progress import Event, Listener, quiet
+from everychip.study import store
+from everychip.study.environment import environment, threads_set
+from everychip.study.experiment import Experiment
+from everychip.study.files import held, make_folder, read_json, write_json, write_whole
+from everychip.study.table import COLUMNS, merge_tables, write_table
+from everychip.training import Fitted, train
+
+STATE = "state.json"
+STATE_FORMAT = "everychip-partial/1"
+
+
+def run(experiment: Experiment, folder: Path, *, progress: Listener | None = None) -> store.Run:
+    """Train and evaluate an experiment into `folder`, or go on where an interrupted one stopped.
+
+    A complete run is only opened, and its files are compared with their SHA-256.
+    """
+    if not store.is_complete(folder):
+        make_folder(folder)
+        with held(folder), threads_set(experiment.compute.threads):
+            store.claim(folder, experiment.table())
+            if not store.is_complete(folder):
+                make_folder(folder / store.PARTIAL)
+                return _Execution(experiment, folder, progress or quiet).execute()
+    store.claim(folder, experiment.table())
+    return store.open_run(folder)
+
+
+@dataclass
+class _Execution:
+    experiment: Experiment
+    folder: Path
+    tell: Listener
+
+    def execute(self) -> store.Run:
+        splits = self.experiment.data.load()
+        state = self._state() or self._fit(splits)
+        # What is stored is what is evaluated: the same bits, whether or not the run was interrupted here.
+        model = self._build(splits)
+        _load(model, self.folder / store.MODEL)
+        seconds = self._evaluate(model, splits, dict(state["seconds"]))
+        record = {key: value for key, value in state.items() if key not in ("format", "seconds")}
+        return store.finish(
+            self.folder,
+            {
+                "id": self.experiment.id,
+                "name": self.experiment.name,
+                "title": self.experiment.title,
+                "labels": self.experiment.labels,
+                "environment": environment(threads=self.experiment.compute.threads),
+                "seconds": sum(seconds.values()),
+                "seconds_by_stage": seconds,
+                "seed": self.experiment.seed,
+                **record,
+            },
+        )
+
+    @property
+    def _partial(self) -> Path:
+        return self.folder / store.PARTIAL
+
+    def _state(self) -> dict[str, Any] | None:
+        path = self._partial / STATE
+        return read_json(path, form=STATE_FORMAT) if path.exists() else None
+
+    def _build(self, splits: Splits) -> nn.Module:
+        return self.experiment.model.build(splits.input_shape, splits.classes, seed=self.experiment.seed)
+
+    def _fit(self, splits: Splits) -> dict[str, Any]:
+        started = time.monotonic()
+        fitted = train(
+            self._build(splits),
+            self.experiment.method,
+            splits.train,
+            hardware=self.experiment.hardware,
+            training=self.experiment.training,
+            seed=self.experiment.seed,
+            checkpoint=self._partial / "checkpoint.safetensors",
+            progress=self.tell,
+        )
+        _save(fitted.model, self.folder / store.MODEL)
+        seconds = {"training": time.monotonic() - started}
+        state = {"format": STATE_FORMAT, **_described(fitted), "seconds": seconds}
+        write_json(self._partial / STATE, state)
+        return state
+
+    def _evaluate(self, model: nn.Module, splits: Splits, seconds: dict[str, float]) -> dict[str, float]:
+        """One parquet file for every σ, those of an interrupted evaluation kept; then all of them as one."""
+        grid = list(self.experiment.hardware_at().items()) if _finite(model) else []
+        parts = []
+        for index, (sigma, hardware) in enumerate(grid):
+            parts.append(self._partial / f"draws-{index}.parquet")
+            if parts[-1].exists():
+                continue
+            started = time.monotonic()
+            columns = self._draws(model, hardware, sigma, splits, place=(index, len(grid)))
+            write_table(parts[-1], columns)
+            seconds["evaluation"] = seconds.get("evaluation", 0.0) + time.monotonic() - started
+        if parts:
+            merge_tables(self.folder / store.DRAWS, parts)
+        else:
+            write_table(self.folder / store.DRAWS, {name: [] for name in COLUMNS})
+        return seconds
+
+    def _draws(
+        self,
+        model: nn.Module,
+        hardware: Hardware,
+        sigma: float | None,
+        data: Splits,
+        *,
+        place: tuple[int, int],
+    ) -> dict[str, list[Any]]:
+        index, of = place
+        asked = self.experiment.evaluation
+
+        def tell(event: Event) -> None:
+            values = {**({} if sigma is None else {"sigma": sigma}), **event.values}
+            done = asked.chips * event.done // event.total
+            self.tell(Event("chips", index * asked.chips + done, of * asked.chips, values))
+
+        # Without noise all chips are the same one, so one is measured and stands for all.
+        alike = asked.images is None and _all_chips_alike(model, hardware, seed=self.experiment.seed)
+        draws = evaluate(
+            model,
+            hardware,
+            data.test,
+            chips=1 if alike else asked.chips,
+            seed=self.experiment.seed,
+            batch_size=asked.batch_size,
+            precision=asked.precision,
+            images=asked.images,
+            progress=tell,
+        )
+        effective = effective_sigma(model, hardware)
+        facts = {
+            **self.experiment.described(data.name),
+            "sigma": sigma,
+            "sigma_of_max": effective.of_max,
+            "sigma_of_rms": effective.of_rms,
+        }
+        return _rows(draws, facts, chips=asked.chips)
+
+
+def _described(fitted: Fitted) -> dict[str, Any]:
+    best = next((row for row in fitted.history if row["epoch"] == fitted.best_epoch), {})
+    return {
+        "status": fitted.status,
+        "words": fitted.words,
+        "best_epoch": fitted.best_epoch,
+        "validation_accuracy": best.get("accuracy"),
+        "forwards": fitted.forwards,
+        "history": fitted.history,
+    }
+
+
+def _rows(draws: Draws, facts: Mapping[str, Any], *, chips: int) -> dict[str, list[Any]]:
+    measured: dict[str, list[Any]] = {**draws.columns()}
+    if len(draws) < chips:
+        measured = {name: values * chips for name, values in measured.items()} | {"chip": list(range(chips))}
+    columns = {**measured, **{name: [value] * chips for name, value in facts.items()}}
+    return {name: columns[name] for name in COLUMNS}
+
+
+def _all_chips_alike(model: nn.Module, hardware: Hardware, *, seed: int) -> bool:
+    first, second = (program(model, hardware, seed=seed, chip=chip) for chip in (0, 1))
+    return all(torch.equal(first[name], second[name]) for name in first)
+
+
+def _finite(model: nn.Module) -> bool:
+    return all(bool(tensor.isfinite().all()) for tensor in model.state_dict().values())
+
+
+def _save(model: nn.Module, path: Path) -> None:
+    from safetensors.torch import save_model
+
+    write_whole(path, lambda draft: save_model(model, str(draft)))
+
+
+def _load(model: nn.Module, path: Path) -> None:
+    from safetensors import SafetensorError
+    from safetensors.torch import load_model
+
+    try:
+        load_model(model, path)
+    except (SafetensorError, OSError, RuntimeError) as error:
+        raise StoreError(
+            str(path),
+            found=f"weights that cannot be read ({error})",
+            expected="the weights as they were written",
+            remedy=f"delete the folder {path.parent} and run the recipe again",
+        ) from None

@@ -1,0 +1,129 @@
+"""One recipe: data, model, hardware, method, training, evaluation, seed; all a run needs, and nothing else."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from functools import cached_property
+from pathlib import Path
+from typing import Annotated, Any, Self
+
+from pydantic import Field, field_validator
+
+from everychip.component import Config
+from everychip.data import Data
+from everychip.errors import ConfigError
+from everychip.hardware import Hardware
+from everychip.methods import Method
+from everychip.models import Model
+from everychip.monte_carlo import Precision
+from everychip.study import recipes
+from everychip.study.store import run_id
+from everychip.training import Training
+
+Sigma = Annotated[float, Field(ge=0)]
+
+
+class Evaluation(Config):
+    """How the trained model is proven: on how many chips, at which nominal σ.
+
+    sigma: nominal device σ of the evaluation; empty, the training σ only.
+    chips: how many chips are programmed at every σ.
+    images: how many random test images each chip meets; absent, the whole test set (percentiles need it).
+    target: the accuracy, 0 … 1, whose yield is reported.
+
+    >>> Evaluation(sigma=(0.4, 0.0)).sigma
+    (0.0, 0.4)
+    """
+
+    sigma: tuple[Sigma, ...] = ()
+    chips: Annotated[int, Field(ge=1)] = 100
+    images: Annotated[int, Field(ge=1)] | None = None
+    batch_size: Annotated[int, Field(ge=1)] = 500
+    target: Annotated[float, Field(gt=0, lt=1)] | None = None
+    precision: Precision = "float32"
+
+    @field_validator("sigma")
+    @classmethod
+    def _ascending(cls, sigma: tuple[float, ...]) -> tuple[float, ...]:
+        return tuple(sorted(set(sigma)))
+
+
+class Compute(Config):
+    """What a run may use of the machine.
+
+    threads: of PyTorch; their number changes the last bits of a result, so it is part of the recipe.
+    """
+
+    threads: Annotated[int, Field(ge=1)] = 2
+
+
+class Experiment(Config):
+    """One recipe as a value; `title` and `labels` name it and change nothing of what is computed."""
+
+    title: str = ""
+    data: Data
+    model: Model
+    hardware: Hardware
+    method: Method
+    training: Training = Training()
+    evaluation: Evaluation = Evaluation()
+    compute: Compute = Compute()
+    seed: Annotated[int, Field(ge=0)] = 0
+    labels: dict[str, str] = Field(default_factory=dict)
+
+    @classmethod
+    def from_toml(cls, recipe: str | Path, settings: Iterable[str] = ()) -> Self:
+        """Read a recipe, by path or by the name of a shipped one, with `a.b=c` settings laid over it.
+
+        >>> Experiment.from_toml("digits", ["seed=3"]).seed
+        3
+        """
+        table = recipes.read(recipe, settings)
+        if recipes.is_study(table):
+            raise ConfigError(
+                str(recipe),
+                found="a study: many runs",
+                expected="a recipe of one",
+                remedy=f"everychip study {recipe}",
+            )
+        return cls.read(table, where=Path(recipe).name)
+
+    @cached_property
+    def id(self) -> str:
+        """Twelve hexadecimal digits, the same for the same computation."""
+        return run_id(self.table())
+
+    @property
+    def name(self) -> str:
+        """What to call it in one line: its labels, its title, or its method and seed."""
+        numbers = str.maketrans("", "", ".-e")
+        labels = ", ".join(
+            f"{axis} {label}" if label.translate(numbers).isdigit() else label
+            for axis, label in self.labels.items()
+            if label
+        )
+        return labels or self.title or f"{self.method.kind}, seed {self.seed}"
+
+    def hardware_at(self) -> Mapping[float | None, Hardware]:
+        """The hardware of every evaluation, by nominal σ; a device without one stands under None."""
+        nominal = self.hardware.device.nominal_sigma
+        if nominal is None or not self.evaluation.sigma:
+            return {nominal: self.hardware}
+        return {sigma: self.hardware.with_sigma(sigma) for sigma in self.evaluation.sigma}
+
+    def described(self, data: str) -> dict[str, Any]:
+        """The columns of `draws.parquet` that say which experiment a chip belongs to."""
+        own = {
+            "method": self.method.kind,
+            "variant": "",
+            "model": self.model.kind,
+            "data": data,
+            "device": self.hardware.device.label,
+        }
+        trained_at = self.hardware.device.nominal_sigma if self.method.noisy else 0.0
+        return {
+            "run": self.id,
+            **{column: self.labels.get(column, default) for column, default in own.items()},
+            "sigma_train": trained_at,
+            "seed": self.seed,
+        }

@@ -1,0 +1,138 @@
+"""Run folders: recipe.toml, model.safetensors, draws.parquet, and run.json, which says that all is there."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from everychip.component import content_hash, read_toml, write_toml
+from everychip.errors import ConfigError, StoreError
+from everychip.study.files import digest, read_json, write_json, write_text
+from everychip.study.table import read_table
+
+FORMAT = "everychip-run/1"
+RECIPE, MODEL, DRAWS, RECORD = "recipe.toml", "model.safetensors", "draws.parquet", "run.json"
+PARTIAL = "partial"
+"""The folder inside a run folder where an unfinished run keeps what it has so far."""
+WORDS_ONLY = ("title", "labels")
+"""Keys of a recipe that name it, and change nothing of what is computed."""
+
+
+@dataclass(frozen=True)
+class Run:
+    """A complete run, read from its folder."""
+
+    folder: Path
+    record: Mapping[str, Any]
+
+    @property
+    def id(self) -> str:
+        """The hash of the resolved recipe."""
+        return str(self.record["id"])
+
+    @property
+    def status(self) -> str:
+        """How training ended: converged, collapsed or diverged."""
+        return str(self.record["status"])
+
+    @property
+    def draws_path(self) -> Path:
+        """The parquet file of draws."""
+        return self.folder / DRAWS
+
+    def recipe(self) -> dict[str, Any]:
+        """The resolved recipe, as a table."""
+        return read_toml(self.folder / RECIPE)
+
+    def draws(self) -> dict[str, list[Any]]:
+        """The draws, one list per column."""
+        return read_table(self.draws_path)
+
+
+def run_id(recipe: Mapping[str, Any]) -> str:
+    """The identity of a resolved recipe: its content without title and labels.
+
+    >>> run_id({"seed": 0, "title": "one"}) == run_id({"seed": 0, "title": "another"})
+    True
+    """
+    return content_hash({key: value for key, value in recipe.items() if key not in WORDS_ONLY})
+
+
+def claim(folder: Path, recipe: Mapping[str, Any]) -> None:
+    """Make a folder the one of this recipe, or refuse it because something else lies there."""
+    path = folder / RECIPE
+    if path.exists():
+        found, asked = run_id(_recipe_of(path)), run_id(recipe)
+        if found != asked:
+            raise StoreError(
+                str(folder),
+                found=f"the run {found}",
+                expected=f"an empty folder or the run {asked}",
+                remedy="choose another folder: --output DIR",
+            )
+        return
+    if any(child.name != PARTIAL for child in folder.iterdir()):
+        raise StoreError(
+            str(folder),
+            found="files that are no run of everychip",
+            expected="an empty folder or a run folder",
+            remedy="choose another folder: --output DIR",
+        )
+    write_text(path, write_toml(recipe))
+
+
+def _recipe_of(path: Path) -> dict[str, Any]:
+    try:
+        return read_toml(path)
+    except ConfigError as error:
+        raise StoreError(str(path), found=error.found, expected="the recipe of a run") from None
+
+
+def finish(folder: Path, record: Mapping[str, Any]) -> Run:
+    """Write run.json over the finished files, with their SHA-256, and drop what was kept for resuming."""
+    files = {name: digest(folder / name) for name in (RECIPE, MODEL, DRAWS)}
+    write_json(folder / RECORD, {"format": FORMAT, **record, "sha256": files})
+    drop_partial(folder)
+    return open_run(folder)
+
+
+def drop_partial(folder: Path) -> None:
+    """Remove what an unfinished run kept."""
+    shutil.rmtree(folder / PARTIAL, ignore_errors=True)
+
+
+def is_complete(folder: Path) -> bool:
+    """Whether a run was finished here."""
+    return (folder / RECORD).exists()
+
+
+def open_run(folder: Path) -> Run:
+    """Read a complete run and prove that none of its files changed since."""
+    if not folder.is_dir():
+        raise StoreError(str(folder), found="no such folder", expected="a run folder")
+    if not is_complete(folder):
+        unfinished = (folder / RECIPE).exists()
+        raise StoreError(
+            str(folder),
+            found="an unfinished run" if unfinished else "no run.json",
+            expected="a complete run",
+            remedy="run its recipe again, it goes on where it was" if unfinished else None,
+        )
+    record = read_json(folder / RECORD, form=FORMAT)
+    if not {"id", "status", "sha256"} <= record.keys():
+        raise _damaged(folder / RECORD, "a record without id, status or sha256")
+    for name, expected in record["sha256"].items():
+        path = folder / name
+        if not path.exists():
+            raise _damaged(path, "no such file")
+        if digest(path) != expected:
+            raise _damaged(path, "content that differs from its SHA-256 in run.json")
+    return Run(folder, record)
+
+
+def _damaged(path: Path, found: str) -> StoreError:
+    remedy = f"delete the folder {path.parent} and run the recipe again"
+    return StoreError(str(path), found=found, expected="the file as it was written", remedy=remedy)

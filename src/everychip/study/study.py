@@ -1,0 +1,209 @@
+"""A study, executed: resumable, the same run never twice, its table of draws whole at any time."""
+
+from __future__ import annotations
+
+import time
+from collections import Counter, deque
+from collections.abc import Iterable, Mapping
+from concurrent.futures import FIRST_COMPLETED, BrokenExecutor, Future, wait
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from everychip.component import read_toml, write_toml
+from everychip.errors import ConfigError, StoreError
+from everychip.progress import Event
+from everychip.study import store
+from everychip.study.environment import environment
+from everychip.study.executors import Processes, Serial, execute, executor
+from everychip.study.experiment import Experiment
+from everychip.study.files import held, make_folder, read_json, write_json, write_text
+from everychip.study.grid import Grid, Study
+from everychip.study.table import merge_tables
+
+FORMAT = "everychip-study/1"
+RECIPE, RECORD, DRAWS, RUNS = "study.toml", "study.json", "draws.parquet", "runs"
+_SAVE_EVERY = 10.0  # seconds between two merges of the draws
+_DEATHS = 2  # so often may a run's worker die before the run counts as failed
+
+
+class Watcher:
+    """Is told what happens in a study; this one does not care."""
+
+    def begin(self, waiting: int, complete: int) -> None:
+        """So many runs are to be executed, so many are there already."""
+
+    def started(self, experiment: Experiment) -> None:
+        """A run was handed to a worker."""
+
+    def event(self, run: str, event: Event) -> None:
+        """A run is so far."""
+
+    def finished(self, experiment: Experiment, run: store.Run | None, words: str) -> None:
+        """A run is complete, or there is none for a reason in words."""
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What came of a study: `failed` names the runs that there are not, and why."""
+
+    folder: Path
+    grid: Grid
+    executed: int
+    failed: Mapping[str, str]
+
+
+def run_study(
+    study: Study, folder: Path, *, workers: int = 1, watcher: Watcher | None = None, command: str = ""
+) -> Outcome:
+    """Execute the runs of a study that its folder does not hold yet, `workers` at a time.
+
+    Runs lie in `runs/<id>`. After every run the folder holds study.json and the draws of all complete runs,
+    so a report is possible at any time. A run that fails is named in study.json, and the others go on.
+    """
+    grid = study.expand()
+    make_folder(folder)
+    with held(folder):
+        _claim(folder, study)
+        return _Execution(study, grid, folder, watcher or Watcher(), command).execute(workers)
+
+
+def _claim(folder: Path, study: Study) -> None:
+    path = folder / RECIPE
+    if path.exists():
+        try:
+            found = read_toml(path).get("name")
+        except ConfigError as error:
+            raise StoreError(str(path), found=error.found, expected="the recipe of a study") from None
+        if found != study.name:
+            raise _foreign(folder, f"the study {found!r}", f"the study {study.name!r}")
+    elif any(folder.iterdir()):
+        raise _foreign(folder, "files that are no study of everychip", "a study")
+    write_text(path, write_toml(study.table()))
+
+
+def _foreign(folder: Path, found: str, expected: str) -> StoreError:
+    return StoreError(
+        str(folder),
+        found=found,
+        expected=f"an empty folder or {expected}",
+        remedy="choose another folder: --output DIR",
+    )
+
+
+class _Execution:
+    def __init__(self, study: Study, grid: Grid, folder: Path, watcher: Watcher, command: str) -> None:
+        self.study, self.grid, self.folder, self.watcher, self.command = study, grid, folder, watcher, command
+        self.complete: dict[str, store.Run] = {}
+        self.failed: dict[str, str] = {}
+        self.deaths: Counter[str] = Counter()
+        self.started, self.saved = time.monotonic(), 0.0
+        self.seconds_before = _seconds_so_far(folder / RECORD)
+
+    def execute(self, workers: int) -> Outcome:
+        waiting = deque(self._open(self.grid.in_order()))
+        executed = len(waiting)
+        self.watcher.begin(len(waiting), len(self.complete))
+        self._save(counting=executed > 0)
+        while waiting:  # again only after a worker died
+            with executor(min(workers, len(waiting)), self.watcher.event) as pool:
+                self._work(pool, waiting, workers)
+        if executed:
+            self._save()
+        return Outcome(self.folder, self.grid, executed, self.failed)
+
+    def _open(self, experiments: Iterable[Experiment]) -> list[Experiment]:
+        """Those of the experiments that still have to be executed; the complete ones are opened."""
+        waiting = []
+        for experiment in experiments:
+            folder = self._folder(experiment)
+            if not store.is_complete(folder):
+                waiting.append(experiment)
+                continue
+            try:
+                self.complete[experiment.id] = store.open_run(folder)
+            except StoreError as error:
+                self.failed[experiment.id] = str(error)
+        return waiting
+
+    def _work(self, pool: Serial | Processes, waiting: deque[Experiment], workers: int) -> None:
+        flying: dict[Future[str], Experiment] = {}
+        broken = False
+        while flying or (waiting and not broken):
+            while waiting and len(flying) < workers and not broken:
+                experiment = waiting.popleft()
+                self.watcher.started(experiment)
+                arguments = (experiment.table(), str(self._folder(experiment)))
+                try:
+                    flying[pool.submit(execute, *arguments)] = experiment
+                except BrokenExecutor:
+                    waiting.appendleft(experiment)
+                    broken = True
+            landed, _ = wait(flying, timeout=0.25, return_when=FIRST_COMPLETED)
+            pool.drain()
+            for future in landed:
+                broken |= self._land(future, flying.pop(future), waiting)
+
+    def _land(self, future: Future[str], experiment: Experiment, waiting: deque[Experiment]) -> bool:
+        """Take in what a worker returned; whether it died instead."""
+        try:
+            words = future.result()
+        except BrokenExecutor:
+            self.deaths[experiment.id] += 1
+            if self.deaths[experiment.id] < _DEATHS:
+                waiting.appendleft(experiment)
+            else:
+                self._take(experiment, "its worker process died twice (out of memory?)")
+            return True
+        self._take(experiment, words)
+        return False
+
+    def _take(self, experiment: Experiment, words: str) -> None:
+        if words:
+            self.failed[experiment.id] = words
+        else:
+            self.complete[experiment.id] = store.open_run(self._folder(experiment))
+        if time.monotonic() - self.saved > _SAVE_EVERY:
+            self._save()
+        self.watcher.finished(experiment, self.complete.get(experiment.id), words)
+
+    def _folder(self, experiment: Experiment) -> Path:
+        return self.folder / RUNS / experiment.id
+
+    def _save(self, *, counting: bool = True) -> None:
+        """Merge the draws of all complete runs and write study.json, so that a report is possible now."""
+        runs = [self.complete[e.id] for e in self.grid.experiments if e.id in self.complete]
+        if runs:
+            merge_tables(self.folder / DRAWS, [run.draws_path for run in runs])
+        elapsed = time.monotonic() - self.started if counting else 0.0
+        write_json(
+            self.folder / RECORD,
+            {
+                "format": FORMAT,
+                "name": self.study.name,
+                "title": self.study.title,
+                "command": self.command,
+                "axes": self.grid.axes,
+                "environment": environment(threads=self.grid.experiments[0].compute.threads),
+                "seconds": self.seconds_before + elapsed,
+                "runs": [self._row(experiment) for experiment in self.grid.experiments],
+                "left_out": list(self.grid.left_out),
+                "merged": list(self.grid.merged),
+            },
+        )
+        self.saved = time.monotonic()
+
+    def _row(self, experiment: Experiment) -> dict[str, Any]:
+        row: dict[str, Any] = {"id": experiment.id, "labels": experiment.labels}
+        if experiment.id not in self.complete:
+            words = self.failed.get(experiment.id, "")
+            return {**row, "status": "failed" if words else "unfinished", "words": words}
+        record = self.complete[experiment.id].record
+        known = ("status", "words", "seconds", "best_epoch", "validation_accuracy", "forwards")
+        return {**row, **{key: record.get(key) for key in known}}
+
+
+def _seconds_so_far(record: Path) -> float:
+    if not record.exists():
+        return 0.0
+    return float(read_json(record, form=FORMAT).get("seconds") or 0.0)

@@ -1,0 +1,108 @@
+"""The table of draws as parquet: one row per chip, typed columns, written and read with duckdb."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from everychip.errors import StoreError
+from everychip.study.files import write_whole
+
+if TYPE_CHECKING:
+    import duckdb
+
+COLUMNS: Mapping[str, str] = {
+    "run": "VARCHAR",
+    "method": "VARCHAR",
+    "variant": "VARCHAR",
+    "model": "VARCHAR",
+    "data": "VARCHAR",
+    "device": "VARCHAR",
+    "sigma_train": "DOUBLE",
+    "sigma": "DOUBLE",
+    "sigma_of_max": "DOUBLE",
+    "sigma_of_rms": "DOUBLE",
+    "seed": "BIGINT",
+    "chip": "BIGINT",
+    "accuracy": "DOUBLE",
+    "nll": "DOUBLE",
+    "brier": "DOUBLE",
+    "ece": "DOUBLE",
+    "confidence": "DOUBLE",
+    "images": "BIGINT",
+    "whole_test": "BOOLEAN",
+}
+"""Name and SQL type of every column of `draws.parquet`."""
+
+
+def write_table(path: Path, columns: Mapping[str, Sequence[Any]]) -> None:
+    """Write columns of equal length, `None` for what is absent, as one parquet file."""
+    selected = ", ".join(f'unnest(${name}::{COLUMNS[name]}[]) AS "{name}"' for name in columns)
+    values = {name: list(column) for name, column in columns.items()}
+    _copy(path, f"SELECT {selected}", values)
+
+
+def merge_tables(path: Path, parts: Sequence[Path]) -> None:
+    """Write the rows of several parquet files, in their order, as one file."""
+    if parts:
+        _copy(path, "SELECT * FROM read_parquet($parts)", {"parts": [str(part) for part in parts]})
+
+
+def read_table(path: Path) -> dict[str, list[Any]]:
+    """All columns of a parquet file, as lists."""
+    import duckdb
+
+    try:
+        result = _connect().execute("SELECT * FROM read_parquet($path)", {"path": str(path)})
+        names = [column[0] for column in result.description or ()]
+        rows = result.fetchall()
+    except duckdb.Error as error:
+        raise _damaged(path, error) from None
+    return {name: [row[index] for row in rows] for index, name in enumerate(names)}
+
+
+def query(path: Path, sql: str) -> tuple[list[str], list[tuple[Any, ...]]]:
+    """Answer SQL about the view `draws`; what it returns is the header and the rows."""
+    import duckdb
+
+    connection = _connect()
+    try:
+        connection.read_parquet(str(path)).create_view("draws")
+    except duckdb.Error as error:
+        raise _damaged(path, error) from None
+    try:
+        result = connection.execute(sql)
+        return [column[0] for column in result.description or ()], result.fetchall()
+    except duckdb.Error as error:
+        words = str(error).partition("\n")[0]
+        raise StoreError(
+            "sql",
+            found=words,
+            expected="SQL about the table draws",
+            remedy=f"its columns: {', '.join(COLUMNS)}",
+        ) from None
+
+
+def _connect() -> duckdb.DuckDBPyConnection:
+    import duckdb
+
+    # One thread: rows keep their order, and a study's workers share the cores already.
+    return duckdb.connect(config={"threads": 1})
+
+
+def _copy(path: Path, select: str, values: dict[str, Any]) -> None:
+    import duckdb
+
+    def write(draft: Path) -> None:
+        try:
+            _connect().execute(f"COPY ({select}) TO $draft (FORMAT parquet)", {**values, "draft": str(draft)})
+        except duckdb.IOException as error:
+            raise StoreError(str(path), found=str(error), expected="a file that can be written") from None
+
+    write_whole(path, write)
+
+
+def _damaged(path: Path, error: Exception) -> StoreError:
+    words = str(error).partition("\n")[0] if path.exists() else "no such file"
+    return StoreError(str(path), found=words, expected="a parquet file of draws")

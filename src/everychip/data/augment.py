@@ -6,16 +6,16 @@ import torch
 from jaxtyping import Float
 from pydantic import Field
 from torch import Tensor
-from torch.nn import functional
 
 from everychip.data.base import Augment
 from everychip.errors import DataError
 
 
 class CropFlip(Augment):
-    """Pads each image by `padding` pixels, crops it at random to its old size and mirrors it with probability ½.
+    """Pads images by `padding` pixels, crops them at random to their old size, mirrors them with probability ½.
 
-    `fill`: the padding's value; −1 is black at mean = std = 0.5. Every image has its own offsets.
+    `fill`: the padding's value, one for all channels or one each; −1 is black at mean = std = 0.5, in general
+    −mean/std. Every image has its own offsets.
 
     Source: He et al., Deep residual learning, CVPR 2016, section 4.2 (CIFAR-10).
 
@@ -26,7 +26,7 @@ class CropFlip(Augment):
 
     padding: int = Field(default=4, ge=0)
     flip: bool = True
-    fill: float = -1.0
+    fill: tuple[float, ...] = Field(default=(-1.0,), min_length=1)
 
     def __call__(self, x: Float[Tensor, "n c h w"], rng: torch.Generator) -> Float[Tensor, "n c h w"]:
         """The changed batch, in the memory format of channels last; one gather for all images."""
@@ -44,8 +44,20 @@ class CropFlip(Augment):
             mirrored = torch.rand((count, 1), generator=rng, device=rng.device).to(x.device) < 0.5
             columns = torch.where(mirrored, width - 1 - columns, columns)
         columns = shifts[1] + columns
-        padded = functional.pad(x, (self.padding,) * 4, value=self.fill)
+        padded = self._padded(x)
         images = torch.arange(count, device=x.device)
         # Indexing around a slice puts the sliced channels last: [n, h, w, c].
         taken = padded[images[:, None, None], :, rows[:, :, None], columns[:, None, :]]
         return taken.permute(0, 3, 1, 2)
+
+    def _padded(self, x: Float[Tensor, "n c h w"]) -> Float[Tensor, "n c h2 w2"]:
+        count, channels, height, width = x.shape
+        if len(self.fill) not in (1, channels):
+            raise DataError(
+                "augment.fill", found=f"{len(self.fill)} numbers", expected=f"1 or {channels}, the channels"
+            )
+        edge = self.padding
+        fill = x.new_tensor(self.fill).reshape(1, -1, 1, 1)
+        padded = fill.expand(count, channels, height + 2 * edge, width + 2 * edge).contiguous()
+        padded[:, :, edge : edge + height, edge : edge + width] = x
+        return padded

@@ -30,7 +30,7 @@ def arrays(x: Any, y: Any) -> Arrays:
 def as_arrays(data: Any, *, split: Literal["train", "test"] | None = None) -> Arrays:
     """Anything that holds inputs and labels, as Arrays; a data set of two splits needs `split`.
 
-    A loader or a torch Dataset is gone through once and kept; what it draws does not move the global generator.
+    A loader or a torch Dataset is gone through once and kept; the global generator does not move.
 
     >>> len(as_arrays((torch.zeros(2, 4), torch.tensor([0, 1]))))
     2

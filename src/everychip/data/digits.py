@@ -21,7 +21,7 @@ class Digits(Data):
 
     `size`: side in pixels after bilinear interpolation; the images' own 8 where absent.
 
-    Source: E. Alpaydin, C. Kaynak, Optical Recognition of Handwritten Digits, UCI (1998); `sklearn.datasets.load_digits`.
+    Source: Alpaydin & Kaynak, Optical Recognition of Handwritten Digits, UCI 1998.
 
     >>> Digits(size=16).load().train.x.shape
     torch.Size([1257, 1, 16, 16])

@@ -21,11 +21,11 @@ from everychip.rng import rng_for
 class Hub(Data):
     """An image set of the Hugging Face hub by its `name`, as in "ylecun/mnist"; needs the extra `hub`.
 
-    `path`: a local folder in the hub's layout; else the folder below EVERYCHIP_DATA that is called as the last
-    part of the name; else the set comes from the hub. Splits `train` and `test`, grey or colour images.
-    `size`: side in pixels after bilinear resizing. Pixels in 0 … 1 become (pixel − mean) / std, one number for all
-    channels or one each. `limit`, `test_limit`: how many images are used, a random subset in which the classes have
-    their shares; `seed` draws it, and the smaller subset is part of the larger one.
+    `path`: a local folder in the hub's layout; else the folder below EVERYCHIP_DATA that is called as the
+    last part of the name; else the set comes from the hub. Splits `train` and `test`, grey or colour images.
+    `size`: side in pixels after bilinear resizing. Pixels in 0 … 1 become (pixel − mean) / std, one number
+    for all channels or one each. `limit`, `test_limit`: how many images are used, a random subset in which
+    the classes have their shares; `seed` draws it, and the smaller subset is part of the larger one.
 
     >>> Hub(name="ylecun/mnist", size=32).label
     'mnist'

@@ -13,6 +13,7 @@ import torch
 from jaxtyping import Float, UInt8
 from numpy.typing import NDArray
 from torch import Tensor
+from torch.nn import functional
 
 from everychip.errors import DataError
 
@@ -29,24 +30,37 @@ _DAMAGE = (
 
 
 def decode(cells: Iterable[Mapping[str, Any]], *, size: int | None, where: str) -> UInt8[Tensor, "n c h w"]:
-    """The images as bytes 0 … 255, one channel where all are grey, else three; resized to size × size bilinearly.
+    """The images as bytes 0 … 255, one channel where all are grey, else three; resized bilinearly to `size`.
 
-    One thread: Pillow holds the interpreter's lock for such small images, and two threads took twice as long.
+    One thread: Pillow holds the interpreter's lock for such small images; two threads took twice as long.
     """
-    pixels = [_pixels(cell, size=size, where=f"{where}[{row}]") for row, cell in enumerate(cells)]
-    shapes = {image.shape[:2] for image in pixels}
-    if len(shapes) > 1:
-        first, second = sorted(shapes)[:2]
+    pixels = [_pixels(cell, where=f"{where}[{row}]") for row, cell in enumerate(cells)]
+    if any(image.ndim == 3 for image in pixels):
+        pixels = [image if image.ndim == 3 else np.stack([image] * 3, axis=-1) for image in pixels]
+    rows_of: dict[tuple[int, ...], list[int]] = {}
+    for row, image in enumerate(pixels):
+        rows_of.setdefault(image.shape, []).append(row)
+    if size is None and len(rows_of) > 1:
+        first, second = list(rows_of)[:2]
         raise DataError(
             where,
             found=f"images of {first[0]}×{first[1]} and of {second[0]}×{second[1]} pixels",
             expected="one size",
             remedy="set data.size, such as data.size=32",
         )
-    if any(image.ndim == 3 for image in pixels):
-        pixels = [image if image.ndim == 3 else np.stack([image] * 3, axis=-1) for image in pixels]
-        return torch.from_numpy(np.stack(pixels)).permute(0, 3, 1, 2)
-    return torch.from_numpy(np.stack(pixels)).unsqueeze(1)
+    batches = [_resized(np.stack([pixels[row] for row in rows]), size=size) for rows in rows_of.values()]
+    if len(batches) == 1:
+        return batches[0]
+    order = torch.tensor([row for rows in rows_of.values() for row in rows])
+    return torch.cat(batches)[order.argsort()]
+
+
+def _resized(images: NDArray[np.uint8], *, size: int | None) -> UInt8[Tensor, "n c h w"]:
+    batch = torch.from_numpy(images)
+    batch = batch.unsqueeze(1) if batch.ndim == 3 else batch.permute(0, 3, 1, 2)
+    if size is None or batch.shape[-2:] == (size, size):
+        return batch
+    return functional.interpolate(batch, size=(size, size), mode="bilinear", antialias=True)
 
 
 def normalise(
@@ -70,7 +84,7 @@ def normalise(
     return x.div_(255).sub_(centre).div_(spread)  # in place: the set may be large
 
 
-def _pixels(cell: Mapping[str, Any], *, size: int | None, where: str) -> NDArray[np.uint8]:
+def _pixels(cell: Mapping[str, Any], *, where: str) -> NDArray[np.uint8]:
     from PIL import Image
 
     source = io.BytesIO(cell["bytes"]) if cell.get("bytes") else cell.get("path")
@@ -82,8 +96,6 @@ def _pixels(cell: Mapping[str, Any], *, size: int | None, where: str) -> NDArray
             raise DataError(where, found=f"an image of mode {image.mode}", expected="8 bits per channel")
         if image.mode not in ("L", "RGB"):
             image = image.convert("L" if image.mode in _GREY else "RGB")
-        if size is not None and image.size != (size, size):
-            image = image.resize((size, size), Image.Resampling.BILINEAR)
         return np.asarray(image)
     except DataError:
         raise

@@ -65,7 +65,7 @@ def _open(name: str, folder: Path | None) -> Mapping[str, Dataset]:
         with _progress_bars(shown=folder is None):
             splits: Mapping[str, Dataset] = datasets.load_dataset(str(folder) if folder else name)
         return splits
-    except Exception as error:  # the library raises its own, Arrow's, the network's and the file system's
+    except Exception as error:  # noqa: BLE001  its own, Arrow's, the network's, the file system's errors
         raise _refusal(name, folder, error) from None
 
 
@@ -104,9 +104,9 @@ def _image_column(dataset: Dataset, asked: str | None, *, where: str) -> str:
 
     names = [name for name, feature in dataset.features.items() if isinstance(feature, Image)]
     if asked is None and names:
-        return names[0]
-    if asked in names:
-        return str(asked)
+        return str(names[0])
+    if asked is not None and asked in names:
+        return asked
     found = "no column of images" if asked is None else f"no column of images called {asked!r}"
     raise DataError(
         where, found=found, expected=f"one of {', '.join(names) or 'none'}; all columns: {_names(dataset)}"

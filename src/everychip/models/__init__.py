@@ -3,8 +3,26 @@
 from __future__ import annotations
 
 from everychip.models.base import Model
+from everychip.models.factory import Factory
+from everychip.models.gru import GRU, GRUNetwork
 from everychip.models.lenet import LeNet, LeNetNetwork
 from everychip.models.mlp import MLP
+from everychip.models.resnet18 import ResNet18, ResNet18Network
+from everychip.models.transformer import Transformer, TransformerNetwork
 from everychip.models.vgg8 import VGG8, VGG8Network
 
-__all__ = ["MLP", "VGG8", "LeNet", "LeNetNetwork", "Model", "VGG8Network"]
+__all__ = [
+    "GRU",
+    "MLP",
+    "VGG8",
+    "Factory",
+    "GRUNetwork",
+    "LeNet",
+    "LeNetNetwork",
+    "Model",
+    "ResNet18",
+    "ResNet18Network",
+    "Transformer",
+    "TransformerNetwork",
+    "VGG8Network",
+]

@@ -10,13 +10,13 @@ from everychip.models.base import Model
 
 
 class LeNet(Model, kind="lenet"):
-    """Two 5×5 convolutions of 6 and 16 channels, each with ReLU and a 2×2 max-pool, and linear layers of 120 and 84.
+    """Two 5×5 convolutions of 6 and 16 channels with ReLU and 2×2 max-pools, linear layers of 120 and 84.
 
-    The convolutions keep the image's size (padding 2), so that 8×8 digits fit as well as 28×28 or 32×32 images;
-    `width` multiplies all four sizes.
+    The convolutions keep the image's size (padding 2), so that 8×8 digits fit as well as 28×28 or 32×32
+    images; `width` multiplies all four sizes.
 
-    Source: LeCun et al., Gradient-based learning applied to document recognition, Proc. IEEE 1998 (without its
-    sub-sampling weights, partial connections and RBF output).
+    Source: LeCun et al., Gradient-based learning applied to document recognition, Proc. IEEE 1998; without
+    its sub-sampling weights, partial connections and RBF output.
 
     >>> LeNet().build((1, 28, 28), 10).linear1.in_features == 16 * 7 * 7
     True

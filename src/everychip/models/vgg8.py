@@ -13,12 +13,12 @@ from everychip.models.base import Model, initialise_fan_out
 
 
 class VGG8(Model):
-    """Six 3×3 convolutions of w, 2w, 4w, 4w, 8w, 8w channels and two linear layers; `width` w = 64 is published.
+    """Six 3×3 convolutions of w, 2w, 4w, 4w, 8w, 8w channels, two linear layers; `width` w = 64 is published.
 
     Each convolution has no bias and is followed by batch norm and ReLU, the 2nd, 4th and 6th also by a 2×2
     max-pool; then Linear(8w·(H/8)·(W/8) → 16w), ReLU, Linear(16w → classes). Kaiming fan-out initialisation.
 
-    Source: Qin et al., arXiv 2305.14561, and its code (networks/VGG8).
+    Source: Qin et al., arXiv 2305.14561, and its code.
 
     >>> net = VGG8(width=64).build((3, 32, 32), 10)
     >>> net.hidden
@@ -33,7 +33,7 @@ class VGG8(Model):
 
 
 class VGG8Network(nn.Module):
-    """The layers of `VGG8`; exits go after blocks 1, 2 and 4, pooled to 6×6, 4×4 and 3×3."""
+    """The layers of `VGG8`; exits go after blocks 1, 2 and 4, pooled to 6, 4 and 3 a side."""
 
     exit_positions: ClassVar[dict[str, int]] = {"block1": 6, "block2": 4, "block4": 3}
 

@@ -1,0 +1,99 @@
+"""Any user's model, made by a function that is named in the recipe."""
+
+from __future__ import annotations
+
+import importlib
+import inspect
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from pydantic import Field
+from torch import nn
+
+from everychip.errors import ModelError, known_names
+from everychip.models.base import Model
+
+
+class Factory(Model):
+    """The module that `call`, as in "package.module:function", returns for `arguments`.
+
+    The module may also lie in the working directory. A recipe with a factory runs that code: read it first.
+
+    >>> Factory(call="torch.nn:Linear", arguments={"in_features": 4, "out_features": 2}).build((4,), 2)
+    Linear(in_features=4, out_features=2, bias=True)
+    """
+
+    call: str = Field(pattern=r"^[^\W\d]\w*(\.[^\W\d]\w*)*:[^\W\d]\w*$")
+    arguments: dict[str, Any] = Field(default_factory=dict)
+
+    @property
+    def label(self) -> str:
+        """The function's name."""
+        return self.call.partition(":")[2]
+
+    def network(self, input_shape: tuple[int, ...], classes: int) -> nn.Module:
+        """What the function returns; the input's shape and the classes are the user's own affair."""
+        del input_shape, classes
+        with _working_directory_importable():
+            model = self._made_by(self._function())
+        if not isinstance(model, nn.Module):
+            raise ModelError(
+                self.call, found=f"a {type(model).__name__} returned", expected="a torch.nn.Module"
+            )
+        return model
+
+    def _function(self) -> Callable[..., Any]:
+        module_name, _, name = self.call.partition(":")
+        try:
+            module = importlib.import_module(module_name)
+        except ModuleNotFoundError as error:
+            raise ModelError(
+                self.call,
+                found=f"no module {error.name!r}",
+                expected="a module that is installed or lies in the working directory",
+            ) from error
+        except Exception as error:  # a user's module may raise anything
+            raise ModelError(self.call, found=f"a module that cannot be imported ({_said(error)})") from error
+        function = getattr(module, name, None)
+        if not callable(function):
+            known = [
+                key for key, value in vars(module).items() if callable(value) and not key.startswith("_")
+            ]
+            raise ModelError(
+                self.call,
+                found=f"no function {name!r} in {module_name}",
+                remedy=known_names(name, known[:20]),
+            )
+        made: Callable[..., Any] = function
+        return made
+
+    def _made_by(self, function: Callable[..., Any]) -> Any:
+        try:
+            inspect.signature(function).bind(**self.arguments)
+        except TypeError as error:
+            raise ModelError(f"{self.call}.arguments", found=f"that they do not fit ({error})") from None
+        except ValueError:
+            pass  # a function of C code may have no signature
+        try:
+            return function(**self.arguments)
+        except Exception as error:  # a user's function may raise anything
+            raise ModelError(self.call, found=f"an error when called ({_said(error)})") from error
+
+
+def _said(error: Exception) -> str:
+    return f"{type(error).__name__}: {error}"
+
+
+@contextmanager
+def _working_directory_importable() -> Iterator[None]:
+    """An installed command, unlike `python -m`, does not search the working directory for modules."""
+    folder = str(Path.cwd())
+    sys.path.insert(0, folder)
+    importlib.invalidate_caches()
+    try:
+        yield
+    finally:
+        sys.path.remove(folder)

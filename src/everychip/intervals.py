@@ -42,6 +42,12 @@ class Interval:
         """Half the width of the interval, or None where a bound is missing."""
         return None if self.low is None or self.high is None else (self.high - self.low) / 2
 
+    @property
+    def digits(self) -> int:
+        """Decimals of a percentage that show this width: one, more where it is below 0.1 or 0.01 points."""
+        half = 100 * (self.half or 0.0)
+        return 1 if half == 0 or half >= 0.1 else 2 if half >= 0.01 else 3
+
     def bounds(self, *, scale: float = 100.0, digits: int = 1) -> str:
         """The bounds in brackets, times `scale`; a missing one is a dash."""
         low, high = ("–" if b is None else f"{scale * b:.{digits}f}" for b in (self.low, self.high))

@@ -35,7 +35,8 @@ class Comparison:
         over = f"{self.n} chips" if self.seeds == 1 else f"{self.seeds} seeds, {self.n} chips"
         named = (("t", self.p_t), ("Wilcoxon", self.p_wilcoxon))
         ps = [f"{_p(p)} ({name})" for name, p in named if p is not None]
-        text = f"{100 * self.difference.estimate:+.1f} points {self.difference.bounds()} paired over {over}"
+        d = self.difference
+        text = f"{100 * d.estimate:+.{d.digits}f} points {d.bounds(digits=d.digits)} paired over {over}"
         tests = f", p = {', '.join(ps)}" if ps else ""
         return "; ".join([text + tests, *self.refusals])
 

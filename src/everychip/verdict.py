@@ -140,7 +140,5 @@ def _mean_words(mean: Interval) -> str:
     if mean.half is None:
         return f"mean {100 * mean.estimate:.1f} %"
     over = "" if mean.over == "chips" else f" over {mean.over}"
-    half = 100 * mean.half
-    # One digit, more where the interval would read ± 0.0 although there is a spread.
-    digits = next((d for d in (1, 2) if half == 0 or round(half, d) > 0), 3)
+    digits, half = mean.digits, 100 * mean.half
     return f"mean {100 * mean.estimate:.{digits}f} % ± {half:.{digits}f} ({100 * mean.level:g} %{over})"

@@ -17,10 +17,11 @@ if TYPE_CHECKING:
     from everychip.errors import EverychipError
     from everychip.hardware import Hardware
     from everychip.monte_carlo import evaluate
+    from everychip.paired import compare
     from everychip.rng import rng_for
     from everychip.study.experiment import Experiment
     from everychip.training import fit
-    from everychip.verdict import Verdict, compare
+    from everychip.verdict import Verdict
 
 __version__ = "0.1.0"
 
@@ -55,7 +56,7 @@ _HOMES = {
     "Hardware": "hardware",
     "Verdict": "verdict",
     "check": "coverage",
-    "compare": "verdict",
+    "compare": "paired",
     "effective_sigma": "chip",
     "evaluate": "monte_carlo",
     "fit": "training",

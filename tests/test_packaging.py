@@ -1,0 +1,140 @@
+"""What a stranger installs: the public names, the wheel, the pins, the two commands."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import sys
+import tomllib
+import zipfile
+from importlib.metadata import version
+from pathlib import Path
+from statistics import median
+
+import pytest
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
+
+import everychip as ec
+
+ROOT = Path(__file__).parents[1]
+PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+LOCAL_SUFFIX = re.compile(r"\+.*")
+
+
+def python(code: str, *arguments: str) -> str:
+    """What a fresh interpreter prints."""
+    result = subprocess.run(
+        [sys.executable, *arguments, "-c", code], capture_output=True, text=True, check=True, timeout=100
+    )
+    return result.stdout.strip()
+
+
+def pins() -> dict[str, str]:
+    rows = (ROOT / "constraints.txt").read_text().split()
+    return {canonicalize_name(name): pin for name, pin in (row.split("==") for row in rows)}
+
+
+def requirements() -> list[Requirement]:
+    extras = [Requirement(text) for group in PROJECT["optional-dependencies"].values() for text in group]
+    own = [Requirement(text) for text in PROJECT["dependencies"]]
+    return [r for r in (*own, *extras) if r.name != "everychip"]
+
+
+def test_there_are_at_most_25_public_names() -> None:
+    assert len(ec.__all__) <= 25
+    assert dir(ec) == sorted(ec.__all__)
+
+
+@pytest.mark.parametrize("name", sorted(set(ec.__all__) - {"__version__"}))
+def test_every_public_name_exists_and_is_documented(name: str) -> None:
+    value = getattr(ec, name)
+    assert (value.__doc__ or "").strip(), f"everychip.{name} has no docstring"
+
+
+def test_an_unknown_public_name_is_an_attribute_error() -> None:
+    with pytest.raises(AttributeError, match="no attribute 'programme'"):
+        ec.programme
+
+
+def test_types_see_the_names_that_are_loaded_lazily() -> None:
+    text = (ROOT / "src" / "everychip" / "__init__.py").read_text()
+    typed = text.split("if TYPE_CHECKING:")[1].split("__version__")[0]
+    assert {name for name in ec.__all__ if name != "__version__"} <= set(re.findall(r"\w+", typed))
+
+
+def test_import_everychip_does_not_import_torch() -> None:
+    assert python("import sys, everychip; print('torch' in sys.modules)") == "False"
+
+
+def test_all_public_names_cost_at_most_a_third_of_a_second_over_torch() -> None:
+    # Stricter than the budget, which is for `import everychip` alone. A busy machine gets twice the time.
+    code = (
+        "import time, torch; start = time.perf_counter(); import everychip as ec; "
+        "[getattr(ec, name) for name in ec.__all__]; print(time.perf_counter() - start)"
+    )
+    seconds = [float(python(code)) for _ in range(5)]
+    assert median(seconds) <= 0.3 * 2, seconds
+
+
+def test_help_does_not_import_torch() -> None:
+    code = (
+        "import sys; sys.argv = ['everychip', '--help']\n"
+        "from everychip.cli import main\n"
+        "try:\n    main()\n"
+        "except SystemExit:\n    pass\n"
+        "print('torch' in sys.modules)"
+    )
+    assert python(code).splitlines()[-1] == "False"
+
+
+def test_the_wheel_holds_every_file_of_the_package_and_nothing_else(tmp_path: Path) -> None:
+    subprocess.run(
+        [sys.executable, "-m", "hatchling", "build", "-t", "wheel", "-d", str(tmp_path)],
+        cwd=ROOT, check=True, capture_output=True, timeout=100,
+    )  # fmt: skip
+    (wheel,) = tmp_path.glob("*.whl")
+    with zipfile.ZipFile(wheel) as archive:
+        names = set(archive.namelist())
+        metadata = archive.read(f"everychip-{ec.__version__}.dist-info/METADATA").decode()
+        scripts = archive.read(f"everychip-{ec.__version__}.dist-info/entry_points.txt").decode()
+    source = ROOT / "src"
+    tracked = {
+        str(path.relative_to(source))
+        for path in (source / "everychip").rglob("*")
+        if path.is_file() and "__pycache__" not in path.parts and not path.name.startswith(".")
+    }
+    assert {"everychip/py.typed", "everychip/devices/presets.toml"} < tracked
+    assert any(name.startswith("everychip/recipes/") and name.endswith(".toml") for name in tracked)
+    assert {name for name in names if ".dist-info/" not in name} == tracked
+    assert "License-Expression: Apache-2.0" in metadata
+    assert "everychip = everychip.cli:main" in scripts
+
+
+def test_every_requirement_is_pinned_within_its_bounds() -> None:
+    pinned = pins()
+    for requirement in requirements():
+        pin = pinned[canonicalize_name(requirement.name)]
+        assert pin in requirement.specifier, f"{requirement} does not allow the pin {pin}"
+        assert "+" not in pin
+
+
+def test_the_tests_run_on_the_pinned_versions_of_our_requirements() -> None:
+    pinned = pins()
+    for requirement in requirements():
+        found = LOCAL_SUFFIX.sub("", version(requirement.name))
+        assert found == pinned[canonicalize_name(requirement.name)], requirement.name
+
+
+def test_the_version_is_the_same_everywhere() -> None:
+    assert version("everychip") == ec.__version__
+    assert f"version: {ec.__version__}\n" in (ROOT / "CITATION.cff").read_text()
+    assert f"## {ec.__version__}" in (ROOT / "CHANGELOG.md").read_text()
+
+
+def test_ci_runs_the_readme_s_test_command() -> None:
+    readme, ci = (ROOT / "README.md").read_text(), (ROOT / ".ci" / "run").read_text()
+    assert "make demo" in readme and "make test" in readme
+    assert "\nmake test\n" in ci and "\nmake lint\n" in ci
+    assert os.access(ROOT / ".ci" / "run", os.X_OK)

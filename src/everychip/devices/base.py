@@ -46,6 +46,11 @@ class Device(Component, family="device"):
         return g + self.deviation(g, rng)
 
     @property
+    def uniform_std(self) -> float | None:
+        """σ in units of G_max where g' = g + σ·N(0, 1) at every conductance (the fast path), else None."""
+        return None
+
+    @property
     def label(self) -> str:
         """The name that tables print."""
         return self.name or self.kind
@@ -100,5 +105,10 @@ def preset(name: str, **fields: Any) -> Device:
 
 
 def standard_normal(like: Tensor, rng: torch.Generator) -> Tensor:
-    """Independent N(0, 1) draws in the shape of `like`, sampled contiguously (five times faster)."""
-    return torch.empty(like.shape, dtype=like.dtype, device=like.device).normal_(generator=rng)
+    """Independent N(0, 1) draws in the shape of `like`.
+
+    They are sampled contiguously, which is five times faster and makes them the same in every memory layout, and
+    then laid out as `like` is, because arithmetic on mixed layouts is slow.
+    """
+    noise = torch.empty(like.shape, dtype=like.dtype, device=like.device).normal_(generator=rng)
+    return noise if like.is_contiguous() else torch.empty_like(like, requires_grad=False).copy_(noise)

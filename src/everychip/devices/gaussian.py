@@ -24,6 +24,11 @@ class Gaussian(Device):
 
     sigma: Sigma
 
+    @property
+    def uniform_std(self) -> float | None:
+        """σ itself: the law does not read the conductance."""
+        return self.sigma
+
     def deviation(self, g: Float[Tensor, "*cells"], rng: torch.Generator) -> Float[Tensor, "*cells"]:
         return standard_normal(g, rng).mul_(self.sigma)
 

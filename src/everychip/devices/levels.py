@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
 from typing import Annotated, Literal
 
 import torch
@@ -38,18 +39,25 @@ class Levels(Device):
         """Whether the law reads the digits of the cells, so that the mapping has to quantise."""
         return self.level_of == "cell"
 
-    def level(self, g: Float[Tensor, "*cells"]) -> Tensor:
-        """The index of the level, 0 … n−1, that each conductance is read as."""
-        n = len(self.multipliers)
-        if self.level_of == "cell":
-            return (g * (n - 1)).round().long().clamp_(0, n - 1)
-        # Equal bands whose outer edges belong to the outer levels: m is an inner one only for 1/n < g < 1 − 1/n.
-        bands = g * n
-        return torch.where(g < 0.5, bands.ceil() - 1, bands.floor()).long().clamp_(0, n - 1)
+    @property
+    def uniform_std(self) -> float | None:
+        """The one σ of a device whose levels are all alike, such as RRAM1."""
+        return self.sigma * self.multipliers[0] if len(set(self.multipliers)) == 1 else None
 
     def deviation(self, g: Float[Tensor, "*cells"], rng: torch.Generator) -> Float[Tensor, "*cells"]:
         return standard_normal(g, rng).mul_(self.std(g))
 
     def std(self, g: Float[Tensor, "*cells"]) -> Float[Tensor, "*cells"]:
-        table = torch.tensor(self.multipliers, dtype=g.dtype, device=g.device) * self.sigma
-        return table[self.level(g)]
+        n = len(self.multipliers)
+        std = torch.full_like(g, self.multipliers[0])
+        for i, (low, high) in enumerate(pairwise(self.multipliers), start=1):
+            if high != low:
+                std += (high - low) * self._above(g, i, n)
+        return std.mul_(self.sigma)
+
+    def _above(self, g: Tensor, i: int, n: int) -> Tensor:
+        """Whether each conductance is read as level i or higher."""
+        if self.level_of == "cell":
+            return g.detach() > (i - 0.5) / (n - 1)
+        # Equal bands whose edges belong to the outer levels: m is an inner one only for 1/n < g < 1 − 1/n.
+        return g.detach() >= i / n if 2 * i > n else g.detach() > i / n

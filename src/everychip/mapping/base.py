@@ -11,6 +11,7 @@ from torch import Tensor
 
 from everychip.component import Component
 from everychip.devices import Device
+from everychip.devices.base import standard_normal
 
 
 class CellMapping(Component, family="mapping"):
@@ -53,6 +54,8 @@ def sign(weight: Tensor) -> Tensor:
 def whole_weight_deviation(weight: Tensor, device: Device, rng: torch.Generator, factor: float) -> Tensor:
     """The deviation when the magnitude of each weight is read as one conductance, times `factor`."""
     scale = full_scale(weight)
+    if device.uniform_std is not None:
+        return standard_normal(weight, rng).mul_(scale * (factor * device.uniform_std))
     deviation = device.deviation(weight.abs() / scale, rng) * (scale * factor)
     return deviation if device.symmetric else deviation * sign(weight)
 

@@ -43,7 +43,8 @@ def even_shares(model: nn.Module, survey: Survey, *, count: int) -> list[str]:
 
     A container is looked into when it holds more than 1/(2(count+1)) of the MACs. Of the submodules that
     finish at the same share the last is taken, so that a convolution's norm, activation and pooling belong
-    to it. Submodules called more than once, and those before the first or after the last product, are out.
+    to it; within 1/(4(count+1)) of a share the least nested one is, so that a residual block counts as a
+    whole. Submodules called more than once, and those before the first or after the last product, are out.
     """
     total = survey.trace.total
     last: dict[int, str] = {}
@@ -58,13 +59,19 @@ def even_shares(model: nn.Module, survey: Survey, *, count: int) -> list[str]:
             remedy='name submodules: where = ["…"], or use a method without exits',
         )
     finished = sorted(last)
-    chosen: list[int] = []
-    count = min(count, len(finished))
+    chosen: list[str] = []
+    count, step = min(count, len(finished)), 1 / (count + 1)
     for n in range(1, count + 1):
-        first = finished.index(chosen[-1]) + 1 if chosen else 0
-        free = finished[first : len(finished) - (count - n)]
-        chosen.append(min(free, key=lambda macs: abs(macs / total - n / (count + 1))))
-    return [last[macs] for macs in chosen]
+        free = finished[: len(finished) - (count - n)]
+        best = min(free, key=lambda macs: _misfit(last[macs], abs(macs / total - n * step), step))
+        finished = finished[finished.index(best) + 1 :]
+        chosen.append(last[best])
+    return chosen
+
+
+def _misfit(name: str, distance: float, step: float) -> tuple[bool, int, float]:
+    far = distance > step / 4
+    return far, 0 if far else name.count("."), distance
 
 
 def _candidates(model: nn.Module, survey: Survey, *, smallest: float) -> Iterator[Call]:

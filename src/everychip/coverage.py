@@ -1,0 +1,198 @@
+"""Coverage: which parameters and which multiplications are on the crossbar, and why the others are not."""
+
+from __future__ import annotations
+
+import textwrap
+from dataclasses import asdict, dataclass
+
+from torch import Tensor, nn
+
+from everychip.hardware import Hardware, Placement
+from everychip.macs import trace
+
+_WIDTHS = (29, 18, 13)
+_UNUSED = "a matrix, but the sample's forward never multiplies by it"
+
+
+@dataclass(frozen=True)
+class Row:
+    """One parameter: where it is held and why; `macs` per input, `None` where no sample was given."""
+
+    name: str
+    layer: str
+    shape: tuple[int, ...]
+    parameters: int
+    macs: int | None
+    crossbar: bool
+    reason: str
+    remedy: str
+
+
+@dataclass(frozen=True)
+class Coverage:
+    """What the crossbar holds of one model. `between_activations`: MACs per input that have no parameter."""
+
+    model: str
+    rows: tuple[Row, ...]
+    between_activations: int | None
+
+    @property
+    def parameters(self) -> float:
+        """The share of the parameters that is on the crossbar, 0 … 1."""
+        return sum(row.parameters for row in self.rows if row.crossbar) / sum(
+            row.parameters for row in self.rows
+        )
+
+    @property
+    def macs(self) -> float | None:
+        """The share of the multiply-accumulates that is on the crossbar, 0 … 1; `None` without a sample."""
+        total = self.total_macs
+        return sum(row.macs or 0 for row in self.rows if row.crossbar) / total if total else None
+
+    @property
+    def total_macs(self) -> int | None:
+        """All multiply-accumulates of one input, those of two activations included."""
+        if self.between_activations is None:
+            return None
+        return self.between_activations + sum(row.macs or 0 for row in self.rows)
+
+    def table(self) -> list[dict[str, object]]:
+        """The rows as plain values, for JSON and HTML."""
+        return [{**asdict(row), "shape": list(row.shape)} for row in self.rows]
+
+    def __str__(self) -> str:
+        """The matrices in a table 80 columns wide, then why the rest is digital, then the totals."""
+        reasons = {row: (row.reason, row.remedy) for row in self.rows if _needs_a_note(row)}
+        notes = list(dict.fromkeys(reasons.values()))
+        lines = [_line("matrix", "layer", "shape", "MACs", "crossbar"), "─" * 79]
+        for row in self.rows:
+            if row.macs or row.crossbar or len(row.shape) > 1:
+                held = "yes" if row.crossbar else "no"
+                number = f" ({notes.index(reasons[row]) + 1})" if row in reasons else ""
+                macs, shape = _short(row.macs) if row.macs else "–", "×".join(map(str, row.shape))
+                lines.append(_line(row.name, row.layer, shape, macs, held + number))
+        lines.append("─" * 79)
+        for n, note in enumerate(notes, start=1):
+            lines += _explained(n, [row for row in self.rows if reasons.get(row) == note])
+        return "\n".join([*lines, *_totals(self)])
+
+
+def check(model: nn.Module, hardware: Hardware, sample: Tensor | None = None) -> Coverage:
+    """Say which parameters and which share of the MACs are on the crossbar, and why the others are not.
+
+    sample: a batch as the model takes it; with it the multiply-accumulates (MACs, per input) are counted.
+
+    >>> import torch, everychip as ec
+    >>> model = torch.nn.Sequential(torch.nn.Linear(8, 4), torch.nn.LayerNorm(4), torch.nn.Linear(4, 2))
+    >>> hw = ec.Hardware(device=ec.devices.Gaussian(sigma=0.1), digital=("2",))
+    >>> coverage = check(model, hw, torch.ones(1, 8))
+    >>> coverage.parameters, coverage.macs
+    (0.59..., 0.8)
+    >>> [(row.name, row.reason) for row in coverage.rows if row.macs and not row.crossbar]
+    [('2.weight', 'digital by request (2)')]
+    """
+    hardware.crossbar(model)  # refuses a model without matrices
+    by_parameter, between = None, None
+    if sample is not None:
+        few = sample[:2]
+        counted = trace(model, few)
+        by_parameter = {name: macs // len(few) for name, macs in counted.by_parameter.items()}
+        between = counted.between_activations // len(few)
+    rows = [
+        _row(model, placed, None if by_parameter is None else by_parameter.get(placed.name, 0))
+        for placed in hardware.placement(model)
+    ]
+    return Coverage(type(model).__name__, tuple(rows), between)
+
+
+def _row(model: nn.Module, placed: Placement, macs: int | None) -> Row:
+    owners = [model.get_submodule(owner) for owner in placed.owners]
+    embedding = isinstance(owners[0], nn.Embedding | nn.EmbeddingBag)
+    reason, remedy = placed.reason, ""
+    if placed.crossbar and macs == 0 and not embedding:
+        reason, remedy = _UNUSED, "see that the sample takes the path you mean"
+    elif reason.startswith("digital by request"):
+        remedy = "hardware.digital names it"
+    elif embedding and not placed.crossbar:
+        remedy = "hardware.embeddings = true programs it"
+    layer = " = ".join(dict.fromkeys(_layer_name(owner) for owner in owners))
+    shape = tuple(placed.parameter.shape)
+    return Row(placed.name, layer, shape, placed.parameter.numel(), macs, placed.crossbar, reason, remedy)
+
+
+def _layer_name(module: nn.Module) -> str:
+    """The name of its class, or of the public one behind PyTorch's private classes."""
+    classes = (
+        cls for cls in type(module).__mro__ if hasattr(nn, cls.__name__) or "torch." not in cls.__module__
+    )
+    return next(classes, nn.Module).__name__
+
+
+def _needs_a_note(row: Row) -> bool:
+    return not row.crossbar or row.reason == _UNUSED
+
+
+def _explained(number: int, rows: list[Row]) -> list[str]:
+    text = f"({number}) {rows[0].reason}: {len(rows)} parameter{'s' if len(rows) > 1 else ''}"
+    if len(rows[0].shape) < 2:
+        text += f", such as {rows[0].name}"
+    return _wrapped(text + (f"; {rows[0].remedy}" if rows[0].remedy else ""))
+
+
+def _totals(coverage: Coverage) -> list[str]:
+    values = sum(row.parameters for row in coverage.rows)
+    text = f"{coverage.model}: {_percent(coverage.parameters)} of {_short(values)} weights"
+    total = coverage.total_macs
+    if coverage.macs is not None and total:
+        text += f" and {_percent(coverage.macs)} of {_short(total)} MACs per input"
+    text += " are on the crossbar."
+    if total and coverage.between_activations:
+        share = _percent(coverage.between_activations / total)
+        text += f" {share} of the MACs multiply two activations, as attention scores do, and are digital."
+    return _wrapped(text)
+
+
+def _line(name: str, layer: str, shape: str, macs: str, held: str) -> str:
+    columns = [_fit(text, width) for text, width in zip((name, layer, shape), _WIDTHS, strict=True)]
+    return " ".join([*columns, macs.rjust(7), held])
+
+
+def _fit(text: str, width: int) -> str:
+    """The text in a column, its middle left out where it is too long.
+
+    >>> _fit("encoder.layers.11.self_attn", 15)
+    'encoder…lf_attn'
+    """
+    if len(text) > width:
+        text = text[: width // 2] + "…" + text[len(text) - (width - width // 2 - 1) :]
+    return text.ljust(width)
+
+
+def _short(number: int) -> str:
+    """The number with three digits and its power of a thousand.
+
+    >>> _short(37_158_912), _short(640)
+    ('37.2 M', '640')
+    """
+    value, power = float(number), 0
+    while value >= 999.5 and power < 4:
+        value, power = value / 1000, power + 1
+    digits = 0 if power == 0 else 2 if value < 9.995 else 1 if value < 99.95 else 0
+    return f"{value:.{digits}f}{('', ' k', ' M', ' G', ' T')[power]}"
+
+
+def _percent(share: float) -> str:
+    """The share with one decimal, never rounded to all or nothing.
+
+    >>> _percent(0.5), _percent(0.9999), _percent(1.0)
+    ('50.0 %', 'over 99.9 %', '100.0 %')
+    """
+    if 0.9995 <= share < 1:
+        return "over 99.9 %"
+    if 0 < share < 0.0005:
+        return "under 0.1 %"
+    return f"{share:.1%}".replace("%", " %")
+
+
+def _wrapped(text: str) -> list[str]:
+    return textwrap.wrap(text, 79, subsequent_indent="    ")

@@ -153,7 +153,7 @@ class _Execution:
         )
         effective = effective_sigma(model, hardware)
         facts = {
-            **self.experiment.described(data.name),
+            **self.experiment.described(),
             "sigma": sigma,
             "sigma_of_max": effective.of_max,
             "sigma_of_rms": effective.of_rms,

@@ -1,4 +1,4 @@
-"""One recipe: data, model, hardware, method, training, evaluation, seed; all a run needs, and nothing else."""
+"""One recipe: data, model, hardware, method, training, evaluation, seed; all a run needs, nothing else."""
 
 from __future__ import annotations
 
@@ -111,13 +111,13 @@ class Experiment(Config):
             return {nominal: self.hardware}
         return {sigma: self.hardware.with_sigma(sigma) for sigma in self.evaluation.sigma}
 
-    def described(self, data: str) -> dict[str, Any]:
+    def described(self) -> dict[str, Any]:
         """The columns of `draws.parquet` that say which experiment a chip belongs to."""
         own = {
             "method": self.method.kind,
             "variant": "",
-            "model": self.model.kind,
-            "data": data,
+            "model": self.model.label,
+            "data": self.data.label,
             "device": self.hardware.device.label,
         }
         trained_at = self.hardware.device.nominal_sigma if self.method.noisy else 0.0

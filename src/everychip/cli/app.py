@@ -1,0 +1,175 @@
+"""The commands of everychip. Whatever is heavy is imported where it is used: `--help` answers at once."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+app = typer.Typer(
+    name="everychip",
+    help="One network, every chip: train a PyTorch model so that it works on every compute-in-memory chip "
+    "it is programmed into, and prove it.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode="rich",
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+Recipe = Annotated[
+    str, typer.Argument(help="A TOML file, or the name of a shipped recipe.", show_default=False)
+]
+Folder = Annotated[Path, typer.Argument(help="The folder of a run or a study.", show_default=False)]
+Settings = Annotated[
+    list[str],
+    typer.Option(
+        "--set", metavar="KEY=VALUE", help="Change the recipe, as in --set training.epochs=3; repeatable."
+    ),
+]
+Output = Annotated[
+    Path | None, typer.Option("--output", "-o", metavar="DIR", help="The folder of the results.")
+]
+Workers = Annotated[int, typer.Option(min=1, help="How many runs at a time, each in a process of its own.")]
+AsJson = Annotated[bool, typer.Option("--json", help="JSON on standard output, for programs.")]
+
+
+def _version(asked: bool) -> None:
+    if asked:
+        from everychip import __version__
+
+        typer.echo(f"everychip {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def everychip(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version.")
+    ] = False,
+) -> None:
+    pass
+
+
+@app.command()
+def demo(settings: Settings = [], output: Output = None, workers: Workers = 2) -> None:  # noqa: B006
+    """Train five methods on embedded digits, program chips, compare them.
+
+    No download; under two minutes on two cores. Prints the verdicts and writes report.html.
+    """
+    from everychip.cli import commands
+
+    raise typer.Exit(commands.demo(settings, output, workers))
+
+
+@app.command()
+def run(recipe: Recipe, settings: Settings = [], output: Output = None) -> None:  # noqa: B006
+    """Execute one recipe: train, program chips, measure them.
+
+    The same recipe is never executed twice; an interrupted one goes on where it was.
+    """
+    from everychip.cli import commands
+
+    raise typer.Exit(commands.run(recipe, settings, output))
+
+
+@app.command()
+def study(
+    recipe: Recipe,
+    settings: Settings = [],  # noqa: B006
+    output: Output = None,
+    workers: Workers = 1,
+    plan: Annotated[bool, typer.Option("--plan", help="Only list the runs, and which are complete.")] = False,
+) -> None:
+    """Execute a grid of recipes, resumably.
+
+    Complete runs are not repeated. A run that fails is named, and the others go on (exit code 1).
+    """
+    from everychip.cli import commands
+
+    raise typer.Exit(commands.study(recipe, settings, output, workers, plan=plan))
+
+
+@app.command()
+def report(
+    folder: Folder,
+    output: Annotated[
+        Path | None,
+        typer.Option("--output", "-o", metavar="FILE", help="The page; FOLDER/report.html if absent."),
+    ] = None,
+    target: Annotated[float | None, typer.Option(help="Report the yield at this accuracy, 0 … 1.")] = None,
+) -> None:
+    """Tell a run or a study: tables here, charts in report.html.
+
+    A study that still runs may be reported, too.
+    """
+    from everychip.cli import commands
+
+    raise typer.Exit(commands.report(folder, output, target))
+
+
+@app.command()
+def check(
+    model: Annotated[
+        str,
+        typer.Argument(
+            metavar="MODEL",
+            help="A recipe, a kind of model (vgg8), or package.module:function.",
+            show_default=False,
+        ),
+    ],
+    settings: Settings = [],  # noqa: B006
+    as_json: AsJson = False,
+) -> None:
+    """What of a model is on the crossbar, at which effective noise.
+
+    Says for every parameter why it is not. The hardware is the recipe's; for a bare model, a uniform
+    device of σ 0.1 and digits as data, which --set changes.
+    """
+    from everychip.cli import checking
+
+    raise typer.Exit(checking.check(model, settings, as_json=as_json))
+
+
+@app.command()
+def devices(
+    kind: Annotated[
+        str | None, typer.Argument(help="A device or preset to explain.", show_default=False)
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
+    """The devices and presets, with their sources and effective noise."""
+    from everychip.cli import catalogue
+
+    raise typer.Exit(catalogue.devices(kind, as_json=as_json))
+
+
+@app.command()
+def methods(
+    kind: Annotated[
+        str | None, typer.Argument(help="A method to explain, such as irs.", show_default=False)
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
+    """The training methods, with their sources and costs."""
+    from everychip.cli import catalogue
+
+    raise typer.Exit(catalogue.methods(kind, as_json=as_json))
+
+
+@app.command()
+def sql(
+    folder: Folder,
+    query: Annotated[
+        str, typer.Argument(help="SQL about the table draws; all columns if absent.", show_default=False)
+    ] = "DESCRIBE draws",
+    csv: Annotated[bool, typer.Option("--csv", help="Comma-separated values, for programs.")] = False,
+) -> None:
+    """Ask the draws of a run or a study with SQL (DuckDB).
+
+    For example: everychip sql DIR "select method, sigma, avg(accuracy) from draws group by all order by all"
+    """
+    from everychip.cli import commands
+
+    raise typer.Exit(commands.sql(folder, query, csv=csv))

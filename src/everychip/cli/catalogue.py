@@ -1,0 +1,192 @@
+"""What there is: devices and methods, told from their own docstrings."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any
+
+from everychip.cli.docstrings import About, about
+from everychip.cli.watching import console
+from everychip.component import Component
+from everychip.errors import ConfigError, known_names
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+NOMINAL = 0.1
+"""The σ at which the effective noise of presets is told."""
+
+
+def devices(kind: str | None, *, as_json: bool) -> int:
+    """All devices and presets, or one in detail."""
+    from everychip.devices import Device, presets
+
+    kinds = {name: about(device) for name, device in Device.kinds().items()}
+    shipped = {name: _preset(name) for name in presets()}
+    if kind is not None:
+        found = _find(kind, [*kinds, *shipped], "device")
+        if found in shipped:
+            return _show_preset(found, shipped[found], as_json=as_json)
+        return _detail(kinds[found], Device, as_json=as_json)
+    if as_json:
+        return _json(
+            {"devices": [vars(entry) for entry in kinds.values()], "presets": list(shipped.values())}
+        )
+    out = console()
+    out.print(_list("device", kinds.values()))
+    out.print(_preset_table(shipped))
+    out.print(
+        f"σ is not comparable between papers, so the effective noise stands beside it: here at σ = {NOMINAL:g}, "
+        "8-bit weights on 2-bit cells, normally distributed weights. In a recipe: hardware.device = "
+        '{ preset = "FeFET6", sigma = 0.1 }. One in detail: everychip devices levels',
+        style="dim",
+        highlight=False,
+        markup=False,
+    )
+    return 0
+
+
+def methods(kind: str | None, *, as_json: bool) -> int:
+    """All methods, or one in detail."""
+    from everychip.methods import Method
+
+    from everychip.report.results import METHOD_ORDER
+
+    order = {name: place for place, name in enumerate(METHOD_ORDER)}  # baselines, controls, methods, others
+    known = sorted(Method.kinds().items(), key=lambda item: order.get(item[0], len(order)))
+    kinds = {name: about(method) for name, method in known}
+    if kind is not None:
+        return _detail(kinds[_find(kind, kinds, "method")], Method, as_json=as_json)
+    costs = {name: f"{getattr(method, 'forwards', 1.0):g}" for name, method in Method.kinds().items()}
+    if as_json:
+        return _json(
+            {"methods": [{**vars(entry), "forwards": costs[entry.kind]} for entry in kinds.values()]}
+        )
+    out = console()
+    out.print(_list("method", kinds.values(), costs))
+    out.print(
+        "Cost: forwards of the backbone per training step, each with its backward; exits come on top. In a "
+        'recipe: method = { kind = "irs", beta = 0.1 }. One in detail: everychip methods irs',
+        style="dim",
+        highlight=False,
+        markup=False,
+    )
+    return 0
+
+
+def _find(asked: str, known: Any, family: str) -> str:
+    folded = {name.casefold(): name for name in known}
+    if asked.casefold() not in folded:
+        raise ConfigError(f"{family}s", found=f"unknown {family} {asked!r}", remedy=known_names(asked, known))
+    return folded[asked.casefold()]
+
+
+def _json(data: Any) -> int:
+    print(json.dumps(data, indent=1, ensure_ascii=False))  # noqa: T201
+    return 0
+
+
+def _list(family: str, entries: Any, costs: dict[str, str] | None = None) -> Table:
+    table = _table(family, *(["cost"] if costs else []), "what it is")
+    for entry in entries:
+        words = _escaped(entry.summary) + (
+            f"\n[dim]Source: {_escaped(entry.source)}[/]" if entry.source else ""
+        )
+        table.add_row(entry.kind, *([costs[entry.kind]] if costs else []), words)
+    return table
+
+
+def _table(*names: str) -> Table:
+    from rich.box import SIMPLE_HEAD
+    from rich.table import Table
+
+    table = Table(box=SIMPLE_HEAD, pad_edge=False)
+    for index, name in enumerate(names):
+        table.add_column(name, no_wrap=index == 0, style="bold" if index == 0 else None)
+    return table
+
+
+def _escaped(text: str) -> str:
+    from rich.markup import escape
+
+    return escape(text)
+
+
+def _detail(entry: About, family: type[Component], *, as_json: bool) -> int:
+    if as_json:
+        return _json(vars(entry))
+    out = console()
+    out.print(entry.kind, style="bold")
+    out.print(entry.text, highlight=False, markup=False)
+    shared = set(family.model_fields)
+    for title, names in (
+        ("field", [name for name in entry.fields if name not in shared]),
+        (f"with every {family.family}", [name for name in entry.fields if name in shared]),
+    ):
+        if names:
+            table = _table(title, "default")
+            for name in names:
+                table.add_row(name, _escaped(entry.fields[name]))
+            out.print(table)
+    for between in _explained(entry, family):
+        out.print(between, style="dim", highlight=False, markup=False)
+    return 0
+
+
+def _explained(entry: About, family: type[Component]) -> list[str]:
+    """What the classes between a kind and its family, and the family itself, say of the fields they share."""
+    classes = family.kinds()[entry.kind].__mro__[1:]
+    return [about(found).text for found in classes if isinstance(found, type) and issubclass(found, family)]
+
+
+def _preset(name: str) -> dict[str, Any]:
+    from everychip.chip import effective_sigma
+    from everychip.devices import preset, presets
+    from everychip.hardware import Hardware
+
+    device = preset(name, sigma=NOMINAL)
+    effective = effective_sigma(_normal_matrix(), Hardware(device=device))
+    return {
+        "preset": name,
+        "table": {**device.table(), "sigma": NOMINAL},
+        "sigma": NOMINAL,
+        "sigma_of_max": effective.of_max,
+        "sigma_of_rms": effective.of_rms,
+        "source": presets()[name]["source"],
+    }
+
+
+def _normal_matrix() -> Any:
+    """A layer of normally distributed weights, the same for every device."""
+    import torch
+
+    from everychip.rng import rng_for
+
+    layer = torch.nn.Linear(512, 512, bias=False)
+    layer.weight.data.normal_(generator=rng_for(0, "catalogue"))
+    return layer
+
+
+def _preset_table(shipped: dict[str, dict[str, Any]]) -> Table:
+    table = _table("preset", "kind", "σ_W/max|W|", "σ_W/rms(W)", "source")
+    for name, row in shipped.items():
+        numbers = (f"{row['sigma_of_max']:.2%}".replace("%", " %"), f"{row['sigma_of_rms']:.2f}")
+        table.add_row(name, row["table"]["kind"], *numbers, _escaped(row["source"].partition(": m = ")[0]))
+    return table
+
+
+def _show_preset(name: str, row: dict[str, Any], *, as_json: bool) -> int:
+    if as_json:
+        return _json(row)
+    out = console()
+    out.print(name, style="bold")
+    for key, value in row["table"].items():
+        out.print(f"{key} = {value!r}", highlight=False, markup=False)
+    out.print(f"Source: {row['source']}", highlight=False, markup=False)
+    out.print(
+        f"At σ = {NOMINAL:g}, 8-bit weights on 2-bit cells, normal weights: σ_W/max|W| {row['sigma_of_max']:.4f}, "
+        f"σ_W/rms(W) {row['sigma_of_rms']:.4f}",
+        highlight=False,
+        markup=False,
+    )
+    return 0

@@ -1,0 +1,125 @@
+"""`everychip check`: what of a model is on the crossbar, and what the device does to it."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any
+
+from everychip.cli.watching import console
+from everychip.component import merge, override
+from everychip.errors import ConfigError, DataError, EverychipError, ModelError, known_names
+
+if TYPE_CHECKING:
+    from torch import nn
+
+    from everychip.chip import EffectiveSigma
+    from everychip.coverage import Coverage
+    from everychip.data import Splits
+    from everychip.study.experiment import Experiment
+
+BARE: dict[str, Any] = {
+    "data": {"kind": "digits", "size": 32},
+    "hardware": {"device": {"kind": "gaussian", "sigma": 0.1}},
+    "method": {"kind": "vanilla"},
+}
+"""What stands around a model that comes without a recipe."""
+
+
+def check(model: str, settings: list[str], *, as_json: bool) -> int:
+    """Coverage and effective noise of a recipe's model, a shipped model or a user's own."""
+    from everychip.chip import effective_sigma
+    from everychip.study.environment import threads_set
+
+    experiment = _experiment(model, settings)
+    with threads_set(experiment.compute.threads):
+        splits = experiment.data.load()
+        network = experiment.model.build(splits.input_shape, splits.classes, seed=experiment.seed)
+        coverage, remark = _coverage(network, experiment, splits)
+        effective = effective_sigma(network, experiment.hardware)
+    if as_json:
+        print(json.dumps(_facts(experiment, coverage, effective), indent=1, ensure_ascii=False))  # noqa: T201
+    else:
+        _show(experiment, coverage, effective, remark)
+    return 0
+
+
+def _experiment(model: str, settings: list[str]) -> Experiment:
+    from everychip.models import Model
+    from everychip.study import recipes
+    from everychip.study.experiment import Experiment
+    from everychip.study.grid import Study
+
+    if ":" in model:
+        return Experiment.read(override(_with(kind="factory", call=model), settings), where=model)
+    if model in Model.kinds():
+        return Experiment.read(override(_with(kind=model), settings), where=model)
+    try:
+        table = recipes.read(model)
+    except ConfigError as error:
+        if model.endswith(".toml"):
+            raise
+        kinds = known_names(model, [*Model.kinds(), *recipes.shipped()])
+        raise ConfigError(
+            model,
+            found=error.found,
+            expected="a recipe, a kind of model or package.module:function",
+            remedy=kinds,
+        ) from None
+    if recipes.is_study(table):
+        return Study.from_toml(model, settings).expand().experiments[0]
+    return Experiment.from_toml(model, settings)
+
+
+def _with(**model: str) -> dict[str, Any]:
+    return merge(BARE, {"model": model})
+
+
+def _coverage(network: nn.Module, experiment: Experiment, splits: Splits) -> tuple[Coverage, str]:
+    """The coverage, with multiplications counted where the model takes the data, and a remark where not."""
+    from everychip.coverage import check
+
+    try:
+        return check(network, experiment.hardware, splits.train.x[:2]), ""
+    except (ConfigError, DataError):
+        raise
+    except (EverychipError, RuntimeError) as error:
+        if experiment.model.kind != "factory":
+            raise
+        why = error.found if isinstance(error, ModelError) else str(error).partition("\n")[0]
+        remark = (
+            f"MACs are not counted: the model does not take {experiment.data.label} of shape "
+            f"{list(splits.input_shape)} ({why}). Name its data: --set data.kind=…"
+        )
+        return check(network, experiment.hardware), remark
+
+
+def _show(experiment: Experiment, coverage: Coverage, effective: EffectiveSigma, remark: str) -> None:
+    out = console()
+    device = experiment.hardware.device
+    sigma = "" if device.nominal_sigma is None else f" at σ = {device.nominal_sigma:g}"
+
+    def say(words: str, style: str = "") -> None:
+        out.print(words, highlight=False, markup=False, style=style)
+
+    say(str(coverage))
+    if remark:
+        say(remark, "yellow")
+    say("")
+    say(f"What {device.label}{sigma} does to the weights, as they are before training:", "bold")
+    say(str(effective))
+
+
+def _facts(experiment: Experiment, coverage: Coverage, effective: EffectiveSigma) -> dict[str, Any]:
+    device = experiment.hardware.device
+    return {
+        "model": coverage.model,
+        "parameters_on_crossbar": coverage.parameters,
+        "macs_on_crossbar": coverage.macs,
+        "macs": coverage.total_macs,
+        "rows": coverage.table(),
+        "device": device.label,
+        "sigma": device.nominal_sigma,
+        "sigma_of_max": effective.of_max,
+        "sigma_of_rms": effective.of_rms,
+        "layers": [vars(layer) for layer in effective.layers],
+    }

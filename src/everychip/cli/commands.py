@@ -1,0 +1,162 @@
+"""What the commands that execute, report and ask do, once their words are parsed."""
+
+from __future__ import annotations
+
+import shlex
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from everychip.cli.watching import console, watching
+
+if TYPE_CHECKING:
+    from everychip.study.grid import Study
+    from everychip.study.study import Outcome
+
+RESULTS = Path("everychip-runs")
+"""Where results lie unless another folder is asked for."""
+
+
+def demo(settings: list[str], output: Path | None, workers: int) -> int:
+    """The shipped study on the embedded digits, and its report."""
+    from everychip.study.grid import Study
+
+    chosen = Study.from_toml("demo", settings)
+    outcome = _execute(chosen, output, workers, _command("demo", settings, None))
+    return report(outcome.folder, None, None) or _tell_failures(outcome)
+
+
+def run(recipe: str, settings: list[str], output: Path | None) -> int:
+    """One recipe into one folder."""
+    from everychip.study.execution import run as execute
+    from everychip.study.experiment import Experiment
+
+    experiment = Experiment.from_toml(recipe, settings)
+    folder = output or RESULTS / f"{Path(recipe).stem}-{experiment.id}"
+    with watching(experiment.title or recipe) as watcher:
+        watcher.begin(1, 0)
+        watcher.started(experiment)
+        done = execute(experiment, folder, progress=lambda event: watcher.event(experiment.id, event))
+        watcher.finished(experiment, done, "")
+    from everychip.report.reading import load
+    from everychip.report.terminal import show
+
+    out = console()
+    if done.record["status"] == "diverged" and not done.draws()["chip"]:
+        out.print(f"No chip was measured: {done.record['words']}.", highlight=False)
+    else:
+        show(load(folder), target=experiment.evaluation.target, console=out)
+    _where(folder, f"everychip report {shlex.quote(str(folder))}")
+    return 0
+
+
+def study(recipe: str, settings: list[str], output: Path | None, workers: int, *, plan: bool) -> int:
+    """A grid of recipes into one folder."""
+    from everychip.study.grid import Study
+
+    chosen = Study.from_toml(recipe, settings)
+    if plan:
+        return _show_plan(chosen, output or RESULTS / chosen.name)
+    outcome = _execute(chosen, output, workers, _command(f"study {shlex.quote(recipe)}", settings, workers))
+    done = len(outcome.grid.experiments) - len(outcome.failed)
+    again = "" if outcome.executed else "; nothing was left to do"
+    console().print(f"{done} of {len(outcome.grid.experiments)} runs are complete{again}.", highlight=False)
+    _where(outcome.folder, f"everychip report {shlex.quote(str(outcome.folder))}")
+    return _tell_failures(outcome)
+
+
+def report(folder: Path, output: Path | None, target: float | None) -> int:
+    """Tables on the terminal, and the page."""
+    from everychip.report.html import write
+    from everychip.report.reading import load
+    from everychip.report.terminal import show
+
+    results = load(folder)
+    out = console()
+    if results.title:
+        out.rule(results.title, characters="─", align="left", style="dim")
+    show(results, target=target, console=out)
+    page = output or folder / "report.html"
+    write(results, page, target=target)
+    out.print(f"Report: {page}", soft_wrap=True, highlight=False)
+    if results.command:
+        out.print(f"Made by: {results.command}", soft_wrap=True, highlight=False)
+    return 0
+
+
+def sql(folder: Path, query: str, *, csv: bool) -> int:
+    """The answer of DuckDB as a table or as comma-separated values."""
+    from everychip.errors import StoreError
+    from everychip.study.table import query as ask
+
+    path = folder / "draws.parquet"
+    if not path.is_file():
+        raise StoreError(str(folder), found="no draws.parquet", expected="the folder of a run or a study")
+    header, rows = ask(path, query)
+    if csv:
+        import csv as writer
+        import sys
+
+        writer.writer(sys.stdout).writerows([header, *rows])
+        return 0
+    from rich.box import SIMPLE_HEAD
+    from rich.table import Table
+
+    table = Table(box=SIMPLE_HEAD, pad_edge=False)
+    for index, name in enumerate(header):
+        numbers = all(isinstance(row[index], int | float) for row in rows)
+        table.add_column(name, justify="right" if numbers else "left", overflow="fold")
+    for row in rows:
+        table.add_row(*map(_cell, row))
+    console().print(table)
+    return 0
+
+
+def _cell(value: object) -> str:
+    if value is None:
+        return "–"
+    return f"{value:.6g}" if isinstance(value, float) else str(value)
+
+
+def _command(words: str, settings: list[str], workers: int | None) -> str:
+    options = [f"--set {shlex.quote(setting)}" for setting in settings]
+    return " ".join(["everychip", words, *options, *([f"--workers {workers}"] if (workers or 1) > 1 else [])])
+
+
+def _execute(study: Study, output: Path | None, workers: int, command: str) -> Outcome:
+    from everychip.study.study import run_study
+
+    with watching(study.title or study.name) as watcher:
+        return run_study(
+            study, output or RESULTS / study.name, workers=workers, watcher=watcher, command=command
+        )
+
+
+def _show_plan(study: Study, folder: Path) -> int:
+    from everychip.study.store import is_complete
+    from everychip.study.study import RUNS
+
+    grid = study.expand()
+    out = console()
+    for experiment in grid.in_order():
+        mark = "complete" if is_complete(folder / RUNS / experiment.id) else "to do"
+        out.print(f"{experiment.id}  {mark:<8}  {experiment.name}", highlight=False, soft_wrap=True)
+    for words, combinations in (("left out", grid.left_out), ("the same as another", grid.merged)):
+        for labels in combinations:
+            out.print(f"{'–':<12}  {words}: {', '.join(labels.values())}", highlight=False, soft_wrap=True)
+    out.print(f"{len(grid.experiments)} runs in {folder}", highlight=False, soft_wrap=True)
+    return 0
+
+
+def _where(folder: Path, following: str) -> None:
+    out = console()
+    out.print(f"Results: {folder}", soft_wrap=True, highlight=False)
+    out.print(f"Report:  {following}", soft_wrap=True, highlight=False)
+
+
+def _tell_failures(outcome: Outcome) -> int:
+    names = {experiment.id: experiment.name for experiment in outcome.grid.experiments}
+    for run_id, words in outcome.failed.items():
+        console(stderr=True).print(
+            f"failed: {names[run_id]}: {words}", soft_wrap=True, highlight=False, markup=False
+        )
+    return 1 if outcome.failed else 0

@@ -78,6 +78,7 @@ def test_a_comparison_pairs_by_the_number_of_the_chip_not_by_position() -> None:
     expected = compare(a.accuracy, b.accuracy)
     assert a.compare(b) == expected
     assert a.compare(draws(list(reversed(range(20))))) == expected
+    assert draws(list(reversed(range(20))), gain=0.5).compare(b) == expected
 
 
 @pytest.mark.parametrize(

@@ -10,6 +10,7 @@ from typing import Self
 from pydantic import model_validator
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _NormBase
+from torch.nn.parameter import UninitializedParameter
 
 from everychip.component import Config
 from everychip.devices import Device
@@ -85,7 +86,17 @@ class Hardware(Config):
 
     def crossbar(self, model: nn.Module) -> dict[str, Tensor]:
         """The parameters that the crossbar holds, by name."""
-        held = {row.name: row.parameter for row in self.placement(model) if row.crossbar}
+        rows = self.placement(model)
+        for row in rows:
+            if row.reason == _COMPUTED:
+                raise ModelError(
+                    row.name,
+                    found="a parameter that another weight is computed from (weight norm, pruning, …)",
+                    expected="the weight itself, which is what a crossbar holds",
+                    remedy="fold it with torch.nn.utils.parametrize.remove_parametrizations, "
+                    "remove_weight_norm or prune.remove, or name it in hardware.digital",
+                )
+        held = {row.name: row.parameter for row in rows if row.crossbar}
         if not held:
             raise ModelError(
                 type(model).__name__,
@@ -98,22 +109,50 @@ class Hardware(Config):
     def _place(
         self, names: list[str], owners: dict[str, nn.Module], parameter: Tensor, unmatched: set[str]
     ) -> tuple[bool, str]:
-        modules = list(owners.values())
         asked = [p for p in self.digital if any(_matches(p, name) for name in names)]
         unmatched.difference_update(asked)
         if asked:
             return False, f"digital by request ({asked[0]})"
-        if not parameter.is_floating_point():
-            return False, f"{parameter.dtype} is not floating point"
-        if all(isinstance(module, _NORMS) for module in modules):
-            return False, "a normalisation is computed digitally"
-        if parameter.ndim < 2:
-            return False, "a bias or vector is added digitally"
+        modules = list(owners.values())
+        if reason := _digital_value(names, modules, parameter):
+            return False, reason
         if all(isinstance(module, _EMBEDDINGS) for module in modules):
             return self.embeddings, "an embedding table is a look-up" if not self.embeddings else "embedding"
         if parameter.shape[0] == 1 and not _is_layer_weight(modules):
             return False, "a free parameter with a batch dimension (a position or class token) is added"
         return True, "a matrix"
+
+
+_COMPUTED = "another weight is computed from it"
+
+
+def _digital_value(names: list[str], modules: list[nn.Module], parameter: Tensor) -> str | None:
+    """Why a parameter is no matrix of products, or None if it is one."""
+    if isinstance(parameter, UninitializedParameter):
+        raise ModelError(
+            names[0], found="a lazy parameter without a shape", remedy="run the model once on a batch"
+        )
+    if not parameter.is_floating_point():
+        return f"{parameter.dtype} is not floating point"
+    if all(isinstance(module, _NORMS) for module in modules):
+        return "a normalisation is computed digitally"
+    if any(_is_computed_from(module, name) for module in modules for name in names):
+        return _COMPUTED
+    leaf = names[0].rpartition(".")[2]
+    attached = leaf in ("bias_k", "bias_v") and isinstance(modules[0], nn.MultiheadAttention)
+    if parameter.ndim < 2 or attached:
+        return "a bias or vector is added digitally"
+    if parameter.numel() == 0:
+        return "it has no elements"
+    return None
+
+
+def _is_computed_from(module: nn.Module, name: str) -> bool:
+    """Whether the module multiplies by a tensor that it makes of this parameter (both of torch's ways)."""
+    if "parametrizations" in name.split("."):
+        return True
+    weight, _, part = name.rpartition(".")[2].rpartition("_")
+    return part in ("orig", "g", "v") and isinstance(module.__dict__.get(weight), Tensor)
 
 
 def _is_layer_weight(modules: list[nn.Module]) -> bool:
@@ -132,8 +171,8 @@ def _parameters(model: nn.Module) -> Iterator[tuple[list[str], dict[str, nn.Modu
     names: dict[int, list[str]] = {}
     owners: dict[int, dict[str, nn.Module]] = {}
     tensors: dict[int, Tensor] = {}
-    for prefix, module in model.named_modules():
-        for leaf, parameter in module.named_parameters(recurse=False):
+    for prefix, module in model.named_modules(remove_duplicate=False):
+        for leaf, parameter in module.named_parameters(recurse=False, remove_duplicate=False):
             key = id(parameter)
             tensors[key] = parameter
             names.setdefault(key, []).append(f"{prefix}.{leaf}" if prefix else leaf)

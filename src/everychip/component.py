@@ -10,7 +10,7 @@ import tomllib
 from collections.abc import Iterable, Mapping
 from importlib.metadata import entry_points
 from pathlib import Path
-from typing import Any, ClassVar, Self
+from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 import tomli_w
 from pydantic import BaseModel, ConfigDict, GetCoreSchemaHandler, ValidationError, model_validator
@@ -21,14 +21,20 @@ from everychip.errors import ConfigError, known_names
 ENTRY_POINTS = "everychip"
 
 
-class _OneLineErrors(type(BaseModel)):  # type: ignore[misc]
+if TYPE_CHECKING:
+    from pydantic._internal._model_construction import ModelMetaclass
+else:
+    ModelMetaclass = type(BaseModel)
+
+
+class _OneLineErrors(ModelMetaclass):
     """Turns pydantic's report into the project's one line when a value is built in Python."""
 
-    def __call__(cls, *args: Any, **kwargs: Any) -> Any:
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
         try:
             return super().__call__(*args, **kwargs)
         except ValidationError as error:
-            raise _explain(error, cls.__name__) from None
+            raise _explain(error, self.__name__) from None
 
 
 class Config(BaseModel, metaclass=_OneLineErrors):
@@ -204,7 +210,9 @@ def read_toml(path: Path) -> dict[str, Any]:
     try:
         return tomllib.loads(path.read_text(encoding="utf-8"))
     except OSError as error:
-        raise ConfigError(str(path), found=error.strerror or "an unreadable file", expected="a TOML file") from None
+        raise ConfigError(
+            str(path), found=error.strerror or "an unreadable file", expected="a TOML file"
+        ) from None
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise ConfigError(str(path), found=f"a line TOML cannot read ({error})", expected="TOML") from None
 

@@ -33,12 +33,17 @@ def listening(listener: Listener | None) -> Iterator[Listener]:
         yield listener or quiet
         return
     from rich.console import Console
-    from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+    from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 
-    columns = (TextColumn("{task.description}"), BarColumn(), TimeRemainingColumn(), TextColumn("{task.fields[text]}"))
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        TimeRemainingColumn(),
+        TextColumn("{task.fields[text]}"),
+    )
     bar = Progress(*columns, console=Console(stderr=True), transient=True)
     started = time.monotonic()
-    tasks = {}
+    tasks: dict[str, TaskID] = {}
 
     def show(event: Event) -> None:
         if time.monotonic() - started < 2:

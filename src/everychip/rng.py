@@ -53,7 +53,7 @@ def contained(seed: int, *path: str | int) -> Iterator[None]:
     """
     devices = range(torch.cuda.device_count()) if torch.cuda.is_available() else []
     with torch.random.fork_rng(devices=devices):
-        torch.random.default_generator.manual_seed(seed_for(seed, *path))
+        torch.default_generator.manual_seed(seed_for(seed, *path))
         for index in devices:
             torch.cuda.default_generators[index].manual_seed(seed_for(seed, *path))
         yield

@@ -17,7 +17,8 @@ def integers(weight: Float[Tensor, "*weights"], *, bits: int) -> Int[Tensor, "*w
     tensor([3, 2, 0])
     """
     with torch.no_grad():
-        return (weight.abs() / full_scale(weight) * (2**bits - 1)).round().long()
+        steps: Tensor = weight.abs() / full_scale(weight) * (2**bits - 1)
+        return steps.round().long()
 
 
 def quantize(weight: Float[Tensor, "*weights"], *, bits: int) -> Float[Tensor, "*weights"]:
@@ -29,5 +30,5 @@ def quantize(weight: Float[Tensor, "*weights"], *, bits: int) -> Float[Tensor, "
     """
     with torch.no_grad():
         step = full_scale(weight) / (2**bits - 1)
-        error = sign(weight) * integers(weight, bits=bits) * step - weight
+        error: Tensor = sign(weight) * integers(weight, bits=bits) * step - weight
     return weight + error

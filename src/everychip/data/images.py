@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 import struct
 import zlib
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -29,12 +29,15 @@ _DAMAGE = (
 )  # what Pillow's decoders raise
 
 
-def decode(cells: Iterable[Mapping[str, Any]], *, size: int | None, where: str) -> UInt8[Tensor, "n c h w"]:
+def decode(
+    cells: Mapping[int, Mapping[str, Any] | None], *, size: int | None, where: str
+) -> UInt8[Tensor, "n c h w"]:
     """The images as bytes 0 … 255, one channel where all are grey, else three; resized bilinearly to `size`.
 
+    `cells` maps a row's number in the split to its encoded image, which has `bytes` or a `path`.
     One thread: Pillow holds the interpreter's lock for such small images; two threads took twice as long.
     """
-    pixels = [_pixels(cell, where=f"{where}[{row}]") for row, cell in enumerate(cells)]
+    pixels = [_pixels(cell, where=f"{where}[{row}]") for row, cell in cells.items()]
     if any(image.ndim == 3 for image in pixels):
         pixels = [image if image.ndim == 3 else np.stack([image] * 3, axis=-1) for image in pixels]
     rows_of: dict[tuple[int, ...], list[int]] = {}
@@ -84,10 +87,11 @@ def normalise(
     return x.div_(255).sub_(centre).div_(spread)  # in place: the set may be large
 
 
-def _pixels(cell: Mapping[str, Any], *, where: str) -> NDArray[np.uint8]:
-    from PIL import Image
+def _pixels(cell: Mapping[str, Any] | None, *, where: str) -> NDArray[np.uint8]:
+    from PIL import Image, UnidentifiedImageError
 
-    source = io.BytesIO(cell["bytes"]) if cell.get("bytes") else cell.get("path")
+    stored = cell or {}
+    source = io.BytesIO(stored["bytes"]) if stored.get("bytes") else stored.get("path")
     if not source:
         raise DataError(where, found="no image", expected="the bytes of a PNG or JPEG file")
     try:
@@ -99,6 +103,8 @@ def _pixels(cell: Mapping[str, Any], *, where: str) -> NDArray[np.uint8]:
         return np.asarray(image)
     except DataError:
         raise
+    except UnidentifiedImageError:  # its own text is the address of a buffer
+        raise DataError(where, found="bytes that are no image", expected="a whole PNG or JPEG file") from None
     except _DAMAGE as error:
         raise DataError(
             where, found=f"a damaged image ({error})", expected="a whole PNG or JPEG file"

@@ -28,15 +28,15 @@ class Rows:
     image_column: str
     where: str
 
-    def cells(self, indices: Int[Tensor, " k"]) -> list[Mapping[str, Any]]:
-        """The encoded images at `indices`: mappings with `bytes` or `path`."""
+    def cells(self, indices: Int[Tensor, " k"]) -> dict[int, Mapping[str, Any] | None]:
+        """The encoded images by row: mappings with `bytes` or `path`, None where there is none."""
         from datasets import Image
 
         images = self.dataset.select_columns(self.image_column).cast_column(
             self.image_column, Image(decode=False)
         )
-        cells: list[Mapping[str, Any]] = images[indices.tolist()][self.image_column]
-        return cells
+        rows = indices.tolist()
+        return dict(zip(rows, images[rows][self.image_column], strict=True))
 
 
 @dataclass(frozen=True, eq=False)

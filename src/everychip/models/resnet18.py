@@ -60,7 +60,7 @@ class ResNet18Network(nn.Module):
 
 
 class ResidualBlock(nn.Module):
-    """ReLU(norm(conv(ReLU(norm(conv(x))))) + shortcut(x)); the shortcut is the identity where shapes agree."""
+    """ReLU(norm(conv(ReLU(norm(conv(x))))) + shortcut(x)); the shortcut is x itself where shapes agree."""
 
     def __init__(self, inputs: int, outputs: int, *, stride: int) -> None:
         super().__init__()

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import Self
 
-import torch
 from jaxtyping import Float, Int, Shaped
 from pydantic import Field, model_validator
 from torch import Tensor, nn
@@ -25,8 +24,8 @@ class Transformer(Model):
     Source: Vaswani et al., Attention is all you need, NeurIPS 2017; patches: Dosovitskiy et al., ICLR 2021.
 
     >>> net = Transformer(dim=32, patch=4).build((1, 28, 28), 10)
-    >>> net.embed, net.positions.shape
-    (Linear(in_features=16, out_features=32, bias=True), torch.Size([49, 32]))
+    >>> net.embed, net.positions
+    (Linear(in_features=16, out_features=32, bias=True), Embedding(49, 32))
     """
 
     dim: int = Field(default=64, ge=1)
@@ -85,7 +84,9 @@ class TransformerNetwork(nn.Module):
         super().__init__()
         self.patch = config.patch
         self.embed = embed
-        self.positions = nn.Parameter(0.02 * torch.randn(steps, config.dim))
+        # An embedding, not a bare parameter: positions are looked up and added digitally, not multiplied.
+        self.positions = nn.Embedding(steps, config.dim)
+        nn.init.normal_(self.positions.weight, std=0.02)
         # Made one by one: nn.TransformerEncoder copies one layer, and all would start with the same weights.
         self.layers = nn.ModuleList(
             nn.TransformerEncoderLayer(
@@ -104,7 +105,7 @@ class TransformerNetwork(nn.Module):
 
     def forward(self, x: Shaped[Tensor, "n ..."]) -> Float[Tensor, "n classes"]:
         """Logits of a batch of images, series or tokens."""
-        x = self.embed(self._steps(x)) + self.positions
+        x = self.embed(self._steps(x)) + self.positions.weight
         for layer in self.layers:
             x = layer(x)
         logits: Tensor = self.output(self.norm(x).mean(dim=1))

@@ -1,0 +1,91 @@
+"""The report as one HTML file that needs nothing but a browser: styles, scripts and numbers are inside."""
+
+from __future__ import annotations
+
+import json
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from everychip.errors import StoreError
+from everychip.report.blocks import Block, Details, Figure, Table, Text
+from everychip.report.markup import to_html, to_plain
+from everychip.report.palette import looks
+from everychip.report.plots import STYLE
+from everychip.report.reading import load
+from everychip.report.results import Results
+from everychip.report.sections import build
+from everychip.study.files import write_text
+
+FILE = "report.html"
+
+
+def write_report(path: str | Path, *, output: str | Path | None = None, target: float | None = None) -> Path:
+    """Read a run or study folder and write its report, by default into the folder itself.
+
+    `target` (0 … 1) adds the yield: the share of chips that reach it.
+    """
+    results = load(path)
+    file = Path(output) if output is not None else results.path / FILE
+    if file.is_dir():
+        file /= FILE
+    text = page(results, target=target)
+    try:
+        write_text(file, text)
+    except OSError as error:
+        words = (error.strerror or "an unusable path").lower()
+        raise StoreError(str(file), found=words, expected="a file that can be written") from None
+    return file
+
+
+def page(results: Results, *, target: float | None = None) -> str:
+    """The report as HTML text."""
+    from jinja2 import Environment, PackageLoader, StrictUndefined
+    from markupsafe import Markup
+
+    environment = Environment(
+        loader=PackageLoader("everychip.report", "templates"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters["markup"] = lambda text: Markup(to_html(text))
+    environment.filters["plain"] = to_plain
+    environment.filters["json"] = lambda value: Markup(_json(value))
+    environment.tests.update({name: _is(kind) for name, kind in _KINDS.items()})
+    sections = build(results, target=target)
+    has_charts = any(isinstance(block, Figure) for section in sections for block in section.blocks)
+    return environment.get_template("report.html.j2").render(
+        results=results,
+        sections=sections,
+        looks=looks(results.methods),
+        style=STYLE,
+        script=Markup(_script()) if has_charts else "",
+    )
+
+
+_KINDS: dict[str, type[Any]] = {"text": Text, "table": Table, "figure": Figure, "details": Details}
+
+
+def _is(kind: type[Any]) -> Any:
+    def test(block: Block) -> bool:
+        return isinstance(block, kind)
+
+    return test
+
+
+def _json(value: Any) -> str:
+    """JSON that can stand inside a script element."""
+    return json.dumps(value, ensure_ascii=False, separators=(",", ":"), allow_nan=False).replace(
+        "<", "\\u003c"
+    )
+
+
+@cache
+def _script() -> str:
+    """Vega, Vega-Lite and Vega-Embed, without a network."""
+    from vl_convert import javascript_bundle
+
+    # A literal end tag inside a string of the script would end the element.
+    return str(javascript_bundle(None)).replace("</script", "<\\/script").replace("<!--", "<\\!--")

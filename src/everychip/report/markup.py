@@ -1,0 +1,29 @@
+"""The report's small markup, `code` and **strong**, as HTML and as bare text; it is Markdown already."""
+
+from __future__ import annotations
+
+import html
+import re
+
+_CODE = re.compile(r"`([^`]+)`")
+_STRONG = re.compile(r"\*\*([^*]+)\*\*")
+
+
+def to_html(text: str) -> str:
+    """Escaped HTML.
+
+    >>> to_html("**irs** at σ_W/rms(W) < 1")
+    '<strong>irs</strong> at σ<sub>W</sub>/rms(W) &lt; 1'
+    """
+    escaped = html.escape(text, quote=True)
+    marked = _STRONG.sub(r"<strong>\1</strong>", _CODE.sub(r"<code>\1</code>", escaped))
+    return marked.replace("σ_W", "σ<sub>W</sub>")
+
+
+def to_plain(text: str) -> str:
+    """Bare text.
+
+    >>> to_plain("**irs** and `ovf`")
+    'irs and ovf'
+    """
+    return _STRONG.sub(r"\1", _CODE.sub(r"\1", text))

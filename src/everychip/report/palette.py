@@ -1,0 +1,61 @@
+"""One colour for each method, the same in every chart and table; told apart by the colour-blind.
+
+Colours: Okabe & Ito, Color Universal Design (2008). Baselines and controls are dashed, methods solid.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from everychip.report.wording import kind_of
+
+KNOWN = {
+    "vanilla": "#7f7f7f",
+    "noise_injection": "#e69f00",
+    "temperature": "#56b4e9",
+    "deep_supervision": "#cc79a7",
+    "over_noise": "#009e73",
+    "irs": "#0072b2",
+    "ovf": "#d55e00",
+}
+OTHERS = ("#8c6bb1", "#7a5c3e", "#00868b", "#b8b000", "#a50f3a", "#4b4b9b")
+"""For methods without a colour of their own, in the order in which a study has them."""
+CONTROL_DASH = (6, 3)
+DASHES = {
+    "vanilla": (2, 3),
+    "noise_injection": CONTROL_DASH,
+    "temperature": CONTROL_DASH,
+    "deep_supervision": CONTROL_DASH,
+}
+SHAPES = ("circle", "square", "triangle-up", "diamond", "cross", "triangle-down", "stroke")
+
+
+@dataclass(frozen=True)
+class Look:
+    """How a method is drawn: its colour, its dashes (none: solid) and the shape of its points."""
+
+    colour: str
+    dash: tuple[int, int] | tuple[()]
+    shape: str
+
+
+def looks(methods: Sequence[str]) -> dict[str, Look]:
+    """A look for each method; two labels of one kind never share a colour.
+
+    >>> looks(["vanilla", "irs"])["irs"].colour
+    '#0072b2'
+    >>> len({look.colour for look in looks(["irs(beta=0.1)", "irs(beta=0.01)"]).values()})
+    2
+    """
+    taken: set[str] = set()
+    spare = iter(OTHERS * (1 + len(methods) // len(OTHERS)))
+    found = {}
+    for place, method in enumerate(methods):
+        colour = KNOWN.get(kind_of(method), "")
+        if not colour or colour in taken:
+            colour = next(spare)
+        taken.add(colour)
+        shape = SHAPES[place % len(SHAPES)]
+        found[method] = Look(colour=colour, dash=DASHES.get(kind_of(method), ()), shape=shape)
+    return found

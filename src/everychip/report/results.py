@@ -1,0 +1,232 @@
+"""Results: what a run or a study folder holds, read into memory and checked."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+METHOD_ORDER = (
+    "vanilla",
+    "noise_injection",
+    "temperature",
+    "deep_supervision",
+    "over_noise",
+    "irs",
+    "ovf",
+)
+"""The order of the shipped methods where a study does not name its own: baselines, controls, methods."""
+
+CONTEXT = ("model", "data", "device", "variant")
+"""The names of the parts of a context."""
+FAILED = ("collapsed", "diverged", "failed")
+"""What the status of a run says if something went wrong in training."""
+
+
+@dataclass(frozen=True)
+class Context:
+    """What two groups must share before their methods may be compared."""
+
+    model: str
+    data: str
+    device: str
+    variant: str
+
+    @property
+    def words(self) -> tuple[str, str, str, str]:
+        """The parts as a table shows them, in the order of `CONTEXT`."""
+        return (self.model, self.data, self.device, self.variant or "plain")
+
+
+@dataclass(frozen=True, eq=False)
+class Group:
+    """Every chip of one method at one evaluated σ, over all its training seeds.
+
+    `accuracy` maps seed → chip → accuracy in 0 … 1; `sigma` and `sigma_train` are nominal device σ (`None`
+    for a device without one); `of_max` and `of_rms` are σ_W / max|W| and σ_W / rms(W), means over seeds;
+    `images` is how many test images a chip met.
+    """
+
+    method: str
+    context: Context
+    sigma_train: float | None
+    sigma: float | None
+    of_max: float
+    of_rms: float
+    accuracy: Mapping[int, Mapping[int, float]]
+    nll: float
+    ece: float
+    confidence: float
+    images: int
+    whole_test: bool
+    runs: tuple[str, ...] = ()
+
+    @cached_property
+    def by_seed(self) -> dict[int, tuple[float, ...]]:
+        """The accuracies of each training seed, in the order of the chips."""
+        return {seed: tuple(chips.values()) for seed, chips in self.accuracy.items()}
+
+    @property
+    def chips(self) -> int:
+        """How many chips stand behind the group, over all seeds."""
+        return sum(len(chips) for chips in self.accuracy.values())
+
+    @property
+    def seeds(self) -> int:
+        """How many training seeds stand behind the group."""
+        return len(self.accuracy)
+
+
+@dataclass(frozen=True)
+class Pair:
+    """Two groups on the seeds and chips that both of them met, in the same order."""
+
+    first: dict[int, tuple[float, ...]]
+    second: dict[int, tuple[float, ...]]
+
+
+def paired(first: Group, second: Group) -> Pair:
+    """The accuracies of two groups on their common seeds and chips."""
+    one: dict[int, tuple[float, ...]] = {}
+    two: dict[int, tuple[float, ...]] = {}
+    for seed in first.accuracy.keys() & second.accuracy.keys():
+        a, b = first.accuracy[seed], second.accuracy[seed]
+        common = sorted(a.keys() & b.keys())
+        if common:
+            one[seed] = tuple(a[chip] for chip in common)
+            two[seed] = tuple(b[chip] for chip in common)
+    return Pair(first=dict(sorted(one.items())), second=dict(sorted(two.items())))
+
+
+@dataclass(frozen=True)
+class Run:
+    """One training: its labels, how it ended and, for a run folder, its history epoch by epoch."""
+
+    id: str
+    labels: Mapping[str, str]
+    status: str
+    words: str
+    seconds: float | None = None
+    best_epoch: int | None = None
+    validation_accuracy: float | None = None
+    history: tuple[Mapping[str, Any], ...] = ()
+
+    @property
+    def name(self) -> str:
+        """The labels in one line, or the id where there are none."""
+        return ", ".join(label for label in self.labels.values() if label) or self.id
+
+
+def _kin(run: Run) -> tuple[tuple[str, str], ...]:
+    """What a run shares with the same training from another seed."""
+    return tuple(sorted((axis, label) for axis, label in run.labels.items() if axis != "seed"))
+
+
+def _none_last(sigma: float | None) -> float:
+    return math.inf if sigma is None else sigma
+
+
+@dataclass(frozen=True)
+class Panel:
+    """The groups that belong into one picture: one context, one training σ (vanilla joins every one).
+
+    `sigma_train` is `None` where nothing was trained with noise.
+    """
+
+    context: Context
+    sigma_train: float | None
+    groups: tuple[Group, ...]
+
+    @cached_property
+    def sigma(self) -> float | None:
+        """The σ at which the panel's methods are compared: the training σ if evaluated, else the worst."""
+        evaluated = {group.sigma for group in self.groups}
+        if self.sigma_train in evaluated:
+            return self.sigma_train
+        return max((sigma for sigma in evaluated if sigma is not None), default=None)
+
+    @cached_property
+    def at_sigma(self) -> tuple[Group, ...]:
+        """The panel's groups at that σ, one per method."""
+        return tuple(group for group in self.groups if group.sigma == self.sigma)
+
+    def clean(self, group: Group) -> Group | None:
+        """The same method without device noise, if it was evaluated so."""
+        key = (group.method, group.sigma_train, 0.0)
+        return next((g for g in self.groups if (g.method, g.sigma_train, g.sigma) == key), None)
+
+
+@dataclass(frozen=True)
+class Results:
+    """A run or a study, as its folder tells it.
+
+    `axes` maps an axis of the grid to its labels in order; `recipe` is the resolved TOML as it stands in
+    the folder; `left_out` names combinations that the study skipped on purpose.
+    """
+
+    path: Path
+    is_study: bool
+    name: str
+    title: str
+    command: str
+    recipe: str
+    axes: Mapping[str, tuple[str, ...]]
+    environment: Mapping[str, Any]
+    seconds: float | None
+    runs: tuple[Run, ...]
+    groups: tuple[Group, ...]
+    left_out: tuple[str, ...] = ()
+
+    @cached_property
+    def methods(self) -> tuple[str, ...]:
+        """The methods in the order of the study, else baselines, controls, methods."""
+        return tuple(dict.fromkeys(group.method for group in self.groups))
+
+    @cached_property
+    def sigmas(self) -> tuple[float, ...]:
+        """Every evaluated nominal σ, ascending."""
+        return tuple(sorted({group.sigma for group in self.groups if group.sigma is not None}))
+
+    @cached_property
+    def panels(self) -> tuple[Panel, ...]:
+        """One panel for each context and training σ, in the order of the study."""
+        panels = []
+        for context in dict.fromkeys(group.context for group in self.groups):
+            members = [group for group in self.groups if group.context == context]
+            trained = {group.sigma_train for group in members} - {0.0} or {None}
+            for sigma_train in sorted(trained, key=_none_last):
+                chosen = tuple(g for g in members if g.sigma_train in (0.0, sigma_train))
+                panels.append(Panel(context=context, sigma_train=sigma_train, groups=chosen))
+        return tuple(panels)
+
+    @cached_property
+    def by_context(self) -> dict[Context, tuple[Panel, ...]]:
+        """The panels of each context, in order."""
+        contexts = dict.fromkeys(panel.context for panel in self.panels)
+        return {c: tuple(panel for panel in self.panels if panel.context == c) for c in contexts}
+
+    def heading(self, context: Context) -> str:
+        """What tells a context from the others of its study; nothing if it is the only one."""
+        varying = [i for i in range(len(context.words)) if len({c.words[i] for c in self.by_context}) > 1]
+        return ", ".join(context.words[i] for i in varying)
+
+    def runs_of(self, group: Group) -> tuple[Run, ...]:
+        """The runs behind a group, those without a single chip (diverged, unfinished) included."""
+        kin = {_kin(run) for run in self.runs if run.id in group.runs}
+        return tuple(run for run in self.runs if run.id in group.runs or (run.labels and _kin(run) in kin))
+
+    def failed(self, group: Group) -> tuple[Run, ...]:
+        """The runs behind a group whose training collapsed, diverged or failed."""
+        return tuple(run for run in self.runs_of(group) if run.status in FAILED)
+
+    @property
+    def unfinished(self) -> tuple[Run, ...]:
+        """The runs that are still to come."""
+        return tuple(run for run in self.runs if run.status == "unfinished")
+
+    def one_seed(self) -> bool:
+        """Whether the numbers speak of chips only, because every method was trained once."""
+        return all(group.seeds == 1 for group in self.groups)

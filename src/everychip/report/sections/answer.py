@@ -1,0 +1,75 @@
+"""The answer in the first lines: which method keeps how much at which σ, and what to know first."""
+
+from __future__ import annotations
+
+from everychip.report.blocks import Block, Section, Text
+from everychip.report.compared import differences
+from everychip.report.results import Group, Panel, Results
+from everychip.report.tables import verdict_of
+from everychip.report.wording import at_sigma, count, kind_of, listing, mean_of, percent
+
+FEEDBACK = ("irs", "ovf")
+"""The methods whose claim, that feedback helps, the control `temperature` tests."""
+
+
+def section(results: Results, *, target: float | None) -> Section:
+    """What was found, a sentence or three for each context and training σ."""
+    blocks: list[Block] = [Text(tuple(_finding(results, panel, target) for panel in results.panels), "lead")]
+    warnings = _warnings(results)
+    if warnings:
+        blocks.append(Text(warnings, style="warning"))
+    return Section("answer", 10, "", tuple(blocks))
+
+
+def _finding(results: Results, panel: Panel, target: float | None) -> str:
+    ranked = sorted(panel.at_sigma, key=lambda group: -verdict_of(group).mean.estimate)
+    heading = results.heading(panel.context)
+    where = f"At {at_sigma(panel.sigma, panel.at_sigma)}" + (f", {heading}" if heading else "")
+    best, *others = ranked
+    most = "keeps most" if others else "keeps"
+    text = f"{where}, **{best.method}** {most}: {_kept(panel, best)}"
+    if others:
+        text += f"; {listing(f'{g.method} {percent(verdict_of(g).mean.estimate)}' for g in others)} %"
+    return f"{text}. {_reached(best, target)}{_feedback(panel)}".strip()
+
+
+def _kept(panel: Panel, group: Group) -> str:
+    clean = panel.clean(group)
+    of = f" of {percent(verdict_of(clean).mean.estimate)} % at σ = 0" if clean and clean is not group else ""
+    worst = verdict_of(group).worst
+    tail = "" if worst is None else f", worst of {count(group.chips, 'chip')} {percent(worst)} %"
+    return f"{mean_of(verdict_of(group).mean)} %{of}{tail}"
+
+
+def _reached(group: Group, target: float | None) -> str:
+    reached = verdict_of(group, target=target).yield_
+    if reached is None or target is None:
+        return ""
+    return f"{percent(reached.estimate)} % of its chips reach {100 * target:g} %. "
+
+
+def _feedback(panel: Panel) -> str:
+    """How the methods that claim something stand to the softer loss that comes with them."""
+    told = [
+        f"{d.sentence}."
+        for d in differences([panel])
+        if kind_of(d.method.method) in FEEDBACK and kind_of(d.control.method) == "temperature"
+    ]
+    return " ".join(told)
+
+
+def _warnings(results: Results) -> tuple[str, ...]:
+    warnings = []
+    if results.one_seed():
+        warnings.append("Over chips, one training seed: not a claim about a method.")
+    elif min(group.seeds for group in results.groups) < 3:
+        warnings.append("Some methods were trained from fewer than three seeds: no claim about those.")
+    if results.unfinished:
+        warnings.append(
+            f"Unfinished: {len(results.unfinished)} of {count(len(results.runs), 'run')} are still to come."
+        )
+    failed = {run.id: run for group in results.groups for run in results.failed(group)}
+    if failed:
+        names = listing(f"{run.name} ({run.status})" for run in failed.values())
+        warnings.append(f"Training went wrong: {names}. See how training ended, below.")
+    return tuple(warnings)

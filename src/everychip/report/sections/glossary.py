@@ -1,0 +1,32 @@
+"""What the numbers mean, for a reader who meets them for the first time."""
+
+from __future__ import annotations
+
+from everychip.report.blocks import Section, Text
+from everychip.report.results import Results
+
+WORDS = {
+    "Chip": """one programmed instance of the network. Every chip that is programmed with the same weights
+        comes out different.""",
+    "σ": """(nominal) the spread of one memory cell, as a fraction of its full scale. Papers define it
+        differently, so alone it says little.""",
+    "σ_W/rms(W)": """(effective) the spread of a programmed weight relative to the typical weight of its
+        layer, averaged over the network: the number to compare between methods and between papers.
+        **σ_W/max|W|** is the same relative to the largest weight.""",
+    "mean ± CI": """the mean accuracy over chips and half its 95 % interval. From three training seeds on, the
+        interval is over seeds, chips nested in them, and speaks of the method; below, it speaks of these
+        trained networks only. It speaks of new chips on the same test images.""",
+    "KPP5": "the 5th percentile from below: 95 % of chips do better. The chips of all seeds are pooled.",
+    "worst of n": "the least accuracy seen on n chips. It falls as n grows, and bounds nothing.",
+    "yield": "the share of chips that reach a target accuracy (≥ 90 %, say).",
+    "control": "a method that exists only to test the claim of another one.",
+    "collapsed": """a training whose noisy validation accuracy stayed within twice chance; **diverged**, one
+        whose loss was not finite. Their chips, where there are any, stay in every mean.""",
+}
+
+
+def section(results: Results, *, target: float | None) -> Section:
+    """The glossary."""
+    del results, target
+    lines = tuple(f"**{word}**: {' '.join(meaning.split())}" for word, meaning in WORDS.items())
+    return Section("words", 90, "What the numbers mean", (Text(lines, style="list"),))

@@ -1,0 +1,29 @@
+"""How the numbers were made, so that anyone can make them again."""
+
+from __future__ import annotations
+
+from everychip.report.blocks import Block, Column, Details, Row, Section, Table
+from everychip.report.results import Results
+from everychip.report.tables import everything
+from everychip.report.wording import duration
+
+
+def section(results: Results, *, target: float | None) -> Section:
+    """Command, versions, commit, machine, seeds, time; every number and the recipe, folded away."""
+    seeds = sorted({seed for group in results.groups for seed in group.accuracy})
+    facts = {
+        "command": f"`{results.command}`" if results.command else "",
+        "runs": str(len(results.runs)),
+        "training seeds": ", ".join(str(seed) for seed in seeds),
+        "chips": str(sum(group.chips for group in results.groups)),
+        "time": duration(results.seconds),
+        **{str(name): str(value) for name, value in results.environment.items() if value not in (None, "")},
+    }
+    lines = tuple(Row((name, value)) for name, value in facts.items() if value)
+    blocks: list[Block] = [Table("", (Column("", "key"), Column("", "remark")), lines)]
+    blocks.append(Details("Every number: all methods at every σ", everything(results, target=target)))
+    if results.recipe:
+        blocks.append(Details("The recipe, resolved (TOML)", results.recipe))
+    if results.left_out:
+        blocks.append(Details("Combinations the study skips on purpose", "\n".join(results.left_out)))
+    return Section("provenance", 80, "How these numbers were made", tuple(blocks))

@@ -1,0 +1,72 @@
+"""Training: which runs went wrong, in words; and, for a single run, its history."""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import Any
+
+from everychip.report.blocks import Block, Figure, Section, Text
+from everychip.report.blocks import Panel as Chart
+from everychip.report.palette import looks
+from everychip.report.plots import Rows, chart_of, spec_of, vertical
+from everychip.report.results import FAILED, Results, Run
+from everychip.report.wording import count, listing
+
+CAPTION = "The dotted vertical line marks the epoch whose weights were kept, chosen on the validation split."
+
+
+def section(results: Results, *, target: float | None) -> Section:
+    """How training ended, run by run where it ended badly."""
+    del target
+    blocks: list[Block] = [Text((_counted(results),))]
+    failed = [run for run in results.runs if run.status in FAILED]
+    if failed:
+        blocks.append(Text(tuple(_words(run) for run in failed), style="list"))
+    drawn = history(results)
+    if drawn:
+        blocks.append(drawn)
+    return Section("training", 50, "How training ended", tuple(blocks))
+
+
+def _counted(results: Results) -> str:
+    counted = Counter(run.status for run in results.runs)
+    parts = [f"{number} {status}" for status, number in counted.most_common()]
+    return (
+        f"Of {count(len(results.runs), 'training')}: {listing(parts)}."
+        if parts
+        else "No training is recorded."
+    )
+
+
+def _words(run: Run) -> str:
+    return f"**{run.name}** {run.status}" + (f": {run.words}." if run.words else ".")
+
+
+def history(results: Results) -> Figure | None:
+    """Loss and validation accuracy over the epochs, where the folder is that of one run."""
+    run = results.runs[0] if len(results.runs) == 1 else None
+    if run is None:
+        return None
+    panels = []
+    for key, title, scale in (("loss", "Training loss", 1), ("accuracy", "Validation accuracy in %", 100)):
+        values = [
+            {"epoch": int(row["epoch"]) + 1, key: scale * float(row[key])}
+            for row in run.history
+            if isinstance(row.get(key), int | float)
+        ]
+        if values:
+            panels.append(Chart(title, _chart(results, run, values, key)))
+    return Figure("training", "Training", tuple(panels), (), CAPTION) if panels else None
+
+
+def _chart(results: Results, run: Run, values: Rows, key: str) -> dict[str, Any]:
+    import altair as alt
+
+    colour = looks(results.methods)[results.methods[0]].colour
+    scale = alt.Scale(domain=[1, max(2, len(run.history))], nice=False)
+    x = alt.X("epoch:Q", axis=alt.Axis(tickMinStep=1, format="d"), scale=scale)
+    y = alt.Y(f"{key}:Q", title=None, scale=alt.Scale(zero=False))
+    base = chart_of("epochs").encode(x=x, y=y, tooltip=["epoch:Q", f"{key}:Q"])
+    layers = [base.mark_line(color=colour), base.mark_point(color=colour, filled=True, size=40, opacity=1)]
+    best = [] if run.best_epoch is None else [{"epoch": run.best_epoch + 1}]
+    return spec_of([vertical("best", x), *layers], height=200, epochs=values, best=best)

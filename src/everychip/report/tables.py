@@ -1,0 +1,212 @@
+"""The tables of a report: accuracy over σ, the verdict at the training σ, differences, and every number."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import lru_cache
+
+from everychip.report.blocks import Column, Row, Table
+from everychip.report.compared import Difference
+from everychip.report.results import CONTEXT, Context, Group, Panel, Results
+from everychip.report.wording import bounds_of, effective, mean_of, percent, points, sigma_text, spread
+from everychip.verdict import Verdict, summarize
+
+PART, FAILED = "°", "†"
+"""Marks of a mean over parts of the test set, and of a group with a training that failed."""
+
+
+@lru_cache(maxsize=4096)
+def verdict_of(group: Group, *, target: float | None = None) -> Verdict:
+    """The verdict on a group; the same group is judged once."""
+    return summarize(
+        group.by_seed,
+        target=target,
+        whole_test=group.whole_test,
+        images=None if group.whole_test else group.images,
+    )
+
+
+def chosen_sigmas(results: Results, *, limit: int = 4) -> tuple[float, ...]:
+    """At most `limit` of the evaluated σ: the training σ first, then 0, the largest, what lies between."""
+    every = results.sigmas
+    trained = [panel.sigma for panel in results.panels if panel.sigma is not None]
+    between = [every[round(i * (len(every) - 1) / 4)] for i in (2, 1, 3)] if every else []
+    wanted = dict.fromkeys([*trained, *every[:1], *every[-1:], *between])
+    return tuple(sorted(list(wanted)[:limit]))
+
+
+def overview(
+    results: Results, *, panels: Sequence[Panel] | None = None, sigmas: Sequence[float] | None = None
+) -> Table:
+    """Mean accuracy ± its interval: a row per trained method, a column per σ, effective σ in the header."""
+    panels = results.panels if panels is None else panels
+    sigmas = chosen_sigmas(results) if sigmas is None else sigmas
+    groups = list(dict.fromkeys(group for panel in panels for group in panel.groups))
+    columns = [*_context_columns(), Column("trained", "context", below="at σ"), Column("method", "key")]
+    for sigma in sigmas:
+        noise = spread(group.of_rms for group in groups if group.sigma == sigma)
+        columns.append(Column(f"σ {sigma_text(sigma)}", below=noise))
+    cell = {(g.context, g.sigma_train, g.method, g.sigma): g for g in groups}
+    curves = list(dict.fromkeys(key[:3] for key in cell))
+    rows = []
+    for context, sigma_train, method in sorted(curves, key=lambda curve: _block(curve, curves)):
+        cells = []
+        for sigma in sigmas:
+            found = cell.get((context, sigma_train, method, sigma))
+            cells.append(_mean_cell(results, found) if found else "")
+        trained = "–" if sigma_train == 0 else sigma_text(sigma_train)
+        rows.append(Row((*context.words, trained, method, *cells), method))
+    note = (
+        "Mean accuracy in % ± half its 95 % interval. "
+        "Below each nominal device σ: the effective weight noise σ_W/rms(W) of the rows."
+    )
+    notes = (note, *footnotes(results, groups))
+    return Table("Accuracy over σ", tuple(columns), tuple(rows), notes).without_constants()
+
+
+def _block(
+    curve: tuple[Context, float | None, str], curves: Sequence[tuple[Context, float | None, str]]
+) -> tuple[int, float, int]:
+    context, sigma_train, _ = curve
+    contexts = list(dict.fromkeys(c for c, _, _ in curves))
+    return contexts.index(context), -1.0 if sigma_train is None else sigma_train, curves.index(curve)
+
+
+def at_training_sigma(
+    results: Results, *, panels: Sequence[Panel] | None = None, target: float | None = None
+) -> Table:
+    """The verdict on every method at the σ it was trained for (the worst σ where none was)."""
+    panels = results.panels if panels is None else panels
+    groups = [group for panel in panels for group in panel.at_sigma]
+    rows = []
+    for g in groups:
+        head = (*g.context.words, sigma_text(g.sigma), g.method)
+        rows.append(Row((*head, *_verdict_cells(results, g, target)), g.method))
+    head_columns = (*_context_columns(), Column("σ", "context"), Column("method", "key"))
+    columns = (*head_columns, *_verdict_columns(groups, target))
+    notes = (
+        "Nominal device σ, then the effective weight noise. KPP5: 95 % of chips do better.",
+        *footnotes(results, groups),
+    )
+    return Table("At the training σ", columns, tuple(rows), notes).without_constants().without_empty()
+
+
+def everything(results: Results, *, target: float | None = None) -> Table:
+    """Every method at every σ, with all intervals."""
+    columns = (
+        *_context_columns(),
+        Column("trained at σ", "context"),
+        Column("method", "context"),
+        Column("σ", "key"),
+        *_verdict_columns(results.groups, target),
+        Column("KPP5 [95 %]", minor=True),
+        Column("NLL", minor=True),
+        Column("ECE", minor=True),
+        Column("chips", minor=True),
+    )
+    rows = []
+    for g in results.groups:
+        verdict = verdict_of(g, target=target)
+        kpp = bounds_of(verdict.kpp) if verdict.kpp else ""
+        trained = "–" if g.sigma_train == 0 else sigma_text(g.sigma_train)
+        head = (*g.context.words, trained, g.method, sigma_text(g.sigma))
+        tail = (kpp, f"{g.nll:.3f}", f"{g.ece:.3f}", str(g.chips))
+        rows.append(Row((*head, *_verdict_cells(results, g, target), *tail), g.method))
+    table = Table("Every number", columns, tuple(rows), footnotes(results, results.groups))
+    return table.without_constants().without_empty()
+
+
+def against_controls(found: Sequence[Difference]) -> Table:
+    """Paired differences in points of percent, each with its interval and its finding in words."""
+    columns = (
+        *_context_columns(),
+        Column("σ", "context", below="σ_W/rms"),
+        Column("method", "key"),
+        Column("against", "key"),
+        Column("points [95 %]"),
+        Column("shown"),
+        Column("in words", "remark"),
+    )
+    rows = [
+        Row(
+            (
+                *d.panel.context.words,
+                f"{sigma_text(d.panel.sigma)} ({spread(g.of_rms for g in d.panel.at_sigma)})",
+                d.method.method,
+                d.control.method,
+                points(d.interval),
+                d.shows,
+                d.sentence,
+            ),
+            d.method.method,
+        )
+        for d in found
+    ]
+    notes = ["Paired over the same seeds and chips, evaluated at the training σ."]
+    if len(found) > 1:
+        notes.append(f"{len(found)} intervals of 95 % each: about one in twenty excludes 0 by chance alone.")
+    return Table("Against the controls", columns, tuple(rows), tuple(notes)).without_constants()
+
+
+def footnotes(results: Results, groups: Sequence[Group]) -> tuple[str, ...]:
+    """What a reader must know about these groups before believing them."""
+    notes = [_sample_words(groups)]
+    parts = sorted({group.images for group in groups if not group.whole_test})
+    if parts:
+        seen = " or ".join(f"{images:,}" for images in parts)
+        notes.append(
+            f"{PART} Each chip met its own random {seen} test images: the mean holds, "
+            "percentiles, worst and yield are not given."
+        )
+    if any(results.failed(group) for group in groups):
+        notes.append(f"{FAILED} Some of its trainings collapsed, diverged or failed.")
+    return tuple(notes)
+
+
+def _sample_words(groups: Sequence[Group]) -> str:
+    seeds = sorted({group.seeds for group in groups})
+    chips = sorted({len(values) for group in groups for values in group.by_seed.values()})
+    many = "–".join(str(number) for number in dict.fromkeys((chips[0], chips[-1]))) if chips else "0"
+    if seeds == [1]:
+        return f"Intervals are over {many} chips, one training seed: not a claim about a method."
+    if seeds and seeds[0] < 3:
+        return f"Intervals are over {many} chips of each of {seeds[0]} seeds: not a claim about a method."
+    return f"Intervals are over {seeds[0]} training seeds, {many} chips for each." if seeds else ""
+
+
+def _context_columns() -> tuple[Column, ...]:
+    return tuple(Column(name, "context") for name in CONTEXT)
+
+
+def _verdict_columns(groups: Sequence[Group], target: float | None) -> tuple[Column, ...]:
+    chips = sorted({group.chips for group in groups if group.whole_test})
+    of = f"of {chips[0]}" if len(chips) == 1 else "of n"
+    return (
+        Column("σ_W/rms"),
+        Column("σ_W/max", minor=True),
+        Column("mean ± CI"),
+        Column("KPP5"),
+        Column("worst", below=of),
+        Column("yield" if target is None else f"≥ {100 * target:g} %"),
+        Column("converged", minor=True),
+    )
+
+
+def _verdict_cells(results: Results, group: Group, target: float | None) -> tuple[str, ...]:
+    verdict = verdict_of(group, target=target)
+    runs = results.runs_of(group)
+    converged = sum(run.status == "converged" for run in runs)
+    return (
+        effective(group.of_rms),
+        effective(group.of_max),
+        _mean_cell(results, group),
+        percent(verdict.kpp.estimate) if verdict.kpp else "",
+        percent(verdict.worst) if verdict.worst is not None else "",
+        percent(verdict.yield_.estimate) if verdict.yield_ else "",
+        f"{converged} of {len(runs)}" if runs else "",
+    )
+
+
+def _mean_cell(results: Results, group: Group) -> str:
+    marks = (PART if not group.whole_test else "") + (FAILED if results.failed(group) else "")
+    return mean_of(verdict_of(group).mean) + marks

@@ -1,0 +1,165 @@
+"""Numbers as the report writes them: percent with one digit, σ beside its effective value."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable
+
+from everychip.intervals import Interval
+from everychip.report.results import Group, Panel
+
+MINUS = "\N{MINUS SIGN}"
+CONTROLS = ("noise_injection", "temperature", "deep_supervision")
+"""Methods that exist to test the claims of others (METHODS: controls)."""
+
+
+def kind_of(label: str) -> str:
+    """The kind of method behind a label.
+
+    >>> kind_of("irs(beta=0.1)")
+    'irs'
+    """
+    return label.replace("(", " ").split()[0] if label.strip() else label
+
+
+def percent(share: float, *, digits: int = 1) -> str:
+    """A share in percent, without the sign.
+
+    >>> percent(0.8734)
+    '87.3'
+    """
+    return f"{100 * share:.{digits}f}"
+
+
+def digits_of(interval: Interval) -> int:
+    """One digit behind the point; none where the interval is wide, more where it would round to nothing."""
+    half = interval.half
+    if half is not None and half >= 0.1:
+        return 0
+    if half is None or half == 0 or half >= 0.0005:
+        return 1
+    return 2 if half >= 0.00005 else 3
+
+
+def mean_of(interval: Interval) -> str:
+    """An estimate with half its interval; a dash where the sample gives none.
+
+    >>> mean_of(Interval(0.873, 0.869, 0.877, over="chips"))
+    '87.3 ± 0.4'
+    >>> mean_of(Interval(0.984, 0.9838, 0.9842, over="3 seeds"))
+    '98.40 ± 0.02'
+    """
+    digits = digits_of(interval)
+    half = "–" if interval.half is None else percent(interval.half, digits=digits)
+    return f"{percent(interval.estimate, digits=digits)} ± {half}"
+
+
+def bounds_of(interval: Interval) -> str:
+    """An estimate with its bounds in brackets: how an interval that is not symmetric is written.
+
+    >>> bounds_of(Interval(0.8, None, 0.82, over="chips"))
+    '80.0 [–, 82.0]'
+    """
+    return f"{percent(interval.estimate)} {interval.bounds()}"
+
+
+def points(difference: Interval) -> str:
+    """A difference of two accuracies, in points of percent, with its bounds.
+
+    >>> points(Interval(-0.004, -0.010, 0.002, over="3 seeds"))
+    '−0.4 [−1.0, +0.2]'
+    """
+    digits = digits_of(difference)
+    low, high = ("–" if b is None else signed(b, digits=digits) for b in (difference.low, difference.high))
+    return f"{signed(difference.estimate, digits=digits)} [{low}, {high}]"
+
+
+def signed(share: float, *, digits: int = 1) -> str:
+    """A share in percent with its sign.
+
+    >>> signed(-0.004), signed(0.002), signed(-1e-9)
+    ('−0.4', '+0.2', '0.0')
+    """
+    text = f"{100 * share:+.{digits}f}"
+    return text[1:] if float(text) == 0 else text.replace("-", MINUS)
+
+
+def sigma_text(sigma: float | None) -> str:
+    """A nominal σ as people write it; a device without one is written as a dash.
+
+    >>> sigma_text(0.30000000000000004)
+    '0.3'
+    """
+    return "–" if sigma is None else f"{sigma:.6g}"
+
+
+def effective(value: float) -> str:
+    """An effective weight noise, two significant digits.
+
+    >>> effective(0.03412), effective(1.0), effective(12.3), effective(0.0)
+    ('0.034', '1.0', '12', '0')
+    """
+    if math.isnan(value):
+        return "–"
+    return f"{value:#.2g}".rstrip(".") if value else "0"
+
+
+def spread(values: Iterable[float]) -> str:
+    """The range of effective values, or the one value they all round to.
+
+    >>> spread([0.31, 1.24, 0.4])
+    '0.31–1.2'
+    """
+    known = sorted(value for value in values if not math.isnan(value))
+    if not known:
+        return "–"
+    low, high = effective(known[0]), effective(known[-1])
+    return low if low == high else f"{low}–{high}"
+
+
+def at_sigma(sigma: float | None, groups: Iterable[Group]) -> str:
+    """A nominal σ together with the effective noise of the groups evaluated there."""
+    groups = list(groups)
+    if sigma is None:
+        return f"σ_W/rms(W) {spread(g.of_rms for g in groups)}"
+    return f"σ = {sigma_text(sigma)} (σ_W/rms(W) {spread(g.of_rms for g in groups)})"
+
+
+def trained_at(panel: Panel) -> str:
+    """What a panel's methods were trained on."""
+    if panel.sigma_train is None:
+        return "no noise in training" if panel.sigma is not None else "trained on the device"
+    return f"trained at {at_sigma(panel.sigma_train, panel.at_sigma)}"
+
+
+def duration(seconds: float | None) -> str:
+    """Seconds as people say them.
+
+    >>> duration(6543), duration(42.3), duration(None)
+    ('1 h 49 min', '42 s', '–')
+    """
+    if seconds is None:
+        return "–"
+    if seconds < 100:
+        return f"{seconds:.0f} s"
+    minutes = round(seconds / 60)
+    return f"{minutes} min" if minutes < 60 else f"{minutes // 60} h {minutes % 60} min"
+
+
+def listing(words: Iterable[str]) -> str:
+    """Words in a row, as a sentence has them.
+
+    >>> listing(["irs", "ovf", "vanilla"])
+    'irs, ovf and vanilla'
+    """
+    *most, last = list(words) or [""]
+    return f"{', '.join(most)} and {last}" if most else last
+
+
+def count(number: int, noun: str) -> str:
+    """A number and its noun.
+
+    >>> count(1, "chip"), count(2_000, "chip")
+    ('1 chip', '2\u202f000 chips')
+    """
+    return f"{number:,} {noun}{'' if number == 1 else 's'}".replace(",", "\N{NARROW NO-BREAK SPACE}")

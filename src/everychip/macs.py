@@ -119,6 +119,10 @@ class _Counter(TorchDispatchMode):  # type: ignore[no-untyped-call]
         self._derived: dict[int, str] = {}
         self._kept: list[Tensor] = []
 
+    @classmethod
+    def _should_skip_dynamo(cls) -> bool:
+        return False  # PyTorch would import its compiler, a second or two, only to stay out of its way
+
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         out = func(*args, **(kwargs or {}))
         tensors = [leaf for leaf in tree_leaves((args, kwargs)) if isinstance(leaf, Tensor)]

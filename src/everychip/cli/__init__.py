@@ -11,7 +11,7 @@ MISTAKE, INTERRUPTED = 2, 130
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Run a command and exit: 0 done, 1 a study with failed runs, 2 a mistake in one line, 130 interrupted."""
+    """Run a command and exit: 0 done, 1 some runs failed, 2 a mistake in one line, 130 interrupted."""
     sys.exit(call(arguments))
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
 from everychip.cli.docstrings import About, about
@@ -36,9 +37,9 @@ def devices(kind: str | None, *, as_json: bool) -> int:
     out.print(_list("device", kinds.values()))
     out.print(_preset_table(shipped))
     out.print(
-        f"σ is not comparable between papers, so the effective noise stands beside it: here at σ = {NOMINAL:g}, "
-        "8-bit weights on 2-bit cells, normally distributed weights. In a recipe: hardware.device = "
-        '{ preset = "FeFET6", sigma = 0.1 }. One in detail: everychip devices levels',
+        "σ is not comparable between papers, so the effective noise stands beside it: here at "
+        f"σ = {NOMINAL:g}, 8-bit weights on 2-bit cells, normally distributed weights. In a recipe: "
+        'hardware.device = { preset = "FeFET6", sigma = 0.1 }. One in detail: everychip devices levels',
         style="dim",
         highlight=False,
         markup=False,
@@ -49,7 +50,6 @@ def devices(kind: str | None, *, as_json: bool) -> int:
 def methods(kind: str | None, *, as_json: bool) -> int:
     """All methods, or one in detail."""
     from everychip.methods import Method
-
     from everychip.report.results import METHOD_ORDER
 
     order = {name: place for place, name in enumerate(METHOD_ORDER)}  # baselines, controls, methods, others
@@ -74,7 +74,7 @@ def methods(kind: str | None, *, as_json: bool) -> int:
     return 0
 
 
-def _find(asked: str, known: Any, family: str) -> str:
+def _find(asked: str, known: Iterable[str], family: str) -> str:
     folded = {name.casefold(): name for name in known}
     if asked.casefold() not in folded:
         raise ConfigError(f"{family}s", found=f"unknown {family} {asked!r}", remedy=known_names(asked, known))
@@ -136,7 +136,7 @@ def _detail(entry: About, family: type[Component], *, as_json: bool) -> int:
 def _explained(entry: About, family: type[Component]) -> list[str]:
     """What the classes between a kind and its family, and the family itself, say of the fields they share."""
     classes = family.kinds()[entry.kind].__mro__[1:]
-    return [about(found).text for found in classes if isinstance(found, type) and issubclass(found, family)]
+    return [about(found).text for found in classes if issubclass(found, family)]
 
 
 def _preset(name: str) -> dict[str, Any]:
@@ -184,8 +184,8 @@ def _show_preset(name: str, row: dict[str, Any], *, as_json: bool) -> int:
         out.print(f"{key} = {value!r}", highlight=False, markup=False)
     out.print(f"Source: {row['source']}", highlight=False, markup=False)
     out.print(
-        f"At σ = {NOMINAL:g}, 8-bit weights on 2-bit cells, normal weights: σ_W/max|W| {row['sigma_of_max']:.4f}, "
-        f"σ_W/rms(W) {row['sigma_of_rms']:.4f}",
+        f"At σ = {NOMINAL:g}, 8-bit weights on 2-bit cells, normal weights: "
+        f"σ_W/max|W| {row['sigma_of_max']:.4f}, σ_W/rms(W) {row['sigma_of_rms']:.4f}",
         highlight=False,
         markup=False,
     )

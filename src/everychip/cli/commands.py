@@ -66,7 +66,7 @@ def study(recipe: str, settings: list[str], output: Path | None, workers: int, *
 
 def report(folder: Path, output: Path | None, target: float | None) -> int:
     """Tables on the terminal, and the page."""
-    from everychip.report.html import write
+    from everychip.report.html import write_report
     from everychip.report.reading import load
     from everychip.report.terminal import show
 
@@ -75,8 +75,7 @@ def report(folder: Path, output: Path | None, target: float | None) -> int:
     if results.title:
         out.rule(results.title, characters="─", align="left", style="dim")
     show(results, target=target, console=out)
-    page = output or folder / "report.html"
-    write(results, page, target=target)
+    page = write_report(folder, output=output, target=target)
     out.print(f"Report: {page}", soft_wrap=True, highlight=False)
     if results.command:
         out.print(f"Made by: {results.command}", soft_wrap=True, highlight=False)

@@ -71,6 +71,9 @@ class Serial(Executor):
     def drain(self) -> None:
         """Nothing waits: what there was to tell was told at once."""
 
+    def finish(self) -> None:
+        """Nothing runs that could be waited for."""
+
     def stop(self) -> None:
         """Nothing runs that could be stopped."""
 
@@ -99,6 +102,11 @@ class Processes:
             except Empty:
                 return
 
+    def finish(self) -> None:
+        """Let the workers, which have nothing left to do, go home."""
+        self._pool.shutdown(wait=True)
+        self.drain()
+
     def stop(self) -> None:
         """End the workers now: by request, after some seconds by force."""
         workers = [child for child in multiprocessing.active_children() if child not in self._before]
@@ -117,7 +125,7 @@ class Processes:
 
 @contextmanager
 def executor(workers: int, tell: Tell) -> Iterator[Serial | Processes]:
-    """An executor of so many workers, stopped at the end whatever happens.
+    """An executor of so many workers, stopped at once when something happens.
 
     >>> with executor(1, lambda run, event: None) as one:
     ...     type(one).__name__
@@ -126,8 +134,10 @@ def executor(workers: int, tell: Tell) -> Iterator[Serial | Processes]:
     chosen = Serial(tell) if workers == 1 else Processes(workers, tell)
     try:
         yield chosen
-    finally:
+        chosen.finish()
+    except BaseException:
         chosen.stop()
+        raise
 
 
 @contextmanager
@@ -143,14 +153,22 @@ def _interrupts_unheard() -> Iterator[None]:
 
 
 _queue: Any = None  # of this worker, set once by _prepare
+_busy = threading.Event()
 
 
 def _prepare(messages: Any) -> None:
     global _queue  # noqa: PLW0603 - a pool hands an initializer nothing it could return to
     _queue = messages
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that drafts are removed on the way out
+    signal.signal(signal.SIGTERM, _end)
     threading.Thread(target=_die_with_parent, daemon=True).start()
+
+
+def _end(*_: Any) -> None:
+    if _busy.is_set():
+        _busy.clear()
+        sys.exit(143)  # through every `finally`, so that no draft stays
+    os._exit(143)
 
 
 def _die_with_parent() -> None:
@@ -161,4 +179,8 @@ def _die_with_parent() -> None:
 
 
 def _call(fn: Callable[..., Any], args: tuple[Any, ...]) -> Any:
-    return fn(*args, tell=lambda run_id, event: _queue.put((run_id, event)))
+    _busy.set()
+    try:
+        return fn(*args, tell=lambda run_id, event: _queue.put((run_id, event)))
+    finally:
+        _busy.clear()

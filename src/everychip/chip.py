@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -35,6 +36,7 @@ def program(
     >>> list(chip), torch.func.functional_call(model, chip, (torch.ones(1, 4),)).shape
     (['weight'], torch.Size([1, 2]))
     """
+    _warn_of_module_held_twice(model)
     return disturb(hardware.crossbar(model), hardware, seed=seed, path=(purpose, chip))
 
 
@@ -57,18 +59,57 @@ def disturb(
     for name, weight in weights.items():
         rng = rng_for(seed, *path, name, device=weight.device)
         with torch.set_grad_enabled(gradient == "pathwise"):
-            value = weight.float() if weight.dtype in (torch.bfloat16, torch.float16) else weight
-            deviation = hardware.mapping.deviation(value, hardware.device, rng).to(weight.dtype)
+            deviation = hardware.mapping.deviation(_full_precision(weight), hardware.device, rng)
         with torch.set_grad_enabled(gradient is not None):
-            target = hardware.mapping.target(weight)
-            noisy = torch.add(target, deviation, alpha=strength)
-            programmed[name] = with_clean_gradient(target, noisy) if gradient == "clean" else noisy
+            target = hardware.mapping.target(_full_precision(weight))
+            noisy = torch.add(target, deviation, alpha=strength).to(weight.dtype)
+            if gradient == "clean":
+                noisy = with_clean_gradient(target.to(weight.dtype), noisy)
+            programmed[name] = noisy
     return programmed
 
 
+def _full_precision(weight: Tensor) -> Tensor:
+    """Half-precision weights in float32: their own digits are too few for steps and deviations."""
+    return weight.float() if weight.dtype in (torch.bfloat16, torch.float16) else weight
+
+
+def _warn_of_module_held_twice(model: nn.Module) -> None:
+    first: dict[int, str] = {}
+    for name, module in model.named_modules(remove_duplicate=False):
+        if module._parameters and first.setdefault(id(module), name) != name:
+            warnings.warn(
+                f"{first[id(module)]} and {name} are one module: functional_call with tied weights would "
+                "leave the chip in the model (pytorch#164759); use everychip.chip.run(model, chip, x)",
+                stacklevel=3,
+            )
+            return
+
+
 def run(model: nn.Module, chip: Mapping[str, Tensor], x: Any) -> Tensor:
-    """The logits of one chip for one batch; `chip` may be empty for the digital model."""
-    return logits(functional_call(model, dict(chip), (x,)) if chip else model(x))
+    """The logits of one chip for one batch; `chip` may be empty for the digital model.
+
+    It may hold buffers, too. A tensor of the model that several modules hold is replaced in all of them.
+    """
+    if not chip:
+        return logits(model(x))
+    return logits(functional_call(model, _once_per_module(model, chip), (x,), tie_weights=False))
+
+
+def _once_per_module(model: nn.Module, chip: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """The chip under one name for every module that holds the tensor.
+
+    `functional_call(tie_weights=True)` adds every name, and so swaps the tensor of a module that the model
+    holds twice two times; restoring it twice leaves the chip's tensor in the model (pytorch#164759).
+    """
+    tensors: dict[str, int] = {}
+    names: dict[int, list[str]] = {}
+    for prefix, module in model.named_modules():
+        for leaf, tensor in (*module._parameters.items(), *module._buffers.items()):
+            name = f"{prefix}.{leaf}" if prefix else leaf
+            tensors[name] = id(tensor)
+            names.setdefault(id(tensor), []).append(name)
+    return {alias: value for name, value in chip.items() for alias in names.get(tensors.get(name, 0), [name])}
 
 
 def logits(output: Any) -> Tensor:
@@ -140,14 +181,8 @@ def effective_sigma(model: nn.Module, hardware: Hardware) -> EffectiveSigma:
             weight = parameter.float()
             sigma = _rms(hardware.mapping.std(weight, hardware.device))
             largest, typical = float(weight.abs().amax()), _rms(weight)
-            layers.append(
-                LayerSigma(
-                    name,
-                    sigma / largest if largest else float("inf"),
-                    sigma / typical if typical else float("inf"),
-                    parameter.numel(),
-                )
-            )
+            # A layer of zeros has no noise: G_max stands for 0.
+            layers.append(LayerSigma(name, sigma / (largest or 1), sigma / (typical or 1), parameter.numel()))
     return EffectiveSigma(tuple(layers))
 
 

@@ -36,14 +36,24 @@ class CellMapping(Component, family="mapping"):
 
 
 def full_scale(weight: Float[Tensor, "*weights"]) -> Float[Tensor, ""]:
-    """The weight that G_max stands for: max|W| of the layer, or 1 for a layer of zeros.
+    """The weight that G_max stands for: max|W| of the layer, so that a layer of zeros has no noise.
 
     >>> import torch
     >>> full_scale(torch.tensor([[0.5, -2.0]]))
     tensor(2.)
     """
-    largest = weight.abs().amax()
-    return torch.where(largest > 0, largest, torch.ones_like(largest))
+    return weight.abs().amax()
+
+
+def conductance(weight: Float[Tensor, "*weights"]) -> Float[Tensor, "*weights"]:
+    """The magnitudes as fractions of G_max: g = |W| / max|W|, and 0 in a layer of zeros.
+
+    >>> import torch
+    >>> conductance(torch.tensor([[0.5, -2.0]]))
+    tensor([[0.2500, 1.0000]])
+    """
+    scale = full_scale(weight)
+    return weight.abs() / torch.where(scale > 0, scale, torch.ones_like(scale))
 
 
 def sign(weight: Tensor) -> Tensor:
@@ -56,11 +66,10 @@ def whole_weight_deviation(weight: Tensor, device: Device, rng: torch.Generator,
     scale = full_scale(weight)
     if device.uniform_std is not None:
         return standard_normal(weight, rng).mul_(scale * (factor * device.uniform_std))
-    deviation = device.deviation(weight.abs() / scale, rng) * (scale * factor)
+    deviation = device.deviation(conductance(weight), rng) * (scale * factor)
     return deviation if device.symmetric else deviation * sign(weight)
 
 
 def whole_weight_std(weight: Tensor, device: Device, factor: float) -> Tensor:
     """The closed form of the standard deviation that `whole_weight_deviation` draws."""
-    scale = full_scale(weight)
-    return device.std(weight.abs() / scale) * (scale * factor)
+    return device.std(conductance(weight)) * (full_scale(weight) * factor)

@@ -6,7 +6,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from everychip.mapping.base import full_scale, sign
+from everychip.mapping.base import conductance, full_scale, sign
 
 
 def integers(weight: Float[Tensor, "*weights"], *, bits: int) -> Int[Tensor, "*weights"]:
@@ -17,7 +17,7 @@ def integers(weight: Float[Tensor, "*weights"], *, bits: int) -> Int[Tensor, "*w
     tensor([3, 2, 0])
     """
     with torch.no_grad():
-        steps: Tensor = weight.abs() / full_scale(weight) * (2**bits - 1)
+        steps: Tensor = conductance(weight) * (2**bits - 1)
         return steps.round().long()
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import Any, Literal
 
 import torch
@@ -12,11 +13,11 @@ from torch import Tensor, nn
 from everychip.chip import Purpose, disturb, run
 from everychip.data import Arrays, as_arrays
 from everychip.draws import Draws
-from everychip.errors import ConfigError
+from everychip.errors import ConfigError, ModelError
 from everychip.hardware import Hardware
 from everychip.metrics import per_chip
 from everychip.progress import Event, Listener, listening
-from everychip.rng import rng_for
+from everychip.rng import contained, rng_for
 
 Precision = Literal["float32", "bfloat16"]
 
@@ -37,9 +38,9 @@ def evaluate(
     """Program `chips` chips and measure each on the test data; the model is neither changed nor moved.
 
     data: (x, y), a DataLoader, Arrays or an `everychip.data` component (its test part). images: None measures
-    every chip on all test images; k measures each chip on its own random k of them, which is enough for a mean
-    (two-stage sampling) but not for a percentile. Chips 0 … chips−1 of a seed are the same whatever is asked
-    beside them. At any time one chip and one batch of activations are held.
+    every chip on all test images; k measures each chip on its own random k of them, which is enough for a
+    mean (two-stage sampling) but not for a percentile. Chips 0 … chips−1 of a seed are the same whatever is
+    asked beside them. At any time one chip and one batch of activations are held.
 
     >>> import torch, everychip as ec
     >>> model = torch.nn.Linear(4, 2)
@@ -49,22 +50,29 @@ def evaluate(
     >>> len(draws.accuracy), bool((draws.accuracy > 0.5).all())
     (8, True)
     """
-    if chips < 1:
-        raise ConfigError("evaluate.chips", found=str(chips), expected="at least 1")
+    for name, number in (("chips", chips), ("images", images), ("batch_size", batch_size)):
+        if number is not None and number < 1:
+            raise ConfigError(f"evaluate.{name}", found=str(number), expected="at least 1")
     test = as_arrays(data, split="test")
     k = len(test) if images is None else min(images, len(test))
-    if k < 1:
-        raise ConfigError("evaluate.images", found=str(images), expected="at least 1")
     weights = hardware.crossbar(model)
-    rows: list[Mapping[str, float]] = []
+    layout = probe(model, test.x[:2]).layout
+    rows: list[dict[str, float]] = []
     with torch.no_grad(), evaluating(model), listening(progress) as tell:
         for chip in range(chips):
             seen = test if k == len(test) else _random_part(test, k, seed=seed, chip=chip)
-            programmed = disturb(weights, hardware, seed=seed, path=(purpose, chip))
-            rows.append(measure(model, programmed, seen, batch_size=batch_size, precision=precision))
-            tell(Event("chips", chip + 1, chips, {"accuracy": rows[-1]["accuracy"]}))
-    columns = {name: torch.tensor([row[name] for row in rows]) for name in rows[0]}
-    return Draws(**columns, chip=torch.arange(chips), seed=seed, images=k, whole_test=k == len(test))
+            # The chip has no name here, so that it is gone before the next one is programmed.
+            row = measure(
+                model,
+                disturb(weights, hardware, seed=seed, path=(purpose, chip)),
+                seen,
+                batch_size=batch_size,
+                precision=precision,
+                layout=layout,
+            )
+            rows.append(row)
+            tell(Event("chips", chip + 1, chips, {"accuracy": row["accuracy"]}))
+    return Draws.of(rows, seed=seed, images=k, whole_test=k == len(test))
 
 
 def measure(
@@ -74,21 +82,61 @@ def measure(
     *,
     batch_size: int = 500,
     precision: Precision = "float32",
+    layout: torch.memory_format | None = None,
 ) -> dict[str, float]:
-    """The metrics of one chip (or, with an empty chip, of the digital model) in evaluation mode."""
+    """The metrics of one chip (or, with an empty chip, of the digital model) in evaluation mode.
+
+    layout: the memory format of images and convolution weights; None finds out which the model can take.
+    """
     device = next(model.parameters()).device
-    fast = {name: faster_layout(tensor) for name, tensor in chip.items()}
+    layout = layout or probe(model, data.x[:2]).layout
+    fast = {name: laid_out(tensor, layout) for name, tensor in chip.items()}
+    del chip
     outputs = []
     with torch.no_grad(), evaluating(model), autocast(device, precision):
-        for x in data.x.split(batch_size):
-            outputs.append(run(model, fast, faster_layout(x.to(device))).float().cpu())
+        for x in data.x.split(batch_size):  # type: ignore[no-untyped-call]
+            outputs.append(run(model, fast, laid_out(x.to(device), layout)).float().cpu())
     z = torch.cat(outputs)
     return per_chip(z.reshape(-1, z.shape[-1]), data.y.reshape(-1))
 
 
+@dataclass(frozen=True)
+class Probe:
+    """What a trial run showed: how many logits the model gives, and the memory format it takes."""
+
+    classes: int
+    layout: torch.memory_format
+
+
+def probe(model: nn.Module, x: Tensor, *, layout: torch.memory_format | None = None) -> Probe:
+    """Run the model on a few inputs, channels-last where they are images and the model can be run so.
+
+    It cannot where it calls `.view` on the features of a convolution, which needs them contiguous.
+    """
+    layout = layout or (torch.channels_last if x.ndim == 4 else torch.contiguous_format)
+    kernels = {name: laid_out(p, layout) for name, p in model.named_parameters() if p.ndim == 4}
+    try:
+        with torch.no_grad(), evaluating(model), contained(0, "probe"):
+            images = laid_out(x.to(next(model.parameters()).device), layout)
+            return Probe(run(model, kernels, images).shape[-1], layout)
+    except (RuntimeError, IndexError) as error:
+        if layout is torch.channels_last and "view size is not compatible" in str(error):
+            return probe(model, x, layout=torch.contiguous_format)
+        raise ModelError(
+            type(model).__name__,
+            found=f"that it fails on inputs of shape {list(x.shape)}, {x.dtype} ({error})",
+            expected="a model that takes a batch of the data's inputs",
+        ) from error
+
+
+def laid_out(tensor: Tensor, layout: torch.memory_format) -> Tensor:
+    """Images and convolution weights in a memory format; tensors of another number of axes as they are."""
+    return tensor.contiguous(memory_format=layout) if tensor.ndim == 4 else tensor
+
+
 def faster_layout(tensor: Tensor) -> Tensor:
-    """Images and convolution weights channels-last, which CPUs and tensor cores run faster; the rest as it is."""
-    return tensor.contiguous(memory_format=torch.channels_last) if tensor.ndim == 4 else tensor
+    """Images and convolution weights channels-last, which CPUs and tensor cores run faster."""
+    return laid_out(tensor, torch.channels_last)
 
 
 def autocast(device: torch.device, precision: Precision) -> torch.autocast:

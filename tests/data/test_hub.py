@@ -155,6 +155,12 @@ def test_the_seed_draws_the_part_and_nothing_else(toy: Path, global_generators_u
     assert hub.load().train is hub.replace(test_limit=None).load().train
 
 
+def test_the_splits_may_have_other_names(toy: Path) -> None:
+    write(toy, "validation", noise(2, 6, 6), [1, 2])
+    hub = Hub(name="toy", path=str(toy), train_split="test", test_split="validation")
+    assert (hub.load().train.y.tolist(), hub.load().test.y.tolist()) == ([2, 0, 1], [1, 2])
+
+
 def test_too_large_a_limit_is_refused(toy: Path) -> None:
     with pytest.raises(DataError, match=r"data.test_limit: found 4; expected at most 3"):
         Hub(name="toy", path=str(toy), test_limit=4).load()
@@ -193,7 +199,7 @@ def drop(split: str) -> Callable[[Path], None]:
         (break_file(lambda _: b""), "no readable data set"),
         (break_file(lambda whole: whole[: len(whole) // 2]), "no readable data set"),
         (break_file(lambda whole: b"x" * len(whole)), "no readable data set"),
-        (drop("test"), "no split 'test'; expected train and test; it has train"),
+        (drop("test"), "no split 'test'; expected data.test_split to be one of train"),
         (lambda folder: [drop(split)(folder) for split in ("train", "test")], "no readable data set"),
         (lambda folder: write(folder, "train", [], []), "no readable data set .*no data"),
         (lambda folder: write(folder, "train", [None], [0]), r"toy.train\[0\]: found no image"),

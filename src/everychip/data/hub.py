@@ -11,7 +11,7 @@ from pydantic import Field
 from everychip.data.base import Data
 from everychip.data.images import decode, normalise
 from everychip.data.place import fingerprint, local_folder
-from everychip.data.rows import Columns, Rows, open_rows
+from everychip.data.rows import Layout, Rows, open_rows
 from everychip.data.sampling import stratified_order
 from everychip.data.values import Arrays, Splits
 from everychip.errors import DataError
@@ -22,7 +22,8 @@ class Hub(Data):
     """An image set of the Hugging Face hub by its `name`, as in "ylecun/mnist"; needs the extra `hub`.
 
     `path`: a local folder in the hub's layout; else the folder below EVERYCHIP_DATA that is called as the
-    last part of the name; else the set comes from the hub. Splits `train` and `test`, grey or colour images.
+    last part of the name; else the set comes from the hub. The columns and splits are named as in
+    the set: the first column of images, "label", "train" and "test" where nothing else is said.
     `size`: side in pixels after bilinear resizing. Pixels in 0 … 1 become (pixel − mean) / std, one number
     for all channels or one each. `limit`, `test_limit`: how many images are used, a random subset in which
     the classes have their shares; `seed` draws it, and the smaller subset is part of the larger one.
@@ -35,6 +36,8 @@ class Hub(Data):
     path: str | None = None
     image_column: str | None = None
     label_column: str = "label"
+    train_split: str | None = None
+    test_split: str | None = None
     size: int | None = Field(default=None, ge=1)
     mean: tuple[float, ...] = (0.5,)
     std: tuple[Annotated[float, Field(gt=0)], ...] = (0.5,)
@@ -55,8 +58,13 @@ class Hub(Data):
 
 @lru_cache(maxsize=2)
 def _load(data: Hub, folder: Path | None, _files: tuple[tuple[str, int, int], ...]) -> Splits:
-    columns = Columns(image=data.image_column, label=data.label_column)
-    train, test, classes = open_rows(data.name, folder=folder, columns=columns)
+    layout = Layout(
+        image=data.image_column,
+        label=data.label_column,
+        train=data.train_split or "train",
+        test=data.test_split or "test",
+    )
+    train, test, classes = open_rows(data.name, folder=folder, layout=layout)
     return Splits(
         train=_arrays(train, data, limit=data.limit, key="limit"),
         test=_arrays(test, data, limit=data.test_limit, key="test_limit"),

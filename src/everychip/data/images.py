@@ -105,7 +105,7 @@ def _pixels(cell: Mapping[str, Any] | None, *, where: str) -> NDArray[np.uint8]:
         raise
     except UnidentifiedImageError:  # its own text is the address of a buffer
         raise DataError(where, found="bytes that are no image", expected="a whole PNG or JPEG file") from None
-    except _DAMAGE as error:
+    except (*_DAMAGE, Image.DecompressionBombError) as error:
         raise DataError(
             where, found=f"a damaged image ({error})", expected="a whole PNG or JPEG file"
         ) from None

@@ -40,20 +40,23 @@ class Rows:
 
 
 @dataclass(frozen=True, eq=False)
-class Columns:
-    """Which columns and splits of a set are read."""
+class Layout:
+    """Which columns and splits of a set are read; without `image`, the first column of images."""
 
     image: str | None
     label: str
+    train: str
+    test: str
 
 
-def open_rows(name: str, *, folder: Path | None, columns: Columns) -> tuple[Rows, Rows, int]:
-    """The rows of `train` and of `test`, and the number of classes."""
+def open_rows(name: str, *, folder: Path | None, layout: Layout) -> tuple[Rows, Rows, int]:
+    """The rows to train and to test on, and the number of classes."""
     splits = _open(name, folder)
-    found = {key: _rows(splits, key, name=name, columns=columns) for key in ("train", "test")}
-    feature = splits["train"].features[columns.label]
-    highest = max(int(rows.labels.max()) for rows in found.values())
-    return found["train"], found["test"], int(getattr(feature, "num_classes", None) or highest + 1)
+    train = _rows(splits, layout.train, name=name, layout=layout, key="train_split")
+    test = _rows(splits, layout.test, name=name, layout=layout, key="test_split")
+    named = getattr(train.dataset.features[layout.label], "num_classes", None)
+    highest = max(int(train.labels.max()), int(test.labels.max()))
+    return train, test, int(named or highest + 1)
 
 
 def _open(name: str, folder: Path | None) -> Mapping[str, Dataset]:
@@ -86,17 +89,16 @@ def _refusal(name: str, folder: Path | None, error: BaseException) -> DataError:
     )
 
 
-def _rows(splits: Mapping[str, Dataset], key: str, *, name: str, columns: Columns) -> Rows:
-    where = f"{name}.{key}"
-    if key not in splits:
-        raise DataError(
-            name, found=f"no split {key!r}", expected=f"train and test; it has {', '.join(splits)}"
-        )
-    dataset = splits[key]
+def _rows(splits: Mapping[str, Dataset], split: str, *, name: str, layout: Layout, key: str) -> Rows:
+    where = f"{name}.{split}"
+    if split not in splits:
+        known = ", ".join(splits)
+        raise DataError(name, found=f"no split {split!r}", expected=f"data.{key} to be one of {known}")
+    dataset = splits[split]
     if len(dataset) == 0:
         raise DataError(where, found="no rows", expected="at least one image")
-    image = _image_column(dataset, columns.image, where=where)
-    return Rows(dataset, _labels(dataset, columns.label, where=where), image, where)
+    image = _image_column(dataset, layout.image, where=where)
+    return Rows(dataset, _labels(dataset, layout.label, where=where), image, where)
 
 
 def _image_column(dataset: Dataset, asked: str | None, *, where: str) -> str:

@@ -57,7 +57,7 @@ class Model(Component, family="model"):
                 f"model.{self.kind}",
                 found=f"images of {height}×{width} pixels",
                 expected=f"at least {least}×{least}",
-                remedy=f"set data.size = {max(least, 32 if least > 4 else least)}",
+                remedy=f"enlarge them, such as data.size={max(least, 32)}",
             )
         return channels, height, width
 

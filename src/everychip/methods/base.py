@@ -43,6 +43,9 @@ class Method(Component, family="method"):
     def loss(self, objective: Objective, x: Tensor, y: Tensor) -> Tensor:
         """The loss of one batch, through the objective's chips."""
 
+    def must_suit(self, hardware: Hardware, sample: Tensor | None) -> None:
+        """Raise where this method cannot train on this hardware or lacks the sample it needs."""
+
     def exits(self, model: nn.Module, sample: Tensor, *, seed: int) -> Exits | None:
         """The internal classifiers the method needs, or None."""
         return None
@@ -56,10 +59,10 @@ class Method(Component, family="method"):
         sample: Tensor | None = None,
         steps: int | None = None,
     ) -> Objective:
-        """The objective for one model: `loss = objective(x, y)`, and `objective.after_step()` after each step.
+        """The objective for one model: `loss = objective(x, y)`, then `objective.after_step()`.
 
-        sample: a batch of at least two inputs, which sizes the exits of the methods that have them. steps: the
-        length of training in steps, which a ramp needs.
+        sample: a batch of at least two inputs, which sizes the exits of the methods that have them. steps:
+        the length of training in steps, which a ramp needs.
         """
         if self.ramp is not None and steps is None:
             raise ConfigError(
@@ -68,9 +71,8 @@ class Method(Component, family="method"):
                 expected="the number of steps that the ramp is a share of",
                 remedy="bind(model, hardware, steps=epochs * batches)",
             )
-        exits = None
-        if sample is not None:
-            exits = self.exits(model, sample, seed=seed)
+        self.must_suit(hardware, sample)
+        exits = None if sample is None else self.exits(model, sample, seed=seed)
         return Objective(self, model, hardware, seed=seed, exits=exits, steps=steps)
 
     def cross_entropy(self, logits: Tensor, y: Tensor) -> Tensor:
@@ -133,14 +135,13 @@ class Objective(nn.Module):
         """The logits of a fresh chip of this step; keywords as for `chip`."""
         return run(self.model, self.chip(**draw), x)  # type: ignore[arg-type]
 
-    def logits_with_exits(self, x: Tensor, *, exit_hardware: Hardware | None = None) -> tuple[Tensor, list[Tensor]]:
+    def logits_with_exits(
+        self, x: Tensor, *, exit_hardware: Hardware | None = None
+    ) -> tuple[Tensor, list[Tensor]]:
         """The logits of the backbone and of every exit, each on fresh cells of the same step."""
         if self.exits is None:
             raise ConfigError(
-                f"method {self.method.kind}",
-                found="no exits",
-                expected="a batch that sizes them",
-                remedy="bind(model, hardware, sample=x[:2])",
+                f"method {self.method.kind}", found="no exits", expected="a method that has them"
             )
         heads = {name: p for name, p in self.exits.named_parameters() if p.ndim >= 2}
         with self.exits.tap(self.model) as taps:
@@ -159,4 +160,4 @@ class Objective(nn.Module):
 
     def _constrain(self) -> None:
         if self.method.constraint is not None:
-            self.method.constraint.apply(self.weights.values())
+            self.method.constraint.apply(w for w in self.weights.values() if w.requires_grad)

@@ -8,22 +8,34 @@ from pydantic import Field
 from torch import Tensor, nn
 
 from everychip.devices import Device
+from everychip.errors import ConfigError
 from everychip.exits import Exits, attach
+from everychip.hardware import Hardware
 from everychip.methods.base import Method, Objective
 
 
 class InternalExits(Method):
     """A method whose model carries exits while it trains.
 
-    positions: "auto" (even shares of compute), "paper" (VGG-8 and ResNet-18), or names of submodules. count: the
-    number of automatic exits. hidden: the width of each exit's hidden layer. exit_device: the exits' cells;
-    None means the backbone's device (the authors' code always uses the uniform one, RRAM1).
+    positions: "auto" (even shares of compute), "paper" (VGG-8 and ResNet-18), or names of submodules. count:
+    the number of automatic exits. hidden: the width of each exit's hidden layer. exit_device: the exits'
+    cells; None means the backbone's device (the authors' code always uses the uniform one, RRAM1).
     """
 
     positions: Literal["auto", "paper"] | tuple[str, ...] = "auto"
     count: Annotated[int, Field(ge=1)] = 3
     hidden: Annotated[int, Field(ge=1)] = 512
     exit_device: Device | None = None
+
+    def must_suit(self, hardware: Hardware, sample: Tensor | None) -> None:
+        """The exits are sized from a sample."""
+        if sample is None:
+            raise ConfigError(
+                f"method {self.kind}",
+                found="no sample batch",
+                expected="one that sizes the exits",
+                remedy="bind(model, hardware, sample=x[:2])",
+            )
 
     def exits(self, model: nn.Module, sample: Tensor, *, seed: int) -> Exits:
         """The exits, sized from a sample batch."""

@@ -34,8 +34,8 @@ def negative_feedback(
 ) -> Float[Tensor, "*batch classes"]:
     """The logits that the objective sees: a_b·z − a_f·β·Σ γ_n·z_n with γ_n = decay^(n−1).
 
-    backbone: z. feedback: z_1 … z_N. beta: β. decay: the ratio of γ_{n+1} to γ_n. backbone_share, feedback_share:
-    a_b and a_f, both 1/(N+1) unless given.
+    backbone: z. feedback: z_1 … z_N. beta: β. decay: the ratio of γ_{n+1} to γ_n. backbone_share,
+    feedback_share: a_b and a_f, both 1/(N+1) unless given.
 
     Source: Qin et al., arXiv 2305.14561; a_b, a_f and γ as in the authors' code.
 

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Annotated, ClassVar, Literal
+from typing import Annotated, Literal
 
 from pydantic import Field
 from torch import Tensor, nn
-from torch.func import functional_call
 from torch.nn.modules.batchnorm import _BatchNorm
 
-from everychip.chip import logits
+from everychip.chip import run
+from everychip.hardware import Hardware
 from everychip.methods.base import Method, Objective
 from everychip.methods.losses import negative_feedback
 
@@ -18,12 +18,12 @@ class OVF(Method):
     """Oriented variational forward: the logits of noisier chips are fed back negatively.
 
     L = CE(a_b·z − a_f·β·Σ_n γ_n·z_n, y), z_n a forward of the same batch at σ + increment n.
-    beta: β (published: 1e-3 for VGG-8). increments: added to the nominal σ, the noisiest first, so that it has
-    γ = 1. decay, backbone_share, feedback_share: as for IRS.
+    beta: β (published: 1e-3 for VGG-8). increments: added to the nominal σ, the noisiest first, so that it
+    has γ = 1. decay, backbone_share, feedback_share: as for IRS.
     batch_norm: whose forwards move the running statistics: "backbone", or "all" as in the authors' code.
     reach: which matrices meet the raised σ: "all", or "ends" (the first and the last), as the authors' code
     does on ResNet-18; the others keep the device's own σ.
-    Cost: 4 forwards per step.
+    Cost: 1 + N forwards per step, 4 as published.
 
     Source: Qin et al., IEEE TCAD 2025, doi 10.1109/TCAD.2025.3591409, and the authors' code.
 
@@ -38,13 +38,22 @@ class OVF(Method):
     feedback_share: float | None = None
     batch_norm: Literal["backbone", "all"] = "backbone"
     reach: Literal["all", "ends"] = "all"
-    forwards: ClassVar[float] = 4.0
+
+    @property
+    def forwards(self) -> float:  # type: ignore[override]
+        """The backbone's own forward and one for every increment."""
+        return 1.0 + len(self.increments)
+
+    def must_suit(self, hardware: Hardware, sample: Tensor | None) -> None:
+        """The increments are added to a nominal σ, so the device must have one."""
+        hardware.with_sigma(0.0)
 
     def loss(self, objective: Objective, x: Tensor, y: Tensor) -> Tensor:
         z = objective.noisy_logits(x)
         sigma = objective.hardware.device.nominal_sigma or 0.0
         feedback = [
-            self._feedback(objective, x, sigma + increment, n) for n, increment in enumerate(self.increments, 1)
+            self._feedback(objective, x, sigma + increment, n)
+            for n, increment in enumerate(self.increments, 1)
         ]
         seen = negative_feedback(
             z,
@@ -65,7 +74,7 @@ class OVF(Method):
             ends = {name: objective.weights[name] for name in (names[0], names[-1])}
             chip = {**objective.chip(part=n), **objective.chip(hardware=raised, weights=ends, part=n)}
         statistics = running_statistics(objective.model) if self.batch_norm == "backbone" else {}
-        return logits(functional_call(objective.model, {**chip, **statistics}, (x,)))
+        return run(objective.model, {**chip, **statistics}, x)
 
 
 def running_statistics(model: nn.Module) -> dict[str, Tensor]:

@@ -158,8 +158,8 @@ def write_run(folder: Path, *, chips: int = 50, epochs: int = 5) -> Path:
     folder.mkdir(parents=True, exist_ok=True)
     write_table(folder / "draws.parquet", {name: [row[name] for row in rows] for name in COLUMNS})
     history = [
-        {"epoch": epoch, "loss": 2.3 / epoch, "validation_accuracy": 1 - 0.8 / epoch, "seconds": 3.0}
-        for epoch in range(1, epochs + 1)
+        {"epoch": epoch, "loss": 2.3 / (epoch + 1), "accuracy": 1 - 0.8 / (epoch + 1), "nll": 0.5}
+        for epoch in range(epochs)
     ]
     about = {
         "format": "everychip-run/1",
@@ -169,7 +169,7 @@ def write_run(folder: Path, *, chips: int = 50, epochs: int = 5) -> Path:
         "seed": 0,
         "status": "converged",
         "words": "",
-        "best_epoch": epochs,
+        "best_epoch": epochs - 1,
         "history": history,
         "forwards": 1000,
     }

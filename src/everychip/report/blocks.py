@@ -6,7 +6,7 @@ Text may hold `code` in backticks and **strong** words, as in Markdown, and noth
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 
@@ -15,21 +15,23 @@ class Column:
     """One column of a table.
 
     A `context` column leads, and goes where it says the same in every row; a `key` column names the row;
-    a `value` column is a number; a `remark` is a sentence; a `minor` value gives way on a narrow page.
+    a `value` column is a number, and gives way on a narrow page if it is `minor`; a `remark` is in words, and
+    `brief` is what stands for it on a narrow page.
     """
 
     name: str
-    role: Literal["context", "key", "value", "remark"] = "value"
+    role: Literal["context", "key", "value", "remark", "brief"] = "value"
     below: str = ""
     minor: bool = False
 
 
 @dataclass(frozen=True)
 class Row:
-    """The cells of one row, and the method it speaks of (for its colour)."""
+    """The cells of one row, the method it speaks of (for its colour), and what it shows, if it compares."""
 
     cells: tuple[str, ...]
     method: str = ""
+    shows: Literal["", "better", "worse", "none"] = ""
 
 
 @dataclass(frozen=True)
@@ -78,12 +80,16 @@ class Table:
         ]
         return self.only(keep)
 
+    def without(self, role: str) -> Table:
+        """The table without the columns of one role."""
+        return self.only([index for index, column in enumerate(self.columns) if column.role != role])
+
     def only(self, keep: list[int]) -> Table:
         """The table with these columns, in this order."""
         return Table(
             title=self.title,
             columns=tuple(self.columns[index] for index in keep),
-            rows=tuple(Row(tuple(row.cells[index] for index in keep), row.method) for row in self.rows),
+            rows=tuple(replace(row, cells=tuple(row.cells[index] for index in keep)) for row in self.rows),
             notes=self.notes,
         )
 
@@ -120,7 +126,7 @@ class Details:
     """Something long, folded away: a table or verbatim text."""
 
     summary: str
-    content: Table | str
+    content: Table | Text | str
 
 
 Block = Text | Table | Figure | Details

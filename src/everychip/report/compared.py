@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from typing import Literal
 
 from everychip.intervals import HEADLINE_SEEDS, Interval
 from everychip.paired import Comparison, compare, compare_seeds
 from everychip.report.results import Group, Panel, paired
-from everychip.report.wording import digits_of, kind_of, percent, points
+from everychip.report.wording import digits_of_points, kind_of, percent, points
 
 CONTROLS_OF = {
     "vanilla": (),
@@ -38,7 +39,7 @@ class Difference:
         return self.comparison.difference
 
     @property
-    def shows(self) -> str:
+    def shows(self) -> Literal["better", "worse", "none"]:
         """What the interval shows: `better`, `worse`, or `none`."""
         low, high = self.interval.low, self.interval.high
         if low is None or high is None or low <= 0 <= high:
@@ -46,18 +47,24 @@ class Difference:
         return "better" if low > 0 else "worse"
 
     @property
+    def finding(self) -> str:
+        """What was found, without the numbers of the interval."""
+        if self.shows != "none":
+            return self.shows
+        bounds = [abs(bound) for bound in (self.interval.low, self.interval.high) if bound is not None]
+        if bounds and max(bounds) > NOTABLE:
+            return f"no difference shown, one of up to {percent(max(bounds))} points is not ruled out"
+        return "no difference shown"
+
+    @property
     def sentence(self) -> str:
         """The finding in plain words."""
         one, two = self.method.method, self.control.method
-        if self.shows != "none":
-            size = percent(abs(self.interval.estimate), digits=digits_of(self.interval))
-            bounds = points(self.interval).partition(" ")[2]
-            return f"{one} is {self.shows} than {two} by {size} points {bounds}{self._limits}"
-        text = f"{one} differs from {two} by {points(self.interval)} points: no difference shown"
-        room = max(abs(bound) for bound in (self.interval.low, self.interval.high) if bound is not None)
-        if room > NOTABLE:
-            text += f", and one of up to {percent(room)} points is not ruled out"
-        return text + self._limits
+        if self.shows == "none":
+            return f"{one} differs from {two} by {points(self.interval)} points: {self.finding}{self._limits}"
+        size = percent(abs(self.interval.estimate), digits=digits_of_points(self.interval))
+        bounds = points(self.interval).partition(" ")[2]
+        return f"{one} is {self.shows} than {two} by {size} points {bounds}{self._limits}"
 
     @property
     def _limits(self) -> str:

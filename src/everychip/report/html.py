@@ -85,7 +85,8 @@ def _json(value: Any) -> str:
 @cache
 def _script() -> str:
     """Vega, Vega-Lite and Vega-Embed, without a network."""
-    from vl_convert import javascript_bundle
+    import vl_convert
 
+    bundle: Any = vl_convert.javascript_bundle  # typed as if its argument were required
     # A literal end tag inside a string of the script would end the element.
-    return str(javascript_bundle(None)).replace("</script", "<\\/script").replace("<!--", "<\\!--")
+    return str(bundle()).replace("</script", "<\\/script").replace("<!--", "<\\!--")

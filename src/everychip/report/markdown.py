@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from everychip.report.blocks import Block, Column, Table, Text
 from everychip.report.results import Results
 from everychip.report.sections import build
@@ -10,7 +12,7 @@ IN_MARKDOWN = ("answer", "accuracy", "controls", "training")
 """The sections that a README wants."""
 
 
-def render(results: Results, *, target: float | None = None) -> str:
+def to_markdown(results: Results, *, target: float | None = None) -> str:
     """The findings as Markdown, ending with a newline."""
     parts = []
     for section in build(results, target=target):
@@ -31,7 +33,7 @@ def _block(block: Block) -> str:
 
 
 def table(shown: Table) -> str:
-    """One table in the pipe syntax of GitHub; remarks become sentences below it.
+    """One table in the pipe syntax of GitHub.
 
     >>> from everychip.report.blocks import Row
     >>> columns = (Column("method", "key"), Column("mean", below="%"))
@@ -42,12 +44,11 @@ def table(shown: Table) -> str:
     |---|---:|
     | irs | 87.3 ± 0.4 |
     """
-    keep = [i for i, column in enumerate(shown.columns) if column.role != "remark"]
-    columns = [shown.columns[i] for i in keep]
+    shown = shown.without("brief")
     lines = [
-        _line([_heading(column) for column in columns]),
-        "|" + "|".join("---:" if column.role == "value" else "---" for column in columns) + "|",
-        *(_line([row.cells[i] for i in keep]) for row in shown.rows),
+        _line([_heading(column) for column in shown.columns]),
+        "|" + "|".join("---:" if column.role == "value" else "---" for column in shown.columns) + "|",
+        *(_line(row.cells) for row in shown.rows),
     ]
     parts = [f"**{shown.title}**"] if shown.title else []
     parts.append("\n".join(lines))
@@ -56,7 +57,7 @@ def table(shown: Table) -> str:
     return "\n\n".join(parts)
 
 
-def _line(cells: list[str]) -> str:
+def _line(cells: Sequence[str]) -> str:
     return f"| {' | '.join(cell.replace('|', chr(92) + '|') for cell in cells)} |"
 
 

@@ -6,6 +6,8 @@ import html
 import re
 
 _CODE = re.compile(r"`([^`]+)`")
+_GLUED = re.compile(r"(?<=\d) %| ± |σ = | − ")
+"""Where a line must not break."""
 _STRONG = re.compile(r"\*\*([^*]+)\*\*")
 
 
@@ -17,7 +19,7 @@ def to_html(text: str) -> str:
     """
     escaped = html.escape(text, quote=True)
     marked = _STRONG.sub(r"<strong>\1</strong>", _CODE.sub(r"<code>\1</code>", escaped))
-    return marked.replace("σ_W", "σ<sub>W</sub>")
+    return _GLUED.sub(lambda match: match[0].replace(" ", "&nbsp;"), marked.replace("σ_W", "σ<sub>W</sub>"))
 
 
 def to_plain(text: str) -> str:

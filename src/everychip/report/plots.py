@@ -12,7 +12,6 @@ if TYPE_CHECKING:
     import altair as alt
 
 GREY = "#8a8a8a"
-ROW_HEIGHT = {"step": 34}
 AXIS = {"labelColor": "currentColor", "titleColor": "currentColor", "gridColor": GREY, "gridOpacity": 0.25}
 AXIS_LINES = {"domainColor": GREY, "tickColor": GREY}
 AXIS_TEXT = {"labelFontSize": 12, "titleFontSize": 12, "titleFontWeight": "normal", "labelLimit": 220}
@@ -70,7 +69,7 @@ def colour(methods: Sequence[str], *, legend: bool = True) -> alt.Color:
     import altair as alt
 
     shown = alt.Color("method:N", title=None, scale=_scale(methods, lambda look: look.colour))
-    return shown if legend else shown.legend(None)
+    return shown.legend(symbolOpacity=1) if legend else shown.legend(None)
 
 
 def dash(methods: Sequence[str]) -> alt.StrokeDash:
@@ -90,7 +89,8 @@ def shape(methods: Sequence[str]) -> alt.Shape:
 
 def vertical(name: str, x: alt.X) -> alt.Chart:
     """A thin vertical line at each of the named rows."""
-    return chart_of(name).mark_rule(strokeDash=[2, 2], color=GREY).encode(x=x)
+    line: alt.Chart = chart_of(name).mark_rule(strokeDash=[2, 2], color=GREY).encode(x=x)
+    return line
 
 
 def _scale(methods: Sequence[str], part: Callable[[Look], Any]) -> alt.Scale:

@@ -116,8 +116,12 @@ class Run:
 
     @property
     def name(self) -> str:
-        """The labels in one line, or the id where there are none."""
-        return ", ".join(label for label in self.labels.values() if label) or self.id
+        """The labels in one line, bare numbers with their axis; the id where there are none."""
+        words = (
+            label if axis in ("method", *CONTEXT) else f"{axis} {label}"
+            for axis, label in self.labels.items()
+        )
+        return ", ".join(word for word in words if word) or self.id
 
 
 def _kin(run: Run) -> tuple[tuple[str, str], ...]:

@@ -8,7 +8,16 @@ from functools import lru_cache
 from everychip.report.blocks import Column, Row, Table
 from everychip.report.compared import Difference
 from everychip.report.results import CONTEXT, Context, Group, Panel, Results
-from everychip.report.wording import bounds_of, effective, mean_of, percent, points, sigma_text, spread
+from everychip.report.wording import (
+    at_sigma,
+    bounds_of,
+    effective,
+    mean_of,
+    percent,
+    points,
+    sigma_text,
+    spread,
+)
 from everychip.verdict import Verdict, summarize
 
 PART, FAILED = "°", "†"
@@ -88,7 +97,8 @@ def at_training_sigma(
         "Nominal device σ, then the effective weight noise. KPP5: 95 % of chips do better.",
         *footnotes(results, groups),
     )
-    return Table("At the training σ", columns, tuple(rows), notes).without_constants().without_empty()
+    title = f"At the training {_only_sigma(groups) or 'σ'}"
+    return Table(title, columns, tuple(rows), notes).without_constants().without_empty()
 
 
 def everything(results: Results, *, target: float | None = None) -> Table:
@@ -124,8 +134,8 @@ def against_controls(found: Sequence[Difference]) -> Table:
         Column("method", "key"),
         Column("against", "key"),
         Column("points [95 %]"),
-        Column("shown"),
-        Column("in words", "remark"),
+        Column("shown", role="brief"),
+        Column("finding", "remark"),
     )
     rows = [
         Row(
@@ -136,16 +146,26 @@ def against_controls(found: Sequence[Difference]) -> Table:
                 d.control.method,
                 points(d.interval),
                 d.shows,
-                d.sentence,
+                d.finding,
             ),
             d.method.method,
+            d.shows,
         )
         for d in found
     ]
-    notes = ["Paired over the same seeds and chips, evaluated at the training σ."]
+    groups = [group for d in found for group in (d.method, d.control)]
+    notes = ["Paired over the same seeds and chips, evaluated at the training σ.", _sample_words(groups)]
     if len(found) > 1:
         notes.append(f"{len(found)} intervals of 95 % each: about one in twenty excludes 0 by chance alone.")
-    return Table("Against the controls", columns, tuple(rows), tuple(notes)).without_constants()
+    one = _only_sigma(groups)
+    title = f"Against the controls, at {one}" if one else "Against the controls"
+    return Table(title, columns, tuple(rows), tuple(notes)).without_constants()
+
+
+def _only_sigma(groups: Sequence[Group]) -> str:
+    """The σ of all these groups with its effective noise; empty where they have several, or none."""
+    every = {group.sigma for group in groups}
+    return at_sigma(groups[0].sigma, groups) if len(every) == 1 and None not in every else ""
 
 
 def footnotes(results: Results, groups: Sequence[Group]) -> tuple[str, ...]:

@@ -51,8 +51,9 @@ def _titled(table: Table, words: str) -> Table:
 
 
 def fitted(table: Table, *, width: int) -> Table:
-    """The table without remarks, and without as many minor columns as it takes to fit the width."""
-    keep = [i for i, column in enumerate(table.columns) if column.role != "remark"]
+    """The table in brief, without as many minor columns as it takes to fit the width."""
+    table = table.without("remark")
+    keep = list(range(len(table.columns)))
     minor = [i for i in keep if table.columns[i].minor]
     while minor and _natural_width(table.only(keep), gap=1) > width:
         keep.remove(minor.pop())

@@ -31,14 +31,14 @@ def percent(share: float, *, digits: int = 1) -> str:
     return f"{100 * share:.{digits}f}"
 
 
-def digits_of(interval: Interval) -> int:
-    """One digit behind the point; none where the interval is wide, more where it would round to nothing."""
+def digits_of(interval: Interval, *, least: float = 0.0005) -> int:
+    """One digit behind the point; none where half the interval is wide, more where it is below `least`."""
     half = interval.half
     if half is not None and half >= 0.1:
         return 0
-    if half is None or half == 0 or half >= 0.0005:
+    if half is None or half == 0 or half >= least:
         return 1
-    return 2 if half >= 0.00005 else 3
+    return 2 if half >= least / 10 else 3
 
 
 def mean_of(interval: Interval) -> str:
@@ -69,9 +69,14 @@ def points(difference: Interval) -> str:
     >>> points(Interval(-0.004, -0.010, 0.002, over="3 seeds"))
     '−0.4 [−1.0, +0.2]'
     """
-    digits = digits_of(difference)
+    digits = digits_of_points(difference)
     low, high = ("–" if b is None else signed(b, digits=digits) for b in (difference.low, difference.high))
     return f"{signed(difference.estimate, digits=digits)} [{low}, {high}]"
+
+
+def digits_of_points(difference: Interval) -> int:
+    """As for a mean, but a difference is looked at more closely: it is its bounds' sign that matters."""
+    return digits_of(difference, least=0.002)
 
 
 def signed(share: float, *, digits: int = 1) -> str:

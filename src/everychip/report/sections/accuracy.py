@@ -9,7 +9,7 @@ from everychip.report.blocks import Block, Figure, Section
 from everychip.report.blocks import Panel as Chart
 from everychip.report.plots import chart_of, colour, dash, percent, shape, spec_of, title_of, vertical
 from everychip.report.results import Group, Panel, Results
-from everychip.report.tables import at_training_sigma, overview, verdict_of
+from everychip.report.tables import at_training_sigma, everything, overview, verdict_of
 from everychip.report.wording import count, effective, mean_of, sigma_text, spread, trained_at
 
 HEIGHT = 300
@@ -23,7 +23,8 @@ def section(results: Results, *, target: float | None) -> Section:
     """How accuracy falls as the device gets worse, and what is left at the training σ."""
     figure = curves(results)
     blocks: list[Block] = [figure] if figure else []
-    blocks += [at_training_sigma(results, target=target), overview(results)]
+    every = overview(results) if results.is_study else everything(results, target=target)
+    blocks += [at_training_sigma(results, target=target), every]
     return Section("accuracy", 20, "How much accuracy is left", tuple(blocks))
 
 
@@ -40,7 +41,8 @@ def _chart(results: Results, panel: Panel) -> dict[str, Any]:
 
     values = [_point(group) for group in panel.groups if group.sigma is not None]
     hover = alt.selection_point(fields=["method"], on="pointerover", clear="pointerout", name="hover")
-    x = alt.X("sigma:Q", title=_axis(panel), scale=alt.Scale(nice=False, padding=6))
+    ticks = alt.Axis(values=list(results.sigmas)) if len(results.sigmas) <= 12 else alt.Axis()
+    x = alt.X("sigma:Q", title=_axis(panel), axis=ticks, scale=alt.Scale(nice=False, padding=6))
     y = alt.Y("mean:Q", title="accuracy in %", scale=alt.Scale(domain=_domain(results), nice=False))
     vivid = alt.condition(hover, alt.value(1.0), alt.value(0.15))
     faint = alt.condition(hover, alt.value(0.16), alt.value(0.02))

@@ -8,6 +8,7 @@ from everychip.report.results import Group, Panel, Results
 from everychip.report.tables import verdict_of
 from everychip.report.wording import at_sigma, count, kind_of, listing, mean_of, percent
 
+BASELINES = ("noise_injection", "vanilla")
 FEEDBACK = ("irs", "ovf")
 """The methods whose claim, that feedback helps, the control `temperature` tests."""
 
@@ -24,28 +25,35 @@ def section(results: Results, *, target: float | None) -> Section:
 def _finding(results: Results, panel: Panel, target: float | None) -> str:
     ranked = sorted(panel.at_sigma, key=lambda group: -verdict_of(group).mean.estimate)
     heading = results.heading(panel.context)
-    where = f"At {at_sigma(panel.sigma, panel.at_sigma)}" + (f", {heading}" if heading else "")
+    where = at_sigma(panel.sigma, panel.at_sigma) + (f", {heading}" if heading else "")
     best, *others = ranked
-    most = "keeps most" if others else "keeps"
-    text = f"{where}, **{best.method}** {most}: {_kept(panel, best)}"
-    if others:
-        text += f"; {listing(f'{g.method} {percent(verdict_of(g).mean.estimate)}' for g in others)} %"
-    return f"{text}. {_reached(best, target)}{_feedback(panel)}".strip()
+    text = f"**{where}.** {best.method} keeps {'most: ' if others else ''}{_kept(panel, best)}."
+    told = [
+        f"{g.method} {percent(verdict_of(g).mean.estimate)} %"
+        for g in others
+        if kind_of(g.method) in BASELINES
+    ]
+    if told:
+        text += f" The baselines: {listing(told)}."
+    return " ".join(part for part in (text, _reached(best, target), _feedback(panel)) if part)
 
 
 def _kept(panel: Panel, group: Group) -> str:
-    clean = panel.clean(group)
-    of = f" of {percent(verdict_of(clean).mean.estimate)} % at σ = 0" if clean and clean is not group else ""
-    worst = verdict_of(group).worst
-    tail = "" if worst is None else f", worst of {count(group.chips, 'chip')} {percent(worst)} %"
-    return f"{mean_of(verdict_of(group).mean)} %{of}{tail}"
+    clean, worst = panel.clean(group), verdict_of(group).worst
+    known = []
+    if clean is not None and clean is not group:
+        known.append(f"{percent(verdict_of(clean).mean.estimate)} % at σ = 0")
+    if worst is not None:
+        known.append(f"worst of {count(group.chips, 'chip')} {percent(worst)} %")
+    tail = f" ({'; '.join(known)})" if known else ""
+    return f"**{mean_of(verdict_of(group).mean)} %**{tail}"
 
 
 def _reached(group: Group, target: float | None) -> str:
     reached = verdict_of(group, target=target).yield_
     if reached is None or target is None:
         return ""
-    return f"{percent(reached.estimate)} % of its chips reach {100 * target:g} %. "
+    return f"{percent(reached.estimate)} % of its chips reach {100 * target:g} %."
 
 
 def _feedback(panel: Panel) -> str:

@@ -6,16 +6,16 @@ from typing import Any
 
 from everychip.report.blocks import Figure, Section
 from everychip.report.blocks import Panel as Chart
-from everychip.report.plots import GREY, ROW_HEIGHT, Rows, chart_of, colour, percent, spec_of, title_of
+from everychip.report.plots import GREY, Rows, chart_of, colour, percent, spec_of, title_of
 from everychip.report.results import Group, Panel, Results
 from everychip.report.tables import verdict_of
 from everychip.report.wording import at_sigma
 
-SHOWN = 300
+SHOWN = 200
 """A chart draws at most so many chips of a method, taken evenly from the sorted ones."""
 CAPTION = (
-    "Each tick is one chip, and every method meets the same chips. The disc is the mean; "
-    "the triangle is KPP5, which 95 % of chips exceed."
+    f"Each tick is one chip (at most {SHOWN} are drawn), and every method meets the same chips. "
+    "The disc is the mean; the triangle is KPP5, which 95 % of chips exceed."
 )
 
 
@@ -42,7 +42,7 @@ def _chart(results: Results, panel: Panel) -> dict[str, Any]:
     paint = colour(results.methods, legend=False)
     chips = [row for group in panel.at_sigma for row in _chips(group)]
     means = [_mean(group) for group in panel.at_sigma]
-    ticks = chart_of("chips").mark_tick(thickness=1, size=16, opacity=0.35)
+    ticks = chart_of("chips").mark_tick(thickness=1, size=16, opacity=0.25)
     low = chart_of("means").mark_point(shape="triangle-up", filled=True, size=55, opacity=1, yOffset=12)
     disc = chart_of("means").mark_point(filled=True, size=60, stroke="white", strokeWidth=1.5, opacity=1)
     layers = [
@@ -55,7 +55,7 @@ def _chart(results: Results, panel: Panel) -> dict[str, Any]:
         ),
         disc.encode(x=alt.X("mean:Q"), y=y, color=paint, tooltip=["method:N", "mean:Q"]),
     ]
-    return spec_of(layers, height=ROW_HEIGHT, chips=chips, means=means)
+    return spec_of(layers, height={"step": 36}, chips=chips, means=means)
 
 
 def _chips(group: Group) -> Rows:

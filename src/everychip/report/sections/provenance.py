@@ -15,7 +15,7 @@ def section(results: Results, *, target: float | None) -> Section:
         "command": f"`{results.command}`" if results.command else "",
         "runs": str(len(results.runs)),
         "training seeds": ", ".join(str(seed) for seed in seeds),
-        "chips": str(sum(group.chips for group in results.groups)),
+        "chips evaluated": f"{sum(group.chips for group in results.groups):,}",
         "time": duration(results.seconds),
         **{str(name): str(value) for name, value in results.environment.items() if value not in (None, "")},
     }

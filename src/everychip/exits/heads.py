@@ -43,7 +43,7 @@ class Exits(nn.Module):
         """Collect the model's inner features, position → tensor, in the forwards run inside.
 
         The hooks live as long as the `with` block, also when it fails. A module called more than once is
-        read at its last call.
+        read at its last call; one that is followed by an in-place layer is read as that layer leaves it.
         """
         taps: dict[str, Tensor] = {}
         handles = []

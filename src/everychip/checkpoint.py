@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 from collections.abc import Mapping
@@ -16,15 +17,41 @@ from torch import Tensor
 from everychip.errors import StoreError
 
 
+def must_be_writable(path: Path) -> None:
+    """Raise before the work begins where a checkpoint could not be written after it."""
+    temporary = _temporary(path)
+    try:
+        temporary.touch()
+    except OSError as error:
+        raise _unwritable(path, error) from None
+    temporary.unlink()
+
+
 def save(path: Path, tensors: Mapping[str, Tensor], facts: Mapping[str, Any]) -> None:
-    """Write tensors and JSON facts under a temporary name, then rename: the old file or the new, never half."""
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    unshared = {name: tensor.detach().clone().contiguous() for name, tensor in tensors.items()}
+    """Write tensors and JSON facts under a temporary name, then rename: the old file or the new, whole."""
+    temporary = _temporary(path)
+    # Safetensors refuses tensors that share memory, as tied weights do.
+    unshared = {
+        name: tensor.detach().clone(memory_format=torch.contiguous_format) for name, tensor in tensors.items()
+    }
     try:
         save_file(unshared, temporary, metadata={"facts": json.dumps(facts)})
         os.replace(temporary, path)
+    except (OSError, SafetensorError) as error:
+        raise _unwritable(path, error) from None
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def _temporary(path: Path) -> Path:
+    return path.with_name(f".{path.name}.{os.getpid()}.tmp")
+
+
+def _unwritable(path: Path, error: Exception) -> StoreError:
+    reason = getattr(error, "strerror", None) or str(error)
+    return StoreError(
+        str(path), found=f"that a checkpoint cannot be written ({reason})", expected="a folder to write in"
+    )
 
 
 def load(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
@@ -32,8 +59,8 @@ def load(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
     try:
         with safe_open(path, framework="pt") as file:
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (not a dict)
-            facts = json.loads((file.metadata() or {})["facts"])
-    except (SafetensorError, KeyError, ValueError, OSError) as error:
+            facts: dict[str, Any] = dict(json.loads((file.metadata() or {})["facts"]))
+    except (SafetensorError, KeyError, TypeError, ValueError, OSError) as error:
         raise StoreError(
             str(path), found=f"a damaged or foreign checkpoint ({error})", remedy="delete it to start again"
         ) from None
@@ -61,10 +88,25 @@ def restore(optimizer: torch.optim.Optimizer, tensors: Mapping[str, Tensor]) -> 
     for name, tensor in part(tensors, "optimizer.").items():
         index, key = name.split(".", 1)
         parameter = parameters[int(index)]
-        alike = torch.empty_like(parameter).copy_(tensor) if tensor.shape == parameter.shape else tensor
-        state.setdefault(int(index), {})[key] = alike.detach()
+        moment = key != "step" and tensor.shape == parameter.shape
+        value = torch.empty_like(parameter).copy_(tensor).detach() if moment else tensor
+        state.setdefault(int(index), {})[key] = value
     groups = optimizer.state_dict()["param_groups"]
     optimizer.load_state_dict({"state": state, "param_groups": groups})
+
+
+def digest(x: Tensor, y: Tensor, *, rows: int = 256) -> str:
+    """What tells one training set from another: its shapes, its labels and some of its inputs.
+
+    >>> x, y = torch.zeros(4, 2), torch.arange(4)
+    >>> digest(x, y) == digest(x.clone(), y), digest(x + 1, y) == digest(x, y)
+    (True, False)
+    """
+    some = x[:: max(1, len(x) // rows)].reshape(-1)
+    text = hashlib.blake2b(f"{list(x.shape)} {x.dtype}".encode(), digest_size=8)
+    for tensor in (some, y):
+        text.update(tensor.detach().cpu().contiguous().view(torch.uint8).numpy().tobytes())
+    return text.hexdigest()
 
 
 def part(tensors: Mapping[str, Tensor], prefix: str) -> dict[str, Tensor]:

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import math
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -14,10 +17,10 @@ from torch import Tensor, nn
 from everychip import checkpoint as files
 from everychip.component import Config, content_hash
 from everychip.data import Arrays, Augment, as_arrays
-from everychip.errors import ConfigError, StoreError
+from everychip.errors import ConfigError, DataError, ModelError, StoreError
 from everychip.hardware import Hardware
 from everychip.methods import Method, Objective
-from everychip.monte_carlo import Precision, autocast, evaluate, faster_layout, measure
+from everychip.monte_carlo import Precision, autocast, evaluate, laid_out, measure, probe
 from everychip.progress import Event, Listener, listening, quiet
 from everychip.rng import contained, rng_for
 
@@ -28,8 +31,8 @@ class Training(Config):
     """How a method is trained.
 
     lr: the learning rate at the start. schedule: "cosine" falls to 0 over all steps. validation: the share of
-    the training data kept for choosing the epoch. validation_chips, validation_images: how many chips, disjoint
-    from those of any evaluation, meet how many of them after each epoch. precision: of the products.
+    the training data kept for choosing the epoch. validation_chips, validation_images: how many chips,
+    disjoint from those of any evaluation, meet how many of them after each epoch. precision: of the products.
 
     Source: Adam, cosine, batch 128, lr 1e-3 are those of arXiv 2305.14561 for VGG-8 (over 200 epochs).
 
@@ -76,14 +79,15 @@ def fit(
 ) -> nn.Module:
     """Train the model by a method and return the same model, as it was after its best validated epoch.
 
-    data: (x, y), a DataLoader, Arrays or an `everychip.data` component (its training part). checkpoint: a file
-    that is written after each epoch and resumed from, to the bit. options: the fields of `Training`.
+    data: (x, y), a DataLoader, Arrays or an `everychip.data` component (its training part). checkpoint: a
+    file that is written after each epoch and resumed from, to the bit. options: the fields of `Training`. The
+    model comes back in evaluation mode. A training that diverged or collapsed warns, and says what to try.
 
     >>> import torch, everychip as ec
     >>> x = torch.randn(256, 4, generator=ec.rng_for(0)); y = (x[:, 0] > 0).long()
     >>> model = torch.nn.Linear(4, 2)
     >>> hw = ec.Hardware(device=ec.devices.Gaussian(sigma=0.1))
-    >>> model = fit(model, ec.methods.NoiseInjection(), (x, y), hardware=hw, epochs=3, lr=0.1)
+    >>> model = fit(model, ec.methods.NoiseInjection(), (x, y), hardware=hw, epochs=5, batch_size=16, lr=0.1)
     >>> bool(((model(x).argmax(1) == y).float().mean()) > 0.9)
     True
     """
@@ -91,9 +95,19 @@ def fit(
     place = None if checkpoint is None else Path(checkpoint)
     arrays = as_arrays(data, split="train")
     with listening(progress) as tell:
-        return train(
-            model, method, arrays, hardware=hardware, training=training, seed=seed, checkpoint=place, progress=tell
-        ).model
+        fitted = train(
+            model,
+            method,
+            arrays,
+            hardware=hardware,
+            training=training,
+            seed=seed,
+            checkpoint=place,
+            progress=tell,
+        )
+    if fitted.status != "converged":
+        warnings.warn(f"training {fitted.status}: {fitted.words}", stacklevel=2)
+    return fitted.model
 
 
 def train(
@@ -108,13 +122,16 @@ def train(
     progress: Listener | None = None,
 ) -> Fitted:
     """Train as `fit` does, and tell how it went: history, status in words, best epoch, forwards spent."""
+    if checkpoint is not None:
+        files.must_be_writable(checkpoint)
     loop = _Loop(model, method, data, hardware=hardware, training=training, seed=seed, tell=progress or quiet)
-    if checkpoint is not None and checkpoint.exists():
-        loop.resume(checkpoint)
-    while loop.epoch < training.epochs and loop.status != "diverged":
-        loop.run_epoch()
-        if checkpoint is not None:
-            loop.save(checkpoint)
+    with _kernels_in(model, loop.layout):
+        if checkpoint is not None and checkpoint.exists():
+            loop.resume(checkpoint)
+        while loop.epoch < training.epochs and loop.status != "diverged":
+            loop.run_epoch()
+            if checkpoint is not None:
+                loop.save(checkpoint)
     return loop.finish()
 
 
@@ -140,21 +157,34 @@ class _Loop:
         seed: int,
         tell: Listener,
     ) -> None:
+        seen = probe(model, data.x[:2])
+        self.layout, highest = seen.layout, int(data.y.max())
+        if highest >= seen.classes:
+            raise DataError(
+                "training data", found=f"label {highest}", expected=f"labels below the model's {seen.classes}"
+            )
         self.data, self.holdout = split_holdout(data, training.validation, seed=seed)
-        self.batches = max(1, len(self.data) // training.batch_size)
+        self.batch_size = min(training.batch_size, len(self.data))
+        self.batches = len(self.data) // self.batch_size
         self.steps = self.batches * training.epochs
         self.device = next(model.parameters()).device
         sample = self.data.x[:2].to(self.device)
         self.objective: Objective = method.bind(model, hardware, seed=seed, sample=sample, steps=self.steps)
         self.objective.to(self.device)
-        _lay_out(model, torch.channels_last if data.x.ndim == 4 else torch.contiguous_format)
         self.optimizer = _optimizer(self.objective, training)
         self.model, self.method, self.hardware, self.training = model, method, hardware, training
         self.seed, self.tell = seed, tell
-        self.classes = int(data.y.max()) + 1
+        self.classes = highest + 1
         self.epoch, self.history, self.best, self.status = 0, [], _Best(), "converged"  # type: ignore[var-annotated]
         self.fingerprint = content_hash(
-            {"method": method.table(), "hardware": hardware.table(), "training": training.table(), "seed": seed}
+            {
+                "method": method.table(),
+                "hardware": hardware.table(),
+                "training": training.table(),
+                "seed": seed,
+                "shapes": {name: list(value.shape) for name, value in self.objective.state_dict().items()},
+                "data": files.digest(data.x, data.y),
+            }
         )
 
     def run_epoch(self) -> None:
@@ -175,7 +205,7 @@ class _Loop:
         self.objective.train()
         order = torch.randperm(len(self.data), generator=rng_for(self.seed, "order", self.epoch))
         total = torch.zeros((), device=self.device)
-        size = self.training.batch_size
+        size = self.batch_size
         with contained(self.seed, "training", self.epoch):
             for batch in range(self.batches):
                 total += self._step(order[batch * size : (batch + 1) * size], batch)
@@ -193,9 +223,9 @@ class _Loop:
         if self.training.augment is not None:
             x = self.training.augment(x, rng_for(self.seed, "augment", step))
         with autocast(self.device, self.training.precision):
-            loss: Tensor = self.objective(faster_layout(x.to(self.device)), y)
+            loss: Tensor = self.objective(laid_out(x.to(self.device), self.layout), y)
         self.optimizer.zero_grad()
-        loss.backward()
+        loss.backward()  # type: ignore[no-untyped-call]
         self.optimizer.step()
         self.objective.after_step()
         return loss.detach()
@@ -208,7 +238,7 @@ class _Loop:
     def _validate(self) -> dict[str, float]:
         seen = self.holdout.take(torch.arange(min(len(self.holdout), self.training.validation_images)))
         if not self.method.noisy:
-            row = measure(self.model, {}, seen, precision=self.training.precision)
+            row = measure(self.model, {}, seen, precision=self.training.precision, layout=self.layout)
             return {"accuracy": row["accuracy"], "nll": row["nll"]}
         draws = evaluate(
             self.model,
@@ -264,11 +294,11 @@ class _Loop:
 
     def finish(self) -> Fitted:
         """Put the best epoch's weights into the model and judge."""
-        _lay_out(self.model, torch.contiguous_format)
         if self.best.weights:
             self.model.load_state_dict(self.best.weights)
+        self.model.eval()
         status, words = judge(self.status, self.best.accuracy, self.classes, self.history)  # type: ignore[arg-type]
-        forwards = int(self.objective.step * self.training.batch_size * self.method.forwards)
+        forwards = int(self.objective.step * self.batch_size * self.method.forwards)
         return Fitted(self.objective.detach(), self.history, status, words, self.best.epoch, forwards)
 
 
@@ -280,12 +310,16 @@ def judge(
     >>> judge("converged", 0.11, 10, [])[0]
     'collapsed'
     """
-    if status == "diverged":
-        epoch = int(history[-1]["epoch"]) + 1
-        return "diverged", f"the loss was not finite in epoch {epoch}; try a smaller learning rate or a ramp"
-    if accuracy <= 2 / classes:
+    last = history[-1] if history else {"epoch": 0, "loss": 0.0}
+    # A network that knows nothing has a loss of ln(classes); no training that works ends far above.
+    if status == "diverged" or last["loss"] > 100 * math.log(max(classes, 2)):
+        return "diverged", (
+            f"the loss was {last['loss']:.3g} in epoch {int(last['epoch']) + 1}; "
+            "try a smaller learning rate or a ramp"
+        )
+    if accuracy <= min(2 / classes, 1 / classes + 0.1):
         return "collapsed", (
-            f"validation accuracy {accuracy:.1%} is at most twice chance ({1 / classes:.1%}); "
+            f"validation accuracy {accuracy:.1%} is hardly above chance ({1 / classes:.1%}); "
             "try ramp, a constraint such as clip, or less noise"
         )
     return "converged", f"validation accuracy {accuracy:.1%} in the best epoch"
@@ -300,15 +334,28 @@ def split_holdout(data: Arrays, share: float, *, seed: int) -> tuple[Arrays, Arr
     return data.take(order[kept:]), data.take(order[:kept])
 
 
-def _lay_out(model: nn.Module, layout: torch.memory_format) -> None:
-    """Order the memory of convolution weights; their values, names and shapes stay."""
-    for parameter in model.parameters():
-        if parameter.ndim == 4:
-            parameter.data = parameter.data.contiguous(memory_format=layout)
+@contextmanager
+def _kernels_in(model: nn.Module, layout: torch.memory_format) -> Iterator[None]:
+    """Convolution weights in a memory format inside, each in its own again afterwards; their values stay."""
+    parameters = [parameter for parameter in model.parameters() if parameter.ndim == 4]
+    own = [torch.contiguous_format if p.is_contiguous() else torch.channels_last for p in parameters]
+    for parameter in parameters:
+        parameter.data = laid_out(parameter.data, layout)
+    try:
+        yield
+    finally:
+        for parameter, before in zip(parameters, own, strict=True):
+            parameter.data = laid_out(parameter.data, before)
 
 
 def _optimizer(objective: Objective, training: Training) -> torch.optim.Optimizer:
     parameters = [p for p in objective.parameters() if p.requires_grad]
+    if not parameters:
+        raise ModelError(
+            type(objective.model).__name__,
+            found="no parameter that requires a gradient",
+            remedy="thaw what is to be trained: parameter.requires_grad_(True)",
+        )
     if training.optimizer == "sgd":
         return torch.optim.SGD(
             parameters, lr=training.lr, momentum=training.momentum, weight_decay=training.weight_decay

@@ -26,8 +26,8 @@ class Gaussian(Device):
 
     @property
     def uniform_std(self) -> float | None:
-        """σ itself: the law does not read the conductance."""
-        return self.sigma
+        """σ itself: the law does not read the conductance. A subclass may, and says so itself."""
+        return self.sigma if type(self) is Gaussian else None
 
     def deviation(self, g: Float[Tensor, "*cells"], rng: torch.Generator) -> Float[Tensor, "*cells"]:
         return standard_normal(g, rng).mul_(self.sigma)

@@ -31,7 +31,12 @@ class Levels(Device):
     """
 
     sigma: Sigma
-    multipliers: Annotated[tuple[Annotated[float, Field(ge=0)], ...], Field(min_length=2)] = (1.0, 1.0, 1.0, 1.0)
+    multipliers: Annotated[tuple[Annotated[float, Field(ge=0)], ...], Field(min_length=2)] = (
+        1.0,
+        1.0,
+        1.0,
+        1.0,
+    )
     level_of: Literal["weight", "cell"] = "weight"
 
     @property
@@ -42,7 +47,8 @@ class Levels(Device):
     @property
     def uniform_std(self) -> float | None:
         """The one σ of a device whose levels are all alike, such as RRAM1."""
-        return self.sigma * self.multipliers[0] if len(set(self.multipliers)) == 1 else None
+        alike = type(self) is Levels and len(set(self.multipliers)) == 1
+        return self.sigma * self.multipliers[0] if alike else None
 
     def deviation(self, g: Float[Tensor, "*cells"], rng: torch.Generator) -> Float[Tensor, "*cells"]:
         return standard_normal(g, rng).mul_(self.std(g))

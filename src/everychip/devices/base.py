@@ -29,7 +29,7 @@ class Device(Component, family="device"):
     name: str | None = None
 
     symmetric: ClassVar[bool] = True
-    """Whether the deviation is distributed symmetrically about zero, so that a weight's sign cannot matter."""
+    """Whether the deviation is distributed symmetrically about zero: then a weight's sign cannot matter."""
 
     needs_digits: ClassVar[bool] = False
 
@@ -107,8 +107,8 @@ def preset(name: str, **fields: Any) -> Device:
 def standard_normal(like: Tensor, rng: torch.Generator) -> Tensor:
     """Independent N(0, 1) draws in the shape of `like`.
 
-    They are sampled contiguously, which is five times faster and makes them the same in every memory layout, and
-    then laid out as `like` is, because arithmetic on mixed layouts is slow.
+    They are sampled contiguously, which is five times faster and makes them the same in every memory layout,
+    and then laid out as `like` is, because arithmetic on mixed layouts is slow.
     """
     noise = torch.empty(like.shape, dtype=like.dtype, device=like.device).normal_(generator=rng)
     return noise if like.is_contiguous() else torch.empty_like(like, requires_grad=False).copy_(noise)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from abc import abstractmethod
+from typing import Literal
 
 from torch import nn
 
@@ -62,13 +63,17 @@ class Model(Component, family="model"):
         return channels, height, width
 
 
-def initialise_fan_out(module: nn.Module) -> None:
-    """Kaiming-normal weights with std = √(2 / fan_out) for convolutions and linear layers, biases 0.
+Init = Literal["fan_out", "fan_out_convolutions"]
+
+
+def initialise_fan_out(module: nn.Module, *, init: Init = "fan_out") -> None:
+    """Kaiming-normal weights with std = √(2 / fan_out), biases 0; linear layers only where `init` says so.
 
     Source: He et al., Delving Deep into Rectifiers, ICCV 2015, section 2.2 (backward case).
     """
+    layers = (nn.Conv2d, nn.Linear) if init == "fan_out" else (nn.Conv2d,)
     for layer in module.modules():
-        if isinstance(layer, nn.Conv2d | nn.Linear):
+        if isinstance(layer, layers):
             nn.init.kaiming_normal_(layer.weight, mode="fan_out", nonlinearity="relu")
             if layer.bias is not None:
                 nn.init.zeros_(layer.bias)

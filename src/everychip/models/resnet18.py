@@ -9,14 +9,15 @@ from jaxtyping import Float
 from pydantic import Field
 from torch import Tensor, nn
 
-from everychip.models.base import Model, initialise_fan_out
+from everychip.models.base import Init, Model, initialise_fan_out
 
 
 class ResNet18(Model, kind="resnet18"):
     """A 3×3 stem of w channels without pooling and four stages of w, 2w, 4w, 8w; `width` w = 64 is published.
 
     Each stage holds two blocks of two 3×3 convolutions; stages 2 to 4 begin with stride 2 and a 1×1 shortcut
-    with batch norm. Then global average pooling and Linear(8w → classes). Kaiming fan-out initialisation.
+    with batch norm. Then global average pooling and Linear(8w → classes). Kaiming fan-out initialisation
+    of every layer (published), or with `init = "fan_out_convolutions"` PyTorch's own for linear layers.
 
     Source: He et al., Deep residual learning, CVPR 2016; as in the code of Qin et al., arXiv 2305.14561.
 
@@ -26,11 +27,12 @@ class ResNet18(Model, kind="resnet18"):
     """
 
     width: int = Field(default=64, ge=1)
+    init: Init = "fan_out"
 
     def network(self, input_shape: tuple[int, ...], classes: int) -> nn.Module:
         """The module, for images of any size."""
         channels, _, _ = self.image_shape(input_shape)
-        return ResNet18Network(channels, classes, width=self.width)
+        return ResNet18Network(channels, classes, width=self.width, init=self.init)
 
 
 class ResNet18Network(nn.Module):
@@ -38,7 +40,7 @@ class ResNet18Network(nn.Module):
 
     exit_positions: ClassVar[dict[str, int]] = {"stem": 6, "layer1": 6, "layer2": 4, "layer3": 3}
 
-    def __init__(self, channels: int, classes: int, *, width: int) -> None:
+    def __init__(self, channels: int, classes: int, *, width: int, init: Init = "fan_out") -> None:
         super().__init__()
         self.stem = nn.Sequential(
             OrderedDict(conv=_conv(channels, width, 3), norm=nn.BatchNorm2d(width), relu=nn.ReLU())
@@ -49,7 +51,7 @@ class ResNet18Network(nn.Module):
         self.layer4 = _stage(4 * width, 8 * width, stride=2)
         self.pool = nn.AdaptiveAvgPool2d(1)
         self.output = nn.Linear(8 * width, classes)
-        initialise_fan_out(self)
+        initialise_fan_out(self, init=init)
 
     def forward(self, x: Float[Tensor, "n c h w"]) -> Float[Tensor, "n classes"]:
         """Logits of a batch of images."""

@@ -9,14 +9,15 @@ from jaxtyping import Float
 from pydantic import Field
 from torch import Tensor, nn
 
-from everychip.models.base import Model, initialise_fan_out
+from everychip.models.base import Init, Model, initialise_fan_out
 
 
 class VGG8(Model):
     """Six 3×3 convolutions of w, 2w, 4w, 4w, 8w, 8w channels, two linear layers; `width` w = 64 is published.
 
     Each convolution has no bias and is followed by batch norm and ReLU, the 2nd, 4th and 6th also by a 2×2
-    max-pool; then Linear(8w·(H/8)·(W/8) → 16w), ReLU, Linear(16w → classes). Kaiming fan-out initialisation.
+    max-pool; then Linear(8w·(H/8)·(W/8) → 16w), ReLU, Linear(16w → classes). Kaiming fan-out initialisation
+    of every layer (published), or with `init = "fan_out_convolutions"` PyTorch's own for linear layers.
 
     Source: Qin et al., arXiv 2305.14561, and its code.
 
@@ -26,10 +27,11 @@ class VGG8(Model):
     """
 
     width: int = Field(default=64, ge=1)
+    init: Init = "fan_out"
 
     def network(self, input_shape: tuple[int, ...], classes: int) -> nn.Module:
         """The module, for images of at least 8×8 pixels."""
-        return VGG8Network(self.image_shape(input_shape, least=8), classes, width=self.width)
+        return VGG8Network(self.image_shape(input_shape, least=8), classes, width=self.width, init=self.init)
 
 
 class VGG8Network(nn.Module):
@@ -37,7 +39,7 @@ class VGG8Network(nn.Module):
 
     exit_positions: ClassVar[dict[str, int]] = {"block1": 6, "block2": 4, "block4": 3}
 
-    def __init__(self, input_shape: tuple[int, int, int], classes: int, *, width: int) -> None:
+    def __init__(self, input_shape: tuple[int, int, int], classes: int, *, width: int, init: Init = "fan_out") -> None:
         super().__init__()
         channels, height, breadth = input_shape
         self.block1 = _block(channels, width)
@@ -49,7 +51,7 @@ class VGG8Network(nn.Module):
         self.hidden = nn.Linear(8 * width * (height // 8) * (breadth // 8), 16 * width)
         self.relu = nn.ReLU()
         self.output = nn.Linear(16 * width, classes)
-        initialise_fan_out(self)
+        initialise_fan_out(self, init=init)
 
     def forward(self, x: Float[Tensor, "n c h w"]) -> Float[Tensor, "n classes"]:
         """Logits of a batch of images."""

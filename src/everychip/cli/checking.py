@@ -6,7 +6,7 @@ import json
 from typing import TYPE_CHECKING, Any
 
 from everychip.cli.watching import console
-from everychip.component import merge, override
+from everychip.component import merge, override, read_toml
 from everychip.errors import ConfigError, DataError, EverychipError, ModelError, known_names
 
 if TYPE_CHECKING:
@@ -50,11 +50,11 @@ def _experiment(model: str, settings: list[str]) -> Experiment:
     from everychip.study.grid import Study
 
     if ":" in model:
-        return Experiment.read(override(_with(kind="factory", call=model), settings), where=model)
+        return Experiment.changed(_with(kind="factory", call=model), override({}, settings), where=model)
     if model in Model.kinds():
-        return Experiment.read(override(_with(kind=model), settings), where=model)
+        return Experiment.changed(_with(kind=model), override({}, settings), where=model)
     try:
-        table = recipes.read(model)
+        table = read_toml(recipes.find(model))
     except ConfigError as error:
         if model.endswith(".toml"):
             raise

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from rich.progress import Progress, TaskID
 
 _PLAIN_EVERY = 30.0  # seconds between two lines about the same run over a pipe
+_BESIDE_NAME = 54  # columns of a bar and its words
 _TRAINING_SHARE = 0.8  # of a run's time, roughly; the rest is evaluation
 
 
@@ -40,7 +41,7 @@ def watching(title: str) -> Iterator[Watcher]:
 
     columns = (
         TextColumn("{task.description}"),
-        BarColumn(bar_width=18),
+        BarColumn(bar_width=12),
         TextColumn("{task.fields[text]}", style="dim"),
     )
     with Progress(*columns, console=out, transient=True) as bars:
@@ -117,7 +118,8 @@ class Bars(Watcher):
             self._bars.console.print(f"{complete} complete already", style="dim", highlight=False)
 
     def started(self, experiment: Experiment) -> None:
-        name = experiment.name if len(experiment.name) <= 30 else experiment.name[:29] + "…"
+        room = self._bars.console.width - _BESIDE_NAME
+        name = experiment.name if len(experiment.name) <= room else experiment.name[: room - 1] + "…"
         self._tasks[experiment.id] = self._bars.add_task(name, total=1.0, text="starting")
 
     def event(self, run: str, event: Event) -> None:
@@ -166,13 +168,13 @@ def words_of(event: Event) -> str:
     """An event in words that fit beside a bar.
 
     >>> words_of(Event("training", 5, 10, {"epoch": 2, "loss": 0.5, "validation": 0.91}))
-    'epoch 2, loss 0.500, noisy 91.0 %'
+    'epoch 2, loss 0.500, validation 91.0 %'
     >>> words_of(Event("chips", 5, 10, {"sigma": 0.2, "accuracy": 0.875}))
     'chip 5 of 10, σ 0.2, 87.5 %'
     """
     values = event.values
     if event.stage == "training":
-        seen = f", noisy {values['validation']:.1%}" if "validation" in values else ""
+        seen = f", validation {values['validation']:.1%}" if "validation" in values else ""
         return f"epoch {values.get('epoch', 0):.0f}, loss {values.get('loss', 0):.3f}{seen}".replace(
             "%", " %"
         )

@@ -9,7 +9,7 @@ from typing import Annotated, Any, Self
 
 from pydantic import Field, field_validator
 
-from everychip.component import Config
+from everychip.component import Config, merge, override, read_toml
 from everychip.data import Data
 from everychip.errors import ConfigError
 from everychip.hardware import Hardware
@@ -78,7 +78,7 @@ class Experiment(Config):
         >>> Experiment.from_toml("digits", ["seed=3"]).seed
         3
         """
-        table = recipes.read(recipe, settings)
+        table = read_toml(recipes.find(recipe))
         if recipes.is_study(table):
             raise ConfigError(
                 str(recipe),
@@ -86,7 +86,18 @@ class Experiment(Config):
                 expected="a recipe of one",
                 remedy=f"everychip study {recipe}",
             )
-        return cls.read(table, where=Path(recipe).name)
+        return cls.changed(table, override({}, settings), where=Path(recipe).name)
+
+    @classmethod
+    def changed(cls, table: Mapping[str, Any], change: Mapping[str, Any], *, where: str) -> Self:
+        """The experiment of a table with a change, which may reach into what the table leaves to defaults."""
+        if not change:
+            return cls.read(table, where=where)
+        try:
+            complete = cls.read(table, where=where).table()
+        except ConfigError:  # the change may be what the table lacks
+            complete = dict(table)
+        return cls.read(merge(complete, change), where=where)
 
     @cached_property
     def id(self) -> str:

@@ -47,7 +47,7 @@ class Study(Config):
     ['method', 'seed']
     """
 
-    name: Annotated[str, Field(pattern=r"^[\w.-]+$")]
+    name: Annotated[str, Field(pattern=r"^\w[\w.-]*$")]
     title: str = ""
     base: Table
     axes: dict[str, dict[str, Table]] = Field(default_factory=dict)
@@ -136,10 +136,10 @@ class Study(Config):
 
     def _experiment(self, labels: Labels, changes: list[Table]) -> Experiment:
         table: Table = self.base
-        for change in (*changes, self.always):
+        for change in changes:
             table = merge(table, change)
         place = ", ".join(f"{axis}={label}" for axis, label in labels.items())
-        return Experiment.read({**table, "labels": labels}, where=f"{self.name} [{place}]")
+        return Experiment.changed({**table, "labels": labels}, self.always, where=f"{self.name} [{place}]")
 
 
 def nest(table: Mapping[str, Any]) -> Table:

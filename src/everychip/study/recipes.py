@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
-from everychip.component import override, read_toml
 from everychip.errors import ConfigError, known_names
 
 
@@ -40,11 +38,6 @@ def find(recipe: str | Path) -> Path:
         expected="the path of a recipe or the name of a shipped one",
         remedy=known_names(path.stem, known),
     )
-
-
-def read(recipe: str | Path, settings: Iterable[str] = ()) -> dict[str, Any]:
-    """The table of a recipe with `a.b=c` settings laid over it."""
-    return override(read_toml(find(recipe)), settings)
 
 
 def is_study(table: dict[str, Any]) -> bool:

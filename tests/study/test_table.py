@@ -1,0 +1,75 @@
+"""Draws as parquet: what is written is what is read, types and absences included."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+from typing import Any
+
+import duckdb
+import pytest
+
+from everychip.errors import StoreError
+from everychip.study.table import COLUMNS, merge_tables, query, read_table, write_table
+
+
+def rows(count: int, run: str = "a") -> dict[str, list[Any]]:
+    values: dict[str, Any] = {"VARCHAR": run, "DOUBLE": 0.1, "BIGINT": 7, "BOOLEAN": True}
+    columns = {name: [values[kind]] * count for name, kind in COLUMNS.items()}
+    return {**columns, "chip": list(range(count)), "sigma_train": [None] * count}
+
+
+def test_what_is_written_is_what_is_read(tmp_path: Path) -> None:
+    write_table(tmp_path / "draws.parquet", rows(3))
+    assert read_table(tmp_path / "draws.parquet") == rows(3)
+
+
+def test_columns_have_their_types_even_where_everything_is_absent(tmp_path: Path) -> None:
+    write_table(tmp_path / "draws.parquet", {name: [] for name in COLUMNS})
+    described = duckdb.sql(f"DESCRIBE FROM '{tmp_path / 'draws.parquet'}'").fetchall()
+    assert {row[0]: row[1] for row in described} == dict(COLUMNS)
+
+
+def test_merged_rows_keep_their_order(tmp_path: Path) -> None:
+    parts = [tmp_path / f"{run}.parquet" for run in "bac"]
+    for part in parts:
+        write_table(part, rows(1000, part.stem))
+    merge_tables(tmp_path / "all.parquet", parts)
+    merged = read_table(tmp_path / "all.parquet")
+    assert merged["run"] == ["b"] * 1000 + ["a"] * 1000 + ["c"] * 1000
+    assert merged["chip"] == list(range(1000)) * 3
+
+
+def test_twenty_thousand_rows_take_less_than_two_seconds(tmp_path: Path) -> None:
+    started = time.perf_counter()
+    write_table(tmp_path / "draws.parquet", rows(20_000))
+    assert len(read_table(tmp_path / "draws.parquet")["run"]) == 20_000
+    assert time.perf_counter() - started < 2
+
+
+def test_a_folder_name_may_hold_what_a_shell_would_expand(tmp_path: Path) -> None:
+    folder = tmp_path / "it's [1]* $x"
+    folder.mkdir()
+    write_table(folder / "draws.parquet", rows(2))
+    merge_tables(folder / "all.parquet", [folder / "draws.parquet"])
+    assert read_table(folder / "all.parquet") == rows(2)
+
+
+def test_draws_answer_sql(tmp_path: Path) -> None:
+    write_table(tmp_path / "draws.parquet", rows(4))
+    header, answer = query(tmp_path / "draws.parquet", "SELECT run, sum(chip) AS total FROM draws GROUP BY run")
+    assert (header, answer) == (["run", "total"], [("a", 6)])
+
+
+def test_sql_that_is_wrong_is_answered_in_one_line(tmp_path: Path) -> None:
+    write_table(tmp_path / "draws.parquet", rows(1))
+    with pytest.raises(StoreError, match="its columns: run, method") as caught:
+        query(tmp_path / "draws.parquet", "SELECT no_such FROM draws")
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("content", [b"", b"PAR1", b"not parquet at all"])
+def test_a_damaged_table_is_refused(tmp_path: Path, content: bytes) -> None:
+    (tmp_path / "draws.parquet").write_bytes(content)
+    with pytest.raises(StoreError, match="draws.parquet"):
+        read_table(tmp_path / "draws.parquet")

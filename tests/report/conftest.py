@@ -5,9 +5,9 @@ from __future__ import annotations
 import json
 import math
 import random
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import pytest
 
@@ -33,12 +33,6 @@ ENVIRONMENT = {
     "processor": "Two Cores",
     "threads": 2,
 }
-
-
-class Factory(Protocol):
-    """Writes a study folder and returns its path."""
-
-    def __call__(self, folder: Path, **options: Any) -> Path: ...
 
 
 def _accuracy(method: str, clipped: bool, sigma: float, rng: random.Random, offset: float) -> float:
@@ -83,7 +77,7 @@ def _rows(run: dict[str, Any], sigmas: Sequence[float], chips: int, images: int)
     return rows
 
 
-def write_study(
+def study_folder(
     folder: Path,
     *,
     methods: Sequence[str] = METHODS,
@@ -144,7 +138,7 @@ def write_study(
     return folder
 
 
-def write_run(folder: Path, *, chips: int = 50, epochs: int = 5) -> Path:
+def run_of_irs(folder: Path, *, chips: int = 50, epochs: int = 5) -> Path:
     """A run folder: one IRS training with its history."""
     facts = {
         "id": "abcdef012345",
@@ -181,10 +175,16 @@ def write_run(folder: Path, *, chips: int = 50, epochs: int = 5) -> Path:
 @pytest.fixture(scope="session")
 def study(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The full synthetic study: six methods, two variants, two training σ, three seeds."""
-    return write_study(tmp_path_factory.mktemp("study") / "synthetic")
+    return study_folder(tmp_path_factory.mktemp("study") / "synthetic", chips=25)
 
 
 @pytest.fixture(scope="session")
 def run_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """One synthetic run."""
-    return write_run(tmp_path_factory.mktemp("run") / "abcdef012345")
+    return run_of_irs(tmp_path_factory.mktemp("run") / "abcdef012345")
+
+
+@pytest.fixture(scope="session")
+def write_study() -> Callable[..., Path]:
+    """The factory itself, for studies of other shapes."""
+    return study_folder

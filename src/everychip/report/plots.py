@@ -19,7 +19,7 @@ STYLE: dict[str, Any] = {
     "background": None,
     "view": {"stroke": None},
     "axis": AXIS | AXIS_LINES | AXIS_TEXT | {"titlePadding": 8},
-    "legend": {"labelColor": "currentColor", "labelFontSize": 12, "symbolStrokeWidth": 2, "symbolSize": 80},
+    "legend": {"labelColor": "currentColor", "labelFontSize": 12, "symbolOpacity": 1, "symbolSize": 80},
     "title": {"color": "currentColor", "fontSize": 13, "fontWeight": "normal", "anchor": "start"},
 }
 """Vega's config: text takes the colour of the page around it, so one chart serves light, dark and print."""
@@ -69,7 +69,7 @@ def colour(methods: Sequence[str], *, legend: bool = True) -> alt.Color:
     import altair as alt
 
     shown = alt.Color("method:N", title=None, scale=_scale(methods, lambda look: look.colour))
-    return shown.legend(symbolOpacity=1) if legend else shown.legend(None)
+    return shown if legend else shown.legend(None)
 
 
 def dash(methods: Sequence[str]) -> alt.StrokeDash:

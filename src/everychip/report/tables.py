@@ -174,8 +174,9 @@ def footnotes(results: Results, groups: Sequence[Group]) -> tuple[str, ...]:
     parts = sorted({group.images for group in groups if not group.whole_test})
     if parts:
         seen = " or ".join(f"{images:,}" for images in parts)
+        mark = f"{PART} " if any(group.whole_test for group in results.groups) else ""
         notes.append(
-            f"{PART} Each chip met its own random {seen} test images: the mean holds, "
+            f"{mark}Each chip met its own random {seen} test images: the mean holds, "
             "percentiles, worst and yield are not given."
         )
     if any(results.failed(group) for group in groups):
@@ -228,5 +229,6 @@ def _verdict_cells(results: Results, group: Group, target: float | None) -> tupl
 
 
 def _mean_cell(results: Results, group: Group) -> str:
-    marks = (PART if not group.whole_test else "") + (FAILED if results.failed(group) else "")
+    differs = not group.whole_test and any(other.whole_test for other in results.groups)
+    marks = (PART if differs else "") + (FAILED if results.failed(group) else "")
     return mean_of(verdict_of(group).mean) + marks

@@ -43,12 +43,15 @@ def _chart(results: Results, panel: Panel) -> dict[str, Any]:
     hover = alt.selection_point(fields=["method"], on="pointerover", clear="pointerout", name="hover")
     ticks = alt.Axis(values=list(results.sigmas)) if len(results.sigmas) <= 12 else alt.Axis()
     x = alt.X("sigma:Q", title=_axis(panel), axis=ticks, scale=alt.Scale(nice=False, padding=6))
-    y = alt.Y("mean:Q", title="accuracy in %", scale=alt.Scale(domain=_domain(results), nice=False))
+    scale = alt.Scale(domain=_domain(results), nice=False)
+    y = alt.Y("mean:Q", title="accuracy in %", scale=scale)
     vivid = alt.condition(hover, alt.value(1.0), alt.value(0.15))
     faint = alt.condition(hover, alt.value(0.16), alt.value(0.02))
     base = chart_of("points").encode(x=x, color=colour(results.methods))
-    band = base.mark_area(clip=True).encode(y=alt.Y("low:Q"), y2="high:Q", opacity=faint)
-    line = base.mark_line(strokeWidth=2).encode(y=y, opacity=vivid, strokeDash=dash(results.methods))
+    band = base.mark_area(clip=True).encode(y=alt.Y("low:Q", scale=scale), y2="high:Q", opacity=faint)
+    line = base.mark_line(strokeWidth=2, clip=True).encode(
+        y=y, opacity=vivid, strokeDash=dash(results.methods)
+    )
     dots = base.mark_point(filled=True, size=46).encode(
         y=y,
         opacity=vivid,

@@ -27,14 +27,16 @@ def _finding(results: Results, panel: Panel, target: float | None) -> str:
     heading = results.heading(panel.context)
     where = at_sigma(panel.sigma, panel.at_sigma) + (f", {heading}" if heading else "")
     best, *others = ranked
-    text = f"**{where}.** {best.method} keeps {'most: ' if others else ''}{_kept(panel, best)}."
+    text = (
+        f"**{where}.** {best.method} {'has the highest mean:' if others else 'keeps'} {_kept(panel, best)}."
+    )
     told = [
         f"{g.method} {percent(verdict_of(g).mean.estimate)} %"
         for g in others
         if kind_of(g.method) in BASELINES
     ]
     if told:
-        text += f" The baselines: {listing(told)}."
+        text += f" For comparison: {listing(told)}."
     return " ".join(part for part in (text, _reached(best, target), _feedback(panel)) if part)
 
 

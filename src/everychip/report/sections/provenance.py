@@ -5,7 +5,7 @@ from __future__ import annotations
 from everychip.report.blocks import Block, Column, Details, Row, Section, Table
 from everychip.report.results import Results
 from everychip.report.tables import everything
-from everychip.report.wording import duration
+from everychip.report.wording import count, duration
 
 
 def section(results: Results, *, target: float | None) -> Section:
@@ -15,7 +15,7 @@ def section(results: Results, *, target: float | None) -> Section:
         "command": f"`{results.command}`" if results.command else "",
         "runs": str(len(results.runs)),
         "training seeds": ", ".join(str(seed) for seed in seeds),
-        "chips evaluated": f"{sum(group.chips for group in results.groups):,}",
+        "evaluated": count(sum(group.chips for group in results.groups), "chip"),
         "time": duration(results.seconds),
         **{str(name): str(value) for name, value in results.environment.items() if value not in (None, "")},
     }

@@ -1,0 +1,159 @@
+"""Draws to groups: rows of parquet, read by duckdb, gathered by what they have in common."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from everychip.errors import StoreError
+from everychip.report.results import METHOD_ORDER, Context, Group, Run
+from everychip.study.table import COLUMNS
+
+OWN_AXES = ("method", "variant", "model", "data", "device", "sigma", "sigma_train", "seed")
+"""Axes that the draws' own columns tell; the labels of any other axis join the variant."""
+
+GROUPS = """
+select method, variant, model, data, device, run, seed, sigma_train::double, sigma::double,
+       avg(sigma_of_max), avg(sigma_of_rms), avg(nll), avg(ece), avg(confidence),
+       min(images), bool_and(whole_test), list(chip order by chip), list(accuracy::double order by chip)
+from read_parquet($files) group by all
+order by all
+"""
+
+
+class _Part(NamedTuple):
+    """The chips of one run at one σ: a row of the query above."""
+
+    method: str
+    variant: str | None
+    model: str
+    data: str
+    device: str
+    run: str
+    seed: int
+    sigma_train: float | None
+    sigma: float | None
+    of_max: float | None
+    of_rms: float | None
+    nll: float | None
+    ece: float | None
+    confidence: float | None
+    images: int
+    whole_test: bool
+    chips: list[int]
+    accuracy: list[float | None]
+
+
+class _Key(NamedTuple):
+    """What the parts of a group have in common."""
+
+    method: str
+    context: Context
+    sigma_train: float | None
+    sigma: float | None
+
+
+def groups_of(
+    files: Sequence[Path], axes: Mapping[str, tuple[str, ...]], runs: tuple[Run, ...]
+) -> tuple[Group, ...]:
+    """The groups that files of draws hold, in the order of the study's axes."""
+    extra = {run.id: tuple(v for k, v in run.labels.items() if k not in OWN_AXES and v) for run in runs}
+    gathered: dict[_Key, list[_Part]] = {}
+    for part in _query(files):
+        variant = " · ".join(word for word in (part.variant or "", *extra.get(part.run, ())) if word)
+        context = Context(part.model, part.data, part.device, variant)
+        key = _Key(part.method, context, _finite(part.sigma_train), _finite(part.sigma))
+        gathered.setdefault(key, []).append(part)
+    groups = [_group(files[0], key, parts) for key, parts in gathered.items()]
+    return tuple(sorted(groups, key=_ranking(axes)))
+
+
+def _query(files: Sequence[Path]) -> list[_Part]:
+    import duckdb
+
+    where = str(files[0])
+    names = {"files": [str(file) for file in files]}
+    with duckdb.connect() as connection:
+        try:
+            described = connection.execute("describe from read_parquet($files)", names).fetchall()
+            missing = [column for column in COLUMNS if column not in {row[0] for row in described}]
+            if missing:
+                raise StoreError(where, found=f"no column {', '.join(missing)}", expected="a file of draws")
+            rows = connection.execute(GROUPS, names).fetchall()
+        except duckdb.Error as error:
+            first = str(error).splitlines()[0]
+            raise StoreError(where, found=f"draws that cannot be read ({first})") from None
+    if not rows:
+        raise StoreError(
+            where, found="no chip yet", expected="draws of a complete run", remedy="let a run finish first"
+        )
+    return [_Part(*row) for row in rows]
+
+
+def _group(where: Path, key: _Key, parts: list[_Part]) -> Group:
+    accuracy: dict[int, dict[int, float]] = {}
+    for part in parts:
+        chips = _chips(where, part)
+        if accuracy.get(part.seed) == chips:  # the same run under two labels of the grid
+            continue
+        if part.seed in accuracy or len(chips) < len(part.chips):
+            raise StoreError(
+                str(where),
+                found=f"two sets of chips for {key.method}, σ {key.sigma}, seed {part.seed}",
+                expected=f"labels that tell run {part.run} from the other",
+            )
+        accuracy[part.seed] = chips
+    return Group(
+        method=key.method,
+        context=key.context,
+        sigma_train=key.sigma_train,
+        sigma=key.sigma,
+        of_max=_mean([part.of_max for part in parts]),
+        of_rms=_mean([part.of_rms for part in parts]),
+        nll=_mean([part.nll for part in parts]),
+        ece=_mean([part.ece for part in parts]),
+        confidence=_mean([part.confidence for part in parts]),
+        accuracy=dict(sorted(accuracy.items())),
+        images=min(part.images for part in parts),
+        whole_test=all(part.whole_test for part in parts),
+        runs=tuple(part.run for part in parts),
+    )
+
+
+def _chips(where: Path, part: _Part) -> dict[int, float]:
+    chips = {}
+    for chip, value in zip(part.chips, part.accuracy, strict=True):
+        if value is None or not 0 <= value <= 1:
+            raise StoreError(str(where), found=f"an accuracy outside 0 … 1 in run {part.run}")
+        chips[chip] = value
+    return chips
+
+
+def _mean(values: Sequence[float | None]) -> float:
+    known = [value for value in values if value is not None]
+    return sum(known) / len(known) if known else math.nan
+
+
+def _ranking(axes: Mapping[str, tuple[str, ...]]) -> Callable[[Group], tuple[Any, ...]]:
+    """Sort key: the study's own order of labels, then the shipped order of methods, then the alphabet."""
+
+    def place(axis: str, label: str) -> tuple[int, str]:
+        known = axes.get(axis) or (METHOD_ORDER if axis == "method" else ())
+        return (known.index(label) if label in known else len(known), label)
+
+    def rank(group: Group) -> tuple[Any, ...]:
+        context = group.context
+        numbers = (-1.0 if x is None else x for x in (group.sigma_train, group.sigma))
+        return (
+            *(place(axis, getattr(context, axis)) for axis in ("model", "data", "device", "variant")),
+            place("method", group.method),
+            *numbers,
+        )
+
+    return rank
+
+
+def _finite(value: float | None) -> float | None:
+    return value if value is not None and math.isfinite(value) else None

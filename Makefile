@@ -41,8 +41,9 @@ lint: setup ## Check style, types and the direction of imports
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
-docs: setup ## Write docs/reference from the code
+docs: setup ## Write docs/reference from the code, and what the documentation's blocks print
 	$(BIN)/python docs/make_reference.py
+	$(BIN)/python docs/run_pages.py
 
 bench: setup ## Measure what the methods cost beside plain training
 	$(BIN)/python benchmarks/overhead.py

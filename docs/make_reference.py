@@ -52,7 +52,7 @@ command goes on from there."""
 
 RECIPES = """\
 A recipe is a TOML file with one table for each question. A component is a table with a `kind`, or the bare
-name of the kind. Any key can be changed from the command line: `everychip run digits --set training.epochs=3`.
+name of the kind. The command line changes any key: `everychip run digits --set training.epochs=3`.
 [How to write one](../how-to/my-recipe.md)."""
 
 METHODS = """\
@@ -90,7 +90,7 @@ def commands() -> Iterator[str]:
         arguments = [p for p in command.params if p.param_type_name == "argument"]
         words = [argument_name(p) if p.required else f"[{argument_name(p)}]" for p in arguments]
         yield f"## everychip {name}"
-        yield f"```sh\n{' '.join(['everychip', name, *words, '[OPTIONS]'])}\n```"
+        yield f"```text\n{' '.join(['everychip', name, *words, '[OPTIONS]'])}\n```"
         yield inspect.cleandoc(command.help or "")
         rows = [(f"`{argument_name(p)}`", p.help or "") for p in command.params if p.name != "help"]
         if rows:

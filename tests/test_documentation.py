@@ -2,60 +2,38 @@
 
 from __future__ import annotations
 
-import contextlib
-import importlib
+import importlib.util
 import inspect
-import io
 import pkgutil
 import re
 import subprocess
 import sys
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pytest
-from markdown_it import MarkdownIt
 
 import everychip as ec
 from everychip.component import Component
 
 ROOT = Path(__file__).parents[1]
-PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").rglob("*.md"))]
-PRINTS = "<!-- prints -->"
 NUMBER = re.compile(r"[-+]?\d+(?:\.\d+)?(?:e[-+]?\d+)?")
 LINK = re.compile(r"\[[^\]]*\]\(([^)\s]+)\)")
 
 
-@dataclass(frozen=True)
-class Block:
-    """One fenced block: its language, its text, its first line, and whether it is a block's output."""
-
-    language: str
-    text: str
-    line: int
-    is_output: bool
-
-
-def blocks(page: Path) -> list[Block]:
-    found, announced = [], False
-    for token in MarkdownIt().parse(page.read_text(encoding="utf-8")):
-        if token.type == "fence":
-            line = (token.map or [0])[0] + 1
-            found.append(Block(token.info.strip(), token.content, line, announced))
-            announced = False
-        elif token.type == "html_block":
-            announced = token.content.strip() == PRINTS
-    return found
+def runner() -> Any:
+    """docs/run_pages.py, which is a script and no part of the package."""
+    spec = importlib.util.spec_from_file_location("run_pages", ROOT / "docs" / "run_pages.py")
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[spec.name] = module
+    spec.loader.exec_module(module)
+    return module
 
 
-def printed_by(source: str, page: Path, line: int, names: dict[str, Any]) -> str:
-    """Run a block where it stands, so that a traceback points into the page, and return what it prints."""
-    output = io.StringIO()
-    with contextlib.redirect_stdout(output):
-        exec(compile("\n" * line + source, str(page), "exec"), names)  # noqa: S102
-    return output.getvalue()
+PAGES: list[Path] = runner().all_pages()
 
 
 def same(shown: str, printed: str) -> bool:
@@ -75,14 +53,9 @@ def test_every_block_runs_and_prints_what_stands_under_it(
     page: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    monkeypatch.syspath_prepend(str(tmp_path))
-    names: dict[str, Any] = {"__name__": "page"}
-    printed = ""
-    for block in blocks(page):
-        if block.is_output:
-            assert same(block.text, printed), f"{relative(page)}:{block.line} printed:\n{printed}"
-        elif block.language == "python":
-            printed = printed_by(block.text, page, block.line, names)
+    for output in runner().play(page):
+        where = f"{relative(page)}:{output.block.line} prints (and `make docs` writes)"
+        assert same(output.block.text, output.printed), f"{where}:\n{output.printed}"
 
 
 def test_a_wrong_number_and_a_wrong_word_are_noticed() -> None:

@@ -68,14 +68,19 @@ def test_import_everychip_does_not_import_torch() -> None:
     assert python("import sys, everychip; print('torch' in sys.modules)") == "False"
 
 
-def test_all_public_names_cost_at_most_a_third_of_a_second_over_torch() -> None:
-    # Stricter than the budget, which is for `import everychip` alone. A busy machine gets twice the time.
+@pytest.mark.parametrize(
+    ("then", "budget"),
+    [("", 0.3), ("[getattr(ec, name) for name in ec.__all__]", 0.6)],
+    ids=["import everychip", "every public name used"],
+)
+def test_importing_costs_little_over_torch(then: str, budget: float) -> None:
+    # Processor time, the median of five: what else the machine does is not our cost.
     code = (
-        "import time, torch; start = time.perf_counter(); import everychip as ec; "
-        "[getattr(ec, name) for name in ec.__all__]; print(time.perf_counter() - start)"
+        "import time, torch; start = time.process_time(); import everychip as ec; "
+        f"{then or None}; print(time.process_time() - start)"
     )
     seconds = [float(python(code)) for _ in range(5)]
-    assert median(seconds) <= 0.3 * 2, seconds
+    assert median(seconds) <= budget, seconds
 
 
 def test_help_does_not_import_torch() -> None:

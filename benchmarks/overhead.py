@@ -2,8 +2,8 @@
 
     python benchmarks/overhead.py [--rounds 9] [--precision float32|bfloat16] [--json FILE]
 
-VGG-8 at width 16, batch 128, two threads. Contestants take turns, so that a drifting machine slows all of them;
-the printed ratio is the median over rounds of (contestant / plain) within a round.
+VGG-8 at width 16, batch 128, two threads. Contestants take turns, so that a drifting machine slows all of
+them; the printed ratio is the median over rounds of (contestant / plain) within a round.
 """
 
 from __future__ import annotations
@@ -23,10 +23,11 @@ import torch
 import everychip as ec
 from everychip.data import Arrays
 from everychip.methods import Method
-from everychip.monte_carlo import autocast, evaluating, faster_layout, measure
+from everychip.monte_carlo import Precision, autocast, evaluating, faster_layout, measure
 from everychip.rng import rng_for
 
 BATCH, IMAGES = 128, 2000
+Work = Callable[[], None]
 LIMITS = {"noise_injection": 1.10, "irs": 1.35, "ovf": 4.5, "chip": 1.10, "import": 0.3}
 
 
@@ -34,14 +35,18 @@ def vgg8() -> torch.nn.Module:
     return ec.models.VGG8(width=16).build((1, 32, 32), 10, seed=0)
 
 
+def fast_vgg8() -> torch.nn.Module:
+    return vgg8().to(memory_format=torch.channels_last)  # type: ignore[call-overload, no-any-return]
+
+
 def images(n: int) -> Arrays:
     rng = rng_for(0, "benchmark")
     return Arrays(torch.randn(n, 1, 32, 32, generator=rng), torch.randint(10, (n,), generator=rng))
 
 
-def plain_step(precision: str) -> Callable[[], None]:
+def plain_step(precision: Precision) -> Work:
     """The floor: an ordinary PyTorch step in the faster memory format with the fused optimiser."""
-    model = vgg8().to(memory_format=torch.channels_last)
+    model = fast_vgg8()
     optimizer = torch.optim.Adam(model.parameters(), fused=True)
     data = images(BATCH)
     x = data.x.contiguous(memory_format=torch.channels_last)
@@ -50,15 +55,15 @@ def plain_step(precision: str) -> Callable[[], None]:
         with autocast(torch.device("cpu"), precision):
             loss = torch.nn.functional.cross_entropy(model(x).float(), data.y)
         optimizer.zero_grad()
-        loss.backward()
+        loss.backward()  # type: ignore[no-untyped-call]
         optimizer.step()
 
     return step
 
 
-def method_step(method: Method, precision: str) -> Callable[[], None]:
+def method_step(method: Method, precision: Precision) -> Work:
     """A step of our training loop: fresh chips, the method's loss, the optimiser, the constraint."""
-    model = vgg8().to(memory_format=torch.channels_last)
+    model = fast_vgg8()
     data = images(BATCH)
     hardware = ec.Hardware(device=ec.devices.preset("RRAM1", sigma=0.2))
     objective = method.bind(model, hardware, seed=0, sample=data.x[:2])
@@ -76,11 +81,11 @@ def method_step(method: Method, precision: str) -> Callable[[], None]:
     return step
 
 
-def plain_pass(precision: str) -> Callable[[], None]:
+def plain_pass(precision: Precision) -> Work:
     """The floor of Monte Carlo: one pass of the digital model over the images, channels-last throughout."""
-    model = vgg8().to(memory_format=torch.channels_last)
+    model = fast_vgg8()
     data = images(IMAGES)
-    batches = [faster_layout(x) for x in data.x.split(500)]
+    batches = [faster_layout(x) for x in data.x.split(500)]  # type: ignore[no-untyped-call]
 
     def forward() -> None:
         with torch.no_grad(), evaluating(model), autocast(torch.device("cpu"), precision):
@@ -90,7 +95,7 @@ def plain_pass(precision: str) -> Callable[[], None]:
     return forward
 
 
-def chip_pass(precision: str) -> Callable[[], None]:
+def chip_pass(precision: Precision) -> Work:
     """One chip of an evaluation: programmed, run over the same images, measured."""
     model, data = vgg8(), images(IMAGES)
     hardware = ec.Hardware(device=ec.devices.preset("RRAM1", sigma=0.2))
@@ -102,7 +107,7 @@ def chip_pass(precision: str) -> Callable[[], None]:
     return one
 
 
-def ratios(floor: Callable[[], None], contestants: dict[str, Callable[[], None]], rounds: int) -> dict[str, float]:
+def ratios(floor: Work, contestants: dict[str, Work], rounds: int) -> dict[str, float]:
     """The median over rounds of each contestant's time over the floor's, taken in turns."""
     for work in (floor, *contestants.values()):
         work()
@@ -119,9 +124,12 @@ def ratios(floor: Callable[[], None], contestants: dict[str, Callable[[], None]]
 
 def import_seconds(rounds: int) -> float:
     """What `import everychip` with its public names costs on top of `import torch`."""
-    code = "import time, torch; t = time.perf_counter(); import everychip; everychip.evaluate; print(time.perf_counter() - t)"
-    runs = [subprocess.run([sys.executable, "-c", code], capture_output=True, text=True) for _ in range(rounds)]
-    return statistics.median(float(run.stdout) for run in runs)
+    code = (
+        "import time, torch; t = time.perf_counter(); import everychip; everychip.evaluate; "
+        "print(time.perf_counter() - t)"
+    )
+    command = [sys.executable, "-c", code]
+    return statistics.median(float(subprocess.check_output(command, text=True)) for _ in range(rounds))
 
 
 def evaluation_memory() -> float:
@@ -142,7 +150,9 @@ def _seconds(work: Callable[[], None]) -> float:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--rounds", type=int, default=9)
     parser.add_argument("--precision", choices=("float32", "bfloat16"), default="float32")
     parser.add_argument("--threads", type=int, default=2)

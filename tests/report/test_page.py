@@ -22,7 +22,6 @@ from everychip.report.reading import load
 from everychip.report.results import Results
 from everychip.report.sections import build, figures
 
-
 StudyWriter = Callable[..., Path]
 
 

@@ -20,6 +20,7 @@ from everychip.report.wording import (
 )
 from everychip.verdict import Verdict, summarize
 
+KPP_WORDS = " KPP5: 95 % of chips do better."
 PART, FAILED = "°", "†"
 """Marks of a mean over parts of the test set, and of a group with a training that failed."""
 
@@ -93,8 +94,9 @@ def at_training_sigma(
         rows.append(Row((*head, *_verdict_cells(results, g, target)), g.method))
     head_columns = (*_context_columns(), Column("σ", "context"), Column("method", "key"))
     columns = (*head_columns, *_verdict_columns(groups, target))
+    whole = any(group.whole_test for group in groups)
     notes = (
-        "Nominal device σ, then the effective weight noise. KPP5: 95 % of chips do better.",
+        "Nominal device σ, then the effective weight noise." + (KPP_WORDS if whole else ""),
         *footnotes(results, groups),
     )
     title = f"At the training {_only_sigma(groups) or 'σ'}"

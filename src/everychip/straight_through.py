@@ -27,11 +27,13 @@ class CleanGradientWeight(Tensor):
     ) -> Any:
         kwargs = kwargs or {}
         with torch._C.DisableTorchFunctionSubclass():
+            leaves = tree_leaves((args, kwargs))
             # Both passes draw the same dropout masks: their difference is the noise and nothing else.
-            with torch.no_grad(), torch.random.fork_rng(devices=[]):
+            gpus = {leaf.device for leaf in leaves if isinstance(leaf, cls) and leaf.is_cuda}
+            with torch.no_grad(), torch.random.fork_rng(devices=gpus):
                 noisy = func(*tree_map(_noisy, args), **tree_map(_noisy, kwargs))
             clean = func(*tree_map(_clean, args), **tree_map(_clean, kwargs))
-            alone = not any(type(leaf) is Tensor for leaf in tree_leaves((args, kwargs)))
+            alone = not any(type(leaf) is Tensor for leaf in leaves)
             # A function of weights alone (a transpose, a cast, a slice) gives a weight again.
             return _combine(clean, noisy, with_clean_gradient if alone else _value_and_gradient)
 
@@ -43,7 +45,7 @@ def with_clean_gradient(clean: Tensor, noisy: Tensor) -> Tensor:
     >>> w, x = torch.ones(1, 2, requires_grad=True), torch.ones(1, 2, requires_grad=True)
     >>> y = torch.nn.functional.linear(x, with_clean_gradient(w, 3 * w.detach()))
     >>> y.backward()
-    >>> float(y), x.grad
+    >>> float(y.detach()), x.grad
     (6.0, tensor([[1., 1.]]))
     """
     weight = clean.as_subclass(CleanGradientWeight)

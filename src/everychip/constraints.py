@@ -22,7 +22,7 @@ class Constraint(Component, family="constraint"):
 
 
 class Clip(Constraint):
-    """Clamp every layer to ±α·rms(W), so that σ_W / rms(W) ≤ α·σ_W / max|W|.
+    """Clamp every layer to ±α·rms(W); step by step σ_W / rms(W) comes down to about α·σ_W / max|W|.
 
     alpha: α, without unit, at least 1: the largest weight that stays, in units of the layer's rms before
     the clamp. The device noise scales with max|W|, so 1.5 … 2.5 makes it up to four times smaller.

@@ -1,0 +1,64 @@
+"""What the weights are brought back to after each step."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+
+from everychip import constraints
+from everychip.errors import ConfigError
+
+
+@pytest.mark.parametrize("alpha", [1.0, 1.5, 2.5])
+def test_clip_clamps_each_layer_at_alpha_times_its_own_rms(alpha):
+    layers = [torch.randn(40, 30), 100 * torch.randn(8, 4, 3, 3), torch.zeros(3, 3)]
+    before = [layer.numpy().astype(np.float64) for layer in layers]
+    constraints.Clip(alpha=alpha).apply(layers)
+    for layer, old in zip(layers, before, strict=True):
+        limit = alpha * np.sqrt((old**2).mean())
+        np.testing.assert_allclose(layer.numpy(), np.clip(old, -limit, limit), rtol=1e-5)
+
+
+def test_clip_bounds_the_effective_sigma():
+    from torch import nn
+
+    from everychip import Hardware, devices, effective_sigma
+
+    model, hardware = nn.Linear(200, 200), Hardware(device=devices.Gaussian(sigma=0.1))
+    with torch.no_grad():
+        model.weight.normal_()
+    before = effective_sigma(model, hardware)
+    for _ in range(30):  # the clamp lowers the rms as well, so the limit is reached in several steps
+        constraints.clip(1.5).apply([model.weight])
+    after = effective_sigma(model, hardware)
+    assert before.of_rms > 4 * before.of_max
+    assert after.of_rms == pytest.approx(1.5 * after.of_max, rel=0.01)
+    assert after.of_max == pytest.approx(before.of_max)
+
+
+def test_clip_leaves_layers_within_its_limit_alone():
+    layer = torch.tensor([[1.0, -1.0], [1.0, 1.0]])
+    constraints.clip(1.0).apply([layer])
+    assert torch.equal(layer, torch.tensor([[1.0, -1.0], [1.0, 1.0]]))
+
+
+@pytest.mark.parametrize("layout", [torch.contiguous_format, torch.channels_last])
+def test_clip_works_in_place_in_any_layout_and_on_parameters(layout):
+    weight = torch.nn.Parameter(torch.randn(8, 4, 3, 3).contiguous(memory_format=layout))
+    place, strides = weight.data_ptr(), weight.stride()
+    constraints.clip(1.2).apply([weight])
+    assert (weight.data_ptr(), weight.stride()) == (place, strides)
+    assert weight.requires_grad
+    assert weight.grad_fn is None
+
+
+@pytest.mark.parametrize("alpha", [0.9, 0.0, -1.0, float("nan"), float("inf")])
+def test_an_alpha_below_one_is_refused(alpha):
+    with pytest.raises(ConfigError, match="alpha"):
+        constraints.Clip(alpha=alpha)
+
+
+def test_an_unknown_constraint_names_the_known_ones():
+    with pytest.raises(ConfigError, match="did you mean clip"):
+        constraints.Constraint.parse({"kind": "clp"})

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from everychip.paired import compare
     from everychip.rng import rng_for
     from everychip.study.experiment import Experiment
+    from everychip.study.grid import Study
     from everychip.training import fit
     from everychip.verdict import Verdict
 
@@ -30,6 +31,7 @@ __all__ = [
     "EverychipError",
     "Experiment",
     "Hardware",
+    "Study",
     "Verdict",
     "__version__",
     "check",
@@ -54,6 +56,7 @@ _HOMES = {
     "EverychipError": "errors",
     "Experiment": "study.experiment",
     "Hardware": "hardware",
+    "Study": "study.grid",
     "Verdict": "verdict",
     "check": "coverage",
     "compare": "paired",

@@ -9,6 +9,7 @@ from torch import Tensor
 
 from everychip.methods.base import Method, Objective
 from everychip.methods.internal_exits import InternalExits
+from everychip.methods.losses import full_precision
 
 
 class Temperature(Method):
@@ -24,7 +25,7 @@ class Temperature(Method):
     temperature: Annotated[float, Field(gt=0)] = 4.0
 
     def loss(self, objective: Objective, x: Tensor, y: Tensor) -> Tensor:
-        return self.cross_entropy(objective.noisy_logits(x).float() / self.temperature, y)
+        return self.cross_entropy(full_precision(objective.noisy_logits(x)) / self.temperature, y)
 
 
 class DeepSupervision(InternalExits):

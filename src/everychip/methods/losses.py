@@ -13,13 +13,13 @@ from torch import Tensor
 def cross_entropy(
     logits: Float[Tensor, "*batch classes"], labels: Int[Tensor, "*batch"], *, label_smoothing: float = 0.0
 ) -> Float[Tensor, ""]:
-    """Mean cross-entropy over every labelled position, in float32 whatever the logits' precision.
+    """Mean cross-entropy over every labelled position, in float32 where the logits have half precision.
 
     >>> import torch
     >>> cross_entropy(torch.zeros(2, 4), torch.tensor([0, 3]))
     tensor(1.3863)
     """
-    flat = logits.reshape(-1, logits.shape[-1]).float()
+    flat = full_precision(logits.reshape(-1, logits.shape[-1]))
     return F.cross_entropy(flat, labels.reshape(-1), label_smoothing=label_smoothing)
 
 
@@ -46,7 +46,17 @@ def negative_feedback(
     share = 1 / (len(feedback) + 1)
     a_b = share if backbone_share is None else backbone_share
     a_f = share if feedback_share is None else feedback_share
-    total = torch.zeros_like(backbone, dtype=torch.float32)
+    z = full_precision(backbone)
+    total = torch.zeros_like(z)
     for n, z_n in enumerate(feedback):
-        total = total + decay**n * z_n.float()
-    return a_b * backbone.float() - a_f * beta * total
+        total = total + decay**n * full_precision(z_n)
+    return a_b * z - a_f * beta * total
+
+
+def full_precision(logits: Tensor) -> Tensor:
+    """Logits of half precision in float32, others as they are.
+
+    >>> full_precision(torch.zeros(1, dtype=torch.bfloat16)).dtype
+    torch.float32
+    """
+    return logits.float() if logits.dtype in (torch.bfloat16, torch.float16) else logits

@@ -25,7 +25,10 @@ STUDY: dict[str, Any] = {
     "name": "tiny",
     "base": {key: value for key, value in RECIPE.items() if key != "method"},
     "axes": {
-        "method": {"vanilla": {"method": {"kind": "vanilla"}}, "irs": {"method": {"kind": "irs", "hidden": 8}}}
+        "method": {
+            "vanilla": {"method": {"kind": "vanilla"}},
+            "irs": {"method": {"kind": "irs", "hidden": 8}},
+        }
     },
     "sweep": {"seed": [0, 1]},
 }

@@ -42,7 +42,9 @@ def test_a_run_folder_holds_its_recipe_weights_draws_and_proof(tmp_path: Path, t
     assert set(draws["images"]) == {540}
 
 
-def test_the_draws_are_those_of_the_stored_weights_on_the_programmed_chips(tmp_path: Path, tiny: Make) -> None:
+def test_the_draws_are_those_of_the_stored_weights_on_the_programmed_chips(
+    tmp_path: Path, tiny: Make
+) -> None:
     from safetensors.torch import load_file
 
     experiment = tiny()
@@ -123,6 +125,7 @@ def test_an_interrupted_evaluation_loses_one_sigma_at_most(tmp_path: Path, tiny:
     assert [event.values["sigma"] for event in events] == [0.3] * 4
 
 
+@pytest.mark.slow
 def test_a_run_killed_without_warning_goes_on_to_the_same_bits(tmp_path: Path, tiny: Make) -> None:
     experiment = tiny({"training": {"epochs": 60}})
     whole = run(experiment, tmp_path / "whole")

@@ -18,7 +18,9 @@ Make = Callable[..., Experiment]
 
 
 def test_a_written_recipe_is_the_same_recipe(tmp_path: Path, tiny: Make) -> None:
-    experiment = tiny({"hardware": {"device": {"preset": "FeFET6", "sigma": 0.1}}, "labels": {"method": "mine"}})
+    experiment = tiny(
+        {"hardware": {"device": {"preset": "FeFET6", "sigma": 0.1}}, "labels": {"method": "mine"}}
+    )
     (tmp_path / "recipe.toml").write_text(write_toml(experiment.table()), encoding="utf-8")
     assert Experiment.from_toml(tmp_path / "recipe.toml") == experiment
     assert Experiment.from_toml(tmp_path / "recipe.toml").id == experiment.id
@@ -55,7 +57,7 @@ def test_every_shipped_recipe_is_valid_and_says_its_command(name: str) -> None:
 
 
 def test_an_unknown_recipe_is_answered_with_the_shipped_ones() -> None:
-    with pytest.raises(ConfigError, match="did you mean digits.*known: demo, digits"):
+    with pytest.raises(ConfigError, match=r"did you mean digits.*known: demo, digits"):
         Experiment.from_toml("digit")
 
 

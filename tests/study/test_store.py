@@ -61,7 +61,7 @@ def test_a_folder_without_a_record_is_no_complete_run(tmp_path: Path, recipe: di
     with pytest.raises(StoreError, match=r"no run\.json"):
         store.open_run(tmp_path)
     store.claim(tmp_path, recipe)
-    with pytest.raises(StoreError, match="an unfinished run; .* goes on where it was"):
+    with pytest.raises(StoreError, match=r"an unfinished run; .* goes on where it was"):
         store.open_run(tmp_path)
     with pytest.raises(StoreError, match="no such folder"):
         store.open_run(tmp_path / "nowhere")

@@ -25,7 +25,8 @@ def call(arguments: Sequence[str] | None = None) -> int:
     try:
         from everychip.cli.app import app
 
-        return int(app(args=arguments, prog_name="everychip", standalone_mode=False) or 0)
+        code = int(app(args=arguments, prog_name="everychip", standalone_mode=False) or 0)
+        return _interrupted() if code == INTERRUPTED else code  # typer catches Ctrl-C and says nothing
     except KeyboardInterrupt:
         return _interrupted()
     except EverychipError as error:

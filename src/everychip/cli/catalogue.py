@@ -14,6 +14,8 @@ from everychip.errors import ConfigError, known_names
 if TYPE_CHECKING:
     from rich.table import Table
 
+    from everychip.methods import Method
+
 NOMINAL = 0.1
 """The σ at which the effective noise of presets is told."""
 
@@ -57,7 +59,7 @@ def methods(kind: str | None, *, as_json: bool) -> int:
     kinds = {name: about(method) for name, method in known}
     if kind is not None:
         return _detail(kinds[_find(kind, kinds, "method")], Method, as_json=as_json)
-    costs = {name: f"{getattr(method, 'forwards', 1.0):g}" for name, method in Method.kinds().items()}
+    costs = {name: _cost(Method, name) for name in kinds}
     if as_json:
         return _json(
             {"methods": [{**vars(entry), "forwards": costs[entry.kind]} for entry in kinds.values()]}
@@ -72,6 +74,13 @@ def methods(kind: str | None, *, as_json: bool) -> int:
         markup=False,
     )
     return 0
+
+
+def _cost(family: type[Method], kind: str) -> str:
+    try:
+        return f"{family.parse(kind).forwards:g}"
+    except ConfigError:  # a third party's method may have no default for every field
+        return "–"
 
 
 def _find(asked: str, known: Iterable[str], family: str) -> str:
@@ -99,6 +108,7 @@ def _list(family: str, entries: Any, costs: dict[str, str] | None = None) -> Tab
 def _table(*names: str) -> Table:
     from rich.box import SIMPLE_HEAD
     from rich.table import Table
+
 
     table = Table(box=SIMPLE_HEAD, pad_edge=False)
     for index, name in enumerate(names):

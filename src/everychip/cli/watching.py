@@ -76,10 +76,11 @@ class Lines(Watcher):
         self._out, self._title, self._clock = out, title, Clock()
         self._names: dict[str, str] = {}
         self._told: dict[str, float] = {}
+        self._heading = ""  # said before the first line, so that a mistake stays alone on its line
 
     def begin(self, waiting: int, complete: int) -> None:
         self._clock.waiting = waiting
-        self._say(f"{self._title}: {waiting} to do, {complete} complete")
+        self._heading = f"{self._title}: {waiting} to do, {complete} complete"
 
     def started(self, experiment: Experiment) -> None:
         self._names[experiment.id] = experiment.name
@@ -99,7 +100,9 @@ class Lines(Watcher):
         self._say(f"[{counted}] {result_of(experiment, run, words)}")
 
     def _say(self, words: str) -> None:
-        self._out.print(words, markup=False, highlight=False, soft_wrap=True)
+        for line in filter(None, (self._heading, words)):
+            self._out.print(line, markup=False, highlight=False, soft_wrap=True)
+        self._heading = ""
 
 
 class Bars(Watcher):

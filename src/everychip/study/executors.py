@@ -21,6 +21,7 @@ from everychip.progress import Event
 from everychip.study.execution import run
 from everychip.study.experiment import Experiment
 from everychip.study.files import write_text
+from everychip.study.store import PARTIAL
 
 Tell = Callable[[str, Event], None]
 """Receives the id of a run and how far it is."""
@@ -44,17 +45,18 @@ def execute(table: dict[str, Any], folder: str, tell: Tell) -> str:
     except EverychipError as error:
         return str(error)
     except Exception as error:  # noqa: BLE001 - a study goes on without the runs that fail
-        return _keep_traceback(error, Path(folder))
+        return _keep_traceback(error, Path(folder) / PARTIAL)
     return ""
 
 
 def _keep_traceback(error: Exception, folder: Path) -> str:
     words = f"{type(error).__name__}: {' '.join(str(error).split())}"[:300]
     try:
+        folder.mkdir(parents=True, exist_ok=True)
         write_text(folder / FAILURE, traceback.format_exc())
     except OSError:
         return words
-    return f"{words} (see {FAILURE} in {folder.name})"
+    return f"{words} (see {folder.parent.name}/{PARTIAL}/{FAILURE})"
 
 
 class Serial(Executor):
@@ -124,14 +126,14 @@ class Processes:
 
 
 @contextmanager
-def executor(workers: int, tell: Tell) -> Iterator[Serial | Processes]:
-    """An executor of so many workers, stopped at once when something happens.
+def executor(workers: int, tell: Tell, *, tasks: int = 1) -> Iterator[Serial | Processes]:
+    """An executor of so many workers, no more than tasks, stopped at once when something happens.
 
     >>> with executor(1, lambda run, event: None) as one:
     ...     type(one).__name__
     'Serial'
     """
-    chosen = Serial(tell) if workers == 1 else Processes(workers, tell)
+    chosen = Serial(tell) if workers == 1 else Processes(min(workers, tasks), tell)
     try:
         yield chosen
         chosen.finish()

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Self
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import Field, field_validator
 
 from everychip.component import Config, merge, override, read_toml
 from everychip.errors import ConfigError, known_names
@@ -81,20 +81,31 @@ class Study(Config):
     def _dotted(cls, sweep: Any) -> Any:
         return dict(leaves(sweep)) if isinstance(sweep, Mapping) else sweep
 
-    @model_validator(mode="after")
-    def _consistent(self) -> Self:
-        changed = {key for change in self._changes() for key, _ in leaves(change)}
-        for key, _ in leaves(self.always):
-            if key in changed:
-                raise ValueError(f"{key} is an axis of this study; set the axis: --set 'sweep.{key}=[...]'")
+    @classmethod
+    def read(cls, data: Mapping[str, Any], *, where: str) -> Self:
+        """Build the study from parsed TOML, its axes, skips and settings in agreement."""
+        study = super().read(data, where=where)
+        study.check()
+        return study
+
+    def check(self) -> None:
+        """Refuse axes of one name, skips of what there is not, and settings that an axis would undo."""
         names = [*self.axes, *map(_last, self.sweep)]
         for name in names:
             if names.count(name) > 1:
-                raise ValueError(f"two axes are called {name!r}: write one as [axes.<another name>.<label>]")
+                remedy = "write one of them as [axes.<another name>.<label>]"
+                raise ConfigError(f"{self.name}.axes", found=f"two axes called {name!r}", remedy=remedy)
         labels = self.labels()
         for combination in self.skip:
-            _check_skip(combination, labels)
-        return self
+            _check_skip(combination, labels, where=f"{self.name}.skip")
+        swept = {key for change in self._changes() for key, _ in leaves(change)}
+        for key, _ in leaves(self.always):
+            if key in swept:
+                raise ConfigError(
+                    f"--set {key}",
+                    found=f"that an axis of the study {self.name!r} sets it",
+                    remedy=f"set the axis itself, as in --set 'sweep.{key}=[...]'",
+                )
 
     def labels(self) -> dict[str, list[str]]:
         """The labels of every axis, in the order they are written."""
@@ -102,6 +113,7 @@ class Study(Config):
 
     def expand(self) -> Grid:
         """Every combination of labels as an experiment, the same computation only once."""
+        self.check()
         experiments: dict[str, Experiment] = {}
         left_out, merged = [], []
         for labels, changes in self._combinations():
@@ -181,15 +193,14 @@ def _label(value: Any) -> str:
     return f"{value:g}" if isinstance(value, float) else str(value)
 
 
-def _check_skip(combination: Mapping[str, Any], labels: Mapping[str, list[str]]) -> None:
+def _check_skip(combination: Mapping[str, Any], labels: Mapping[str, list[str]], *, where: str) -> None:
     for axis, wanted in combination.items():
         if axis not in labels:
-            raise ValueError(f"skip names the unknown axis {axis!r}; {known_names(axis, labels)}")
+            raise ConfigError(where, found=f"unknown axis {axis!r}", remedy=known_names(axis, labels))
         for label in _choices(wanted):
             if label not in labels[axis]:
-                raise ValueError(
-                    f"skip names the unknown {axis} {label!r}; {known_names(label, labels[axis])}"
-                )
+                remedy = known_names(label, labels[axis])
+                raise ConfigError(f"{where}.{axis}", found=f"unknown label {label!r}", remedy=remedy)
 
 
 def _matches(combination: Mapping[str, Any], labels: Labels) -> bool:

@@ -106,7 +106,7 @@ class _Execution:
         self.watcher.begin(len(waiting), len(self.complete))
         self._save(counting=executed > 0)
         while waiting:  # again only after a worker died
-            with executor(workers, self.watcher.event) as pool:
+            with executor(workers, self.watcher.event, tasks=len(waiting)) as pool:
                 self._work(pool, waiting, workers)
         if executed:
             self._save()

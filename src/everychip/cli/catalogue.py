@@ -14,7 +14,6 @@ from everychip.errors import ConfigError, known_names
 if TYPE_CHECKING:
     from rich.table import Table
 
-    from everychip.methods import Method
 
 NOMINAL = 0.1
 """The σ at which the effective noise of presets is told."""
@@ -76,7 +75,7 @@ def methods(kind: str | None, *, as_json: bool) -> int:
     return 0
 
 
-def _cost(family: type[Method], kind: str) -> str:
+def _cost(family: Any, kind: str) -> str:
     try:
         return f"{family.parse(kind).forwards:g}"
     except ConfigError:  # a third party's method may have no default for every field
@@ -108,7 +107,6 @@ def _list(family: str, entries: Any, costs: dict[str, str] | None = None) -> Tab
 def _table(*names: str) -> Table:
     from rich.box import SIMPLE_HEAD
     from rich.table import Table
-
 
     table = Table(box=SIMPLE_HEAD, pad_edge=False)
     for index, name in enumerate(names):

@@ -74,6 +74,12 @@ def test_help_lists_every_command_with_a_sentence_on_one_line(everychip: Run) ->
         assert re.search(rf"^│ {name} +\S.*\. +│$", out, re.MULTILINE), name
 
 
+def test_without_a_command_help_is_printed(everychip: Run) -> None:
+    code, out, err = everychip()
+    assert (code, err) == (0, "")
+    assert out.split() == everychip("--help")[1].split()
+
+
 def test_the_version_is_the_packages(everychip: Run) -> None:
     import everychip as package
 
@@ -221,6 +227,21 @@ def test_a_study_is_planned_executed_reported_and_asked(everychip: Run, tmp_path
     assert sorted(csv.reader(io.StringIO(out)))[:2] == [["0", "2"], ["1", "2"]]
     assert "accuracy" in everychip("sql", str(folder))[1]
     assert "its columns" in refused(everychip("sql", str(folder), "select no_such from draws"))
+
+
+def test_the_demo_prints_its_verdicts_and_writes_its_page(everychip: Run, tmp_path: Path) -> None:
+    quick = ("--set", "training.epochs=1", "--set", "evaluation.chips=2", "--workers", "1")
+    few = ("--set", "sweep.seed=[0]", "--set", "evaluation.sigma=[0.0,0.4]")
+    code, out, err = everychip("demo", *quick, *few)
+    assert code == 0
+    assert "Traceback" not in err
+    assert "[5/5]" in err
+    for method in ("vanilla", "noise_injection", "temperature", "irs", "ovf"):
+        assert method in out
+    page = Path("everychip-runs", "demo", "report.html")
+    assert f"Report: {page}" in out
+    assert "Made by: everychip demo --set training.epochs=1" in out
+    assert (tmp_path / page).stat().st_size > 10_000
 
 
 def test_a_study_with_a_failed_run_ends_with_one_and_its_name(everychip: Run) -> None:

@@ -42,7 +42,7 @@ def call(arguments: Sequence[str] | None = None) -> int:
             return _interrupted()
         if not hasattr(error, "format_message"):  # how typer, whichever click it brings, tells a usage error
             raise
-        return _mistake(_usage(error))
+        return _mistake(_usage(error)) if str(error) else 0  # without a command, help was printed
 
 
 def _mistake(words: str) -> int:

@@ -189,8 +189,11 @@ def result_of(experiment: Experiment, run: Run | None, words: str) -> str:
     """How a run ended, in one line."""
     if run is None:
         return f"{experiment.name}: failed: {words}"
-    said = str(run.record["words"]).replace("%", " %")
-    return f"{experiment.name}: {said}, {duration(float(run.record['seconds']))}"
+    record = run.record
+    said = str(record["words"])
+    if run.status == "converged":
+        said = f"validation {float(record['validation_accuracy']):.1%} in epoch {record['best_epoch'] + 1}"
+    return f"{experiment.name}: {said.replace('%', ' %')}, {duration(float(record['seconds']))}"
 
 
 def duration(seconds: float) -> str:

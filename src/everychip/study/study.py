@@ -105,11 +105,13 @@ class _Execution:
         executed = len(waiting)
         self.watcher.begin(len(waiting), len(self.complete))
         self._save(counting=executed > 0)
-        while waiting:  # again only after a worker died
-            with executor(workers, self.watcher.event, tasks=len(waiting)) as pool:
-                self._work(pool, waiting, workers)
-        if executed:
-            self._save()
+        try:
+            while waiting:  # again only after a worker died
+                with executor(workers, self.watcher.event, tasks=len(waiting)) as pool:
+                    self._work(pool, waiting, workers)
+        finally:
+            if executed:
+                self._save()
         return Outcome(self.folder, self.grid, executed, self.failed)
 
     def _open(self, experiments: Iterable[Experiment]) -> list[Experiment]:
@@ -204,6 +206,7 @@ class _Execution:
 
 
 def _seconds_so_far(record: Path) -> float:
-    if not record.exists():
+    try:
+        return float(read_json(record, form=FORMAT).get("seconds") or 0.0)
+    except StoreError:  # absent, or damaged: it is written anew from the runs
         return 0.0
-    return float(read_json(record, form=FORMAT).get("seconds") or 0.0)

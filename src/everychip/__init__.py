@@ -10,7 +10,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from everychip import constraints, data, devices, exits, mapping, methods, metrics, models
+    from everychip import constraints, data, devices, exits, mapping, methods, metrics, mitigate, models
     from everychip.chip import effective_sigma, program
     from everychip.coverage import check
     from everychip.draws import Draws
@@ -46,6 +46,7 @@ __all__ = [
     "mapping",
     "methods",
     "metrics",
+    "mitigate",
     "models",
     "program",
     "rng_for",

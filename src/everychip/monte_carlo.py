@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -16,6 +15,8 @@ from everychip.draws import Draws
 from everychip.errors import ConfigError, ModelError
 from everychip.hardware import Hardware
 from everychip.metrics import per_chip
+from everychip.mitigate import Address, Mitigation
+from everychip.modes import evaluating
 from everychip.progress import Event, Listener, listening
 from everychip.rng import contained, rng_for
 
@@ -32,6 +33,8 @@ def evaluate(
     batch_size: int = 500,
     precision: Precision = "float32",
     images: int | None = None,
+    mitigation: Mitigation | None = None,
+    calibration: Any = None,
     purpose: Purpose = "evaluate",
     progress: Listener | None = None,
 ) -> Draws:
@@ -39,8 +42,10 @@ def evaluate(
 
     data: (x, y), a DataLoader, Arrays or an `everychip.data` component (its test part). images: None measures
     every chip on all test images; k measures each chip on its own random k of them, which is enough for a
-    mean (two-stage sampling) but not for a percentile. Chips 0 … chips−1 of a seed are the same whatever is
-    asked beside them. At any time one chip and one batch of activations are held.
+    mean (two-stage sampling) but not for a percentile. mitigation: what is done to each chip after it is
+    programmed; calibration: the training data that it measures with, in any of the same forms.
+    Chips 0 … chips−1 of a seed are the same whatever is asked beside them. At any time one chip and one batch
+    of activations are held.
 
     >>> import torch, everychip as ec
     >>> model = torch.nn.Linear(4, 2)
@@ -50,21 +55,23 @@ def evaluate(
     >>> len(draws.accuracy), bool((draws.accuracy > 0.5).all())
     (8, True)
     """
-    for name, number in (("chips", chips), ("images", images), ("batch_size", batch_size)):
-        if number is not None and number < 1:
-            raise ConfigError(f"evaluate.{name}", found=str(number), expected="at least 1")
+    _must_be_positive(chips=chips, images=images, batch_size=batch_size)
     test = as_arrays(data, split="test")
     k = len(test) if images is None else min(images, len(test))
     weights = hardware.crossbar(model)
     layout = probe(model, test.x[:2]).layout
+    treat = _treatment(
+        mitigation, model, hardware, calibration, layout=layout, seed=seed, precision=precision
+    )
     rows: list[dict[str, float]] = []
     with torch.no_grad(), evaluating(model), listening(progress) as tell:
         for chip in range(chips):
             seen = test if k == len(test) else _random_part(test, k, seed=seed, chip=chip)
+            path = (purpose, chip)
             # The chip has no name here, so that it is gone before the next one is programmed.
             row = measure(
                 model,
-                disturb(weights, hardware, seed=seed, path=(purpose, chip)),
+                treat(disturb(weights, hardware, seed=seed, path=path), seed=seed, path=path),
                 seen,
                 batch_size=batch_size,
                 precision=precision,
@@ -144,16 +151,36 @@ def autocast(device: torch.device, precision: Precision) -> torch.autocast:
     return torch.autocast(device.type, dtype=torch.bfloat16, enabled=precision == "bfloat16")
 
 
-@contextmanager
-def evaluating(model: nn.Module) -> Iterator[None]:
-    """Evaluation mode inside, every module's own mode restored afterwards."""
-    modes = [(module, module.training) for module in model.modules()]
-    model.eval()
-    try:
-        yield
-    finally:
-        for module, training in modes:
-            module.training = training
+def _treatment(
+    mitigation: Mitigation | None,
+    model: nn.Module,
+    hardware: Hardware,
+    calibration: Any,
+    *,
+    layout: torch.memory_format,
+    seed: int,
+    precision: Precision,
+) -> Callable[..., dict[str, Tensor]]:
+    """What is done to each chip: nothing, or the mitigation, in the precision of the evaluation."""
+    if calibration is not None:
+        arrays = as_arrays(calibration, split="train")
+        calibration = Arrays(laid_out(arrays.x, layout), arrays.y)
+    treat = None if mitigation is None else mitigation.bind(model, hardware, calibration, seed=seed)
+    device = next(model.parameters()).device
+
+    def treated(chip: dict[str, Tensor], *, seed: int, path: Address) -> dict[str, Tensor]:
+        if treat is None:
+            return chip
+        with autocast(device, precision):
+            return treat(chip, seed=seed, path=path)
+
+    return treated
+
+
+def _must_be_positive(**numbers: int | None) -> None:
+    for name, number in numbers.items():
+        if number is not None and number < 1:
+            raise ConfigError(f"evaluate.{name}", found=str(number), expected="at least 1")
 
 
 def _random_part(data: Arrays, k: int, *, seed: int, chip: int) -> Arrays:

@@ -1,0 +1,61 @@
+"""What every mitigation is: something done to a programmed chip before it is used."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from typing import Any, ClassVar
+
+import torch
+from torch import Tensor, nn
+
+from everychip.component import Component
+from everychip.data import Arrays, as_arrays
+from everychip.errors import ConfigError, DataError
+from everychip.hardware import Hardware
+from everychip.rng import rng_for
+
+Address = tuple[str | int, ...]
+
+
+class Treatment(ABC):
+    """A mitigation bound to one model: chip in, chip out; the chip it was given stays as it is."""
+
+    @abstractmethod
+    def __call__(self, chip: Mapping[str, Tensor], *, seed: int, path: Address) -> dict[str, Tensor]:
+        """The chip as it is after the mitigation; (seed, *path) is the address it was programmed at."""
+
+
+class Mitigation(Component, family="mitigation"):
+    """What is done to a trained model's chips after programming, before they are used."""
+
+    per_chip: ClassVar[bool] = True
+    """Whether every chip is measured or written again; tables keep such results apart from "population"."""
+
+    @abstractmethod
+    def bind(
+        self, model: nn.Module, hardware: Hardware, calibration: Any = None, *, seed: int = 0
+    ) -> Treatment:
+        """Prepare the mitigation for one model, once for all its chips.
+
+        calibration: training data in any form `evaluate` takes. seed: which of it is used.
+        """
+
+    def calibration_images(self, calibration: Any, images: int, *, seed: int) -> Arrays:
+        """As many random training images as this mitigation uses, the same ones for every chip."""
+        if calibration is None:
+            raise ConfigError(
+                f"mitigation {self.kind}",
+                found="no calibration data",
+                expected="training images to measure the chip with",
+                remedy="evaluate(…, calibration=(x, y))",
+            )
+        data = as_arrays(calibration, split="train")
+        if len(data) < images:
+            raise DataError(
+                f"mitigation {self.kind}.images",
+                found=f"{len(data)} calibration images",
+                expected=f"at least the {images} that are asked for",
+                remedy=f"images = {len(data)}",
+            )
+        return data.take(torch.randperm(len(data), generator=rng_for(seed, "calibration"))[:images])

@@ -180,6 +180,21 @@ def test_a_lazy_model_is_asked_for_a_first_batch():
     assert list(hardware().crossbar(model)) == ["0.weight"]
 
 
+@pytest.mark.parametrize(
+    ("wrap", "word"),
+    [
+        (nn.DataParallel, "model.module"),
+        (lambda model: torch.jit.trace(model, torch.ones(2, 4)), "TorchScript"),
+    ],
+    ids=["data parallel", "traced"],
+)
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")
+def test_wrappers_that_hide_their_weights_are_refused_with_the_remedy(wrap, word):
+    with pytest.raises(ModelError, match=word) as error:
+        hardware().crossbar(wrap(nn.Linear(4, 2)))
+    assert "\n" not in str(error.value)
+
+
 def test_with_sigma_keeps_the_rest_of_the_hardware():
     held = hardware(digital=["0"], embeddings=True)
     raised = held.with_sigma(0.4)

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from typing import Self
 
+import torch
 from pydantic import model_validator
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _NormBase
@@ -86,6 +87,7 @@ class Hardware(Config):
 
     def crossbar(self, model: nn.Module) -> dict[str, Tensor]:
         """The parameters that the crossbar holds, by name."""
+        _must_be_callable_with_other_weights(model)
         rows = self.placement(model)
         for row in rows:
             if row.reason == _COMPUTED:
@@ -121,6 +123,18 @@ class Hardware(Config):
         if parameter.shape[0] == 1 and not _is_layer_weight(modules):
             return False, "a free parameter with a batch dimension (a position or class token) is added"
         return True, "a matrix"
+
+
+def _must_be_callable_with_other_weights(model: nn.Module) -> None:
+    """Torch's functional_call cannot look into these two."""
+    if isinstance(model, nn.DataParallel):
+        raise ModelError(
+            "DataParallel", found="a wrapped model", remedy="pass the model inside: model.module"
+        )
+    if isinstance(model, torch.jit.ScriptModule):
+        raise ModelError(
+            type(model).__name__, found="a TorchScript model", remedy="pass the model it was made from"
+        )
 
 
 _COMPUTED = "another weight is computed from it"

@@ -42,8 +42,8 @@ def step(objective, setting, lr=0.01):
 # --- noise over training ----------------------------------------------------------------------------------
 
 
-def test_these_are_all_methods():
-    assert set(methods.Method.kinds()) == set(ALL)
+def test_these_methods_are_known_by_their_names():
+    assert set(ALL) <= set(methods.Method.kinds())
 
 
 @pytest.mark.parametrize("name", NOISY)

@@ -1,6 +1,7 @@
 """Methods: training objectives, one file for each paper, and the controls that test their claims."""
 
 from everychip.methods.base import Method, Objective
+from everychip.methods.censored import Censored
 from everychip.methods.controls import DeepSupervision, OverNoise, Temperature
 from everychip.methods.irs import IRS
 from everychip.methods.noise_injection import NoiseInjection
@@ -10,6 +11,7 @@ from everychip.methods.vanilla import Vanilla
 __all__ = [
     "IRS",
     "OVF",
+    "Censored",
     "DeepSupervision",
     "Method",
     "NoiseInjection",

@@ -3,6 +3,7 @@
 from everychip.methods.base import Method, Objective
 from everychip.methods.censored import Censored
 from everychip.methods.controls import DeepSupervision, OverNoise, Temperature
+from everychip.methods.correctnet import CorrectNet
 from everychip.methods.irs import IRS
 from everychip.methods.noise_injection import NoiseInjection
 from everychip.methods.ovf import OVF
@@ -12,6 +13,7 @@ __all__ = [
     "IRS",
     "OVF",
     "Censored",
+    "CorrectNet",
     "DeepSupervision",
     "Method",
     "NoiseInjection",

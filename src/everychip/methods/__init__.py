@@ -8,10 +8,12 @@ from everychip.methods.irs import IRS
 from everychip.methods.noise_injection import NoiseInjection
 from everychip.methods.ovf import OVF
 from everychip.methods.vanilla import Vanilla
+from everychip.methods.vant import VANT
 
 __all__ = [
     "IRS",
     "OVF",
+    "VANT",
     "Censored",
     "CorrectNet",
     "DeepSupervision",

@@ -2,6 +2,7 @@
 
 from everychip.methods.base import Method, Objective
 from everychip.methods.censored import Censored
+from everychip.methods.consistency import Consistency
 from everychip.methods.controls import DeepSupervision, OverNoise, Temperature
 from everychip.methods.correctnet import CorrectNet
 from everychip.methods.irs import IRS
@@ -15,6 +16,7 @@ __all__ = [
     "OVF",
     "VANT",
     "Censored",
+    "Consistency",
     "CorrectNet",
     "DeepSupervision",
     "Method",

@@ -5,6 +5,7 @@ from everychip.methods.censored import Censored
 from everychip.methods.consistency import Consistency
 from everychip.methods.controls import DeepSupervision, OverNoise, Temperature
 from everychip.methods.correctnet import CorrectNet
+from everychip.methods.distillation import Distillation
 from everychip.methods.irs import IRS
 from everychip.methods.noise_injection import NoiseInjection
 from everychip.methods.ovf import OVF
@@ -19,6 +20,7 @@ __all__ = [
     "Consistency",
     "CorrectNet",
     "DeepSupervision",
+    "Distillation",
     "Method",
     "NoiseInjection",
     "Objective",

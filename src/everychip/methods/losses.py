@@ -53,6 +53,19 @@ def negative_feedback(
     return a_b * z - a_f * beta * total
 
 
+def divergence(
+    true: Float[Tensor, "*batch classes"], other: Float[Tensor, "*batch classes"], *, temperature: float = 1.0
+) -> Float[Tensor, ""]:
+    """KL(softmax(t/T) ‖ softmax(z/T)), the mean over every position. true: t. other: z. temperature: T.
+
+    >>> import torch
+    >>> divergence(torch.tensor([[0.0, 0.0]]), torch.tensor([[2.0, 0.0]]), temperature=2.0)
+    tensor(0.1201)
+    """
+    t, z = (full_precision(x.reshape(-1, x.shape[-1])) / temperature for x in (true, other))
+    return F.kl_div(z.log_softmax(-1), t.log_softmax(-1), reduction="batchmean", log_target=True)
+
+
 def full_precision(logits: Tensor) -> Tensor:
     """Logits of half precision in float32, others as they are.
 

@@ -1,0 +1,77 @@
+"""A noisy network that learns from its own noise-free self."""
+
+from __future__ import annotations
+
+import copy
+from typing import Annotated
+
+import torch
+from pydantic import Field
+from torch import Tensor, nn
+
+from everychip.chip import run
+from everychip.errors import ConfigError
+from everychip.hardware import Hardware
+from everychip.methods.base import Method, Objective
+from everychip.methods.losses import divergence
+from everychip.methods.probe import FORWARD_ONLY
+
+
+class Distillation(Method):
+    """Distillation from a clean teacher: L = α·CE(z, y) + (1 − α)·T²·KL(softmax(t/T) ‖ softmax(z/T)).
+
+    z: logits of a fresh chip. t: logits of the teacher, which is the model itself after `teacher_share` of
+    the steps of ordinary noise-free training, frozen and in evaluation mode; the student goes on from there.
+    hard_share: α. temperature: T. Everything happens within one training: checkpoints carry the teacher. A
+    ramp counts from the first step of all.
+    Cost: s·1 + (1 − s)·1⅓ forwards per step, s = teacher_share: the teacher's forward has no backward.
+
+    Source: after Zhou et al., Noisy Machines, arXiv 2001.04974 (α, T and s are this project's);
+    the factor T² is that of Hinton et al., arXiv 1503.02531.
+
+    >>> round(Distillation(teacher_share=0.25).forwards, 2)
+    1.25
+    """
+
+    hard_share: Annotated[float, Field(ge=0, le=1)] = 0.5
+    temperature: Annotated[float, Field(gt=0)] = 4.0
+    teacher_share: Annotated[float, Field(gt=0, lt=1)] = 0.3
+
+    @property
+    def forwards(self) -> float:  # type: ignore[override]
+        """One while the teacher is trained, the teacher's own forward on top afterwards."""
+        return 1 + (1 - self.teacher_share) * FORWARD_ONLY
+
+    def bind(
+        self,
+        model: nn.Module,
+        hardware: Hardware,
+        *,
+        seed: int = 0,
+        sample: Tensor | None = None,
+        steps: int | None = None,
+    ) -> Objective:
+        """The objective, with a place for the teacher; `steps` is needed to know when it is ready."""
+        if steps is None:
+            raise ConfigError(
+                "method.teacher_share",
+                found="no length of training",
+                expected="the number of steps that it is a share of",
+                remedy="bind(model, hardware, steps=epochs * batches)",
+            )
+        objective = super().bind(model, hardware, seed=seed, sample=sample, steps=steps)
+        objective.teacher = copy.deepcopy(model).requires_grad_(False)
+        return objective
+
+    def loss(self, objective: Objective, x: Tensor, y: Tensor) -> Tensor:
+        teaching = max(1, round(self.teacher_share * (objective.steps or 0)))
+        if objective.step < teaching:
+            return self.cross_entropy(run(objective.model, {}, x), y)
+        teacher = objective.get_submodule("teacher")
+        if objective.step == teaching:
+            teacher.load_state_dict(objective.model.state_dict())
+        with torch.no_grad():
+            taught = run(teacher.eval(), {}, x)
+        z = objective.noisy_logits(x)
+        soft = self.temperature**2 * divergence(taught, z, temperature=self.temperature)
+        return self.hard_share * self.cross_entropy(z, y) + (1 - self.hard_share) * soft

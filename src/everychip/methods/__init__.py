@@ -1,5 +1,6 @@
 """Methods: training objectives, one file for each paper, and the controls that test their claims."""
 
+from everychip.methods.adversarial_weight import AdversarialWeight
 from everychip.methods.base import Method, Objective
 from everychip.methods.censored import Censored
 from everychip.methods.consistency import Consistency
@@ -16,6 +17,7 @@ __all__ = [
     "IRS",
     "OVF",
     "VANT",
+    "AdversarialWeight",
     "Censored",
     "Consistency",
     "CorrectNet",

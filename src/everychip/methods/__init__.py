@@ -10,12 +10,14 @@ from everychip.methods.distillation import Distillation
 from everychip.methods.irs import IRS
 from everychip.methods.noise_injection import NoiseInjection
 from everychip.methods.ovf import OVF
+from everychip.methods.sam import SAM
 from everychip.methods.vanilla import Vanilla
 from everychip.methods.vant import VANT
 
 __all__ = [
     "IRS",
     "OVF",
+    "SAM",
     "VANT",
     "AdversarialWeight",
     "Censored",

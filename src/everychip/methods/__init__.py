@@ -11,6 +11,7 @@ from everychip.methods.irs import IRS
 from everychip.methods.noise_injection import NoiseInjection
 from everychip.methods.ovf import OVF
 from everychip.methods.sam import SAM
+from everychip.methods.samson import SAMSON
 from everychip.methods.vanilla import Vanilla
 from everychip.methods.vant import VANT
 
@@ -18,6 +19,7 @@ __all__ = [
     "IRS",
     "OVF",
     "SAM",
+    "SAMSON",
     "VANT",
     "AdversarialWeight",
     "Censored",

@@ -99,6 +99,11 @@ def report(
         typer.Option("--output", "-o", metavar="FILE", help="The page; FOLDER/report.html if absent."),
     ] = None,
     target: Annotated[float | None, typer.Option(help="Report the yield at this accuracy, 0 … 1.")] = None,
+    markdown: Annotated[bool, typer.Option("--markdown", help="Only print the tables, as Markdown.")] = False,
+    charts: Annotated[
+        Path | None,
+        typer.Option(metavar="DIR", help="Write the charts there, too, as SVG and PDF files."),
+    ] = None,
 ) -> None:
     """Tell a run or a study: tables here, charts in report.html.
 
@@ -106,7 +111,9 @@ def report(
     """
     from everychip.cli import commands
 
-    raise typer.Exit(commands.report(folder, output, target))
+    if markdown:
+        raise typer.Exit(commands.markdown(folder, target))
+    raise typer.Exit(commands.report(folder, output, target, charts))
 
 
 @app.command()

@@ -64,8 +64,20 @@ def study(recipe: str, settings: list[str], output: Path | None, workers: int, *
     return _tell_failures(outcome)
 
 
-def report(folder: Path, output: Path | None, target: float | None) -> int:
-    """Tables on the terminal, and the page."""
+def markdown(folder: Path, target: float | None) -> int:
+    """The tables and sentences for a page of Markdown, and nothing else."""
+    import typer
+
+    from everychip.report.markdown import to_markdown
+    from everychip.report.reading import load
+
+    typer.echo(to_markdown(load(folder), target=target), nl=False)
+    return 0
+
+
+def report(folder: Path, output: Path | None, target: float | None, charts: Path | None = None) -> int:
+    """Tables on the terminal, the page, and the charts as files where asked."""
+    from everychip.report.chart_files import write_charts
     from everychip.report.html import write_report
     from everychip.report.reading import load
     from everychip.report.terminal import show
@@ -77,6 +89,9 @@ def report(folder: Path, output: Path | None, target: float | None) -> int:
     show(results, target=target, console=out)
     page = write_report(folder, output=output, target=target)
     out.print(f"Report: {page}", soft_wrap=True, highlight=False)
+    if charts is not None:
+        for path in write_charts(results, charts, formats=("svg", "pdf")):
+            out.print(f"Chart:  {path}", soft_wrap=True, highlight=False)
     if results.command:
         out.print(f"Made by: {results.command}", soft_wrap=True, highlight=False)
     return 0

@@ -2,5 +2,6 @@
 
 from everychip.mitigate.base import Address, Mitigation, Treatment
 from everychip.mitigate.bn_recalibration import BNRecalibration
+from everychip.mitigate.drift_compensation import DriftCompensation
 
-__all__ = ["Address", "BNRecalibration", "Mitigation", "Treatment"]
+__all__ = ["Address", "BNRecalibration", "DriftCompensation", "Mitigation", "Treatment"]

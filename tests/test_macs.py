@@ -192,3 +192,20 @@ def test_an_output_is_read_as_its_logits_or_its_first_tensor() -> None:
     assert first_tensor((None, (x, torch.zeros(1)))) is x
     assert first_tensor({"loss": None, "last_hidden_state": x}) is x
     assert first_tensor("text") is None
+
+
+def test_a_batch_norm_that_is_held_twice_keeps_its_own_buffers() -> None:
+    norm = nn.BatchNorm1d(4)
+    model = nn.ModuleDict({"first": norm, "second": norm, "head": nn.Linear(4, 2)})
+
+    class Twice(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.parts = model
+
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            return self.parts["head"](self.parts["second"](self.parts["first"](x)))
+
+    buffers = {id(buffer) for buffer in norm.buffers()}
+    trace(Twice(), torch.ones(2, 4))
+    assert {id(buffer) for buffer in norm.buffers()} == buffers

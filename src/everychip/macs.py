@@ -84,7 +84,8 @@ def trace(model: nn.Module, sample: Tensor) -> Trace:
         stack.enter_context(_recorded(model, counter, calls))
         stack.enter_context(counter)
         try:
-            output = functional_call(model, buffers, (sample,))
+            # Tied names would swap a shared batch norm twice and leave the copies in it (pytorch#164759).
+            output = functional_call(model, buffers, (sample,), tie_weights=False)
         except (RuntimeError, ValueError, TypeError, IndexError) as error:
             raise _failed(model, sample, error) from error
     return Trace(tuple(calls), dict(counter.by_parameter), counter.between_activations, first_tensor(output))

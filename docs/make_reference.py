@@ -25,6 +25,7 @@ from everychip.devices import Device, presets
 from everychip.hardware import Hardware
 from everychip.mapping import CellMapping
 from everychip.methods import Method
+from everychip.mitigate import Mitigation
 from everychip.models import Model
 from everychip.study import recipes
 from everychip.study.experiment import Compute, Evaluation, Experiment
@@ -63,6 +64,12 @@ CONSTRAINTS = """\
 ## Constraints
 
 What the weights are brought back to after each step: `constraint = { kind = "clip", alpha = 1.5 }`."""
+
+MITIGATIONS = """\
+## Mitigations
+
+What is done after training to every programmed chip before it is used. A table keeps the mitigations that
+measure or write each chip again (per chip) apart from what needs no look at the chip (population)."""
 
 DEVICES = """\
 A device is the physics of one memory cell, a mapping says how weights become conductances. σ is a number of
@@ -143,6 +150,10 @@ def methods() -> Iterator[str]:
         yield from described(component, beyond=Method)
     yield CONSTRAINTS
     for kind, component in own_kinds(Constraint):
+        yield f"### {kind}"
+        yield from described(component)
+    yield MITIGATIONS
+    for kind, component in own_kinds(Mitigation):
         yield f"### {kind}"
         yield from described(component)
 

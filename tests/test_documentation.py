@@ -147,5 +147,5 @@ def test_every_kind_explains_its_fields_and_shows_an_example(family: type[Compon
     explained = "".join(parent.__doc__ or "" for parent in lineage)
     unexplained = [name for name in component.model_fields if not re.search(rf"\b{name}\b", explained)]
     assert unexplained == [], f"{component.__name__} does not explain {unexplained}"
-    if family.family in ("device", "mapping", "method", "constraint"):
+    if family.family in ("device", "mapping", "method", "constraint", "mitigation"):
         assert "Source:" in text, f"{component.__name__} names no source (a paper, or: this project's own)"

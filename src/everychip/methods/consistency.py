@@ -30,7 +30,7 @@ class Consistency(Method):
     0.3
     """
 
-    weight: Annotated[float, Field(ge=0)] = 0.1
+    weight: Annotated[float, Field(ge=0)] = 0.01
     forwards: ClassVar[float] = 1 + FORWARD_ONLY
 
     def loss(self, objective: Objective, x: Tensor, y: Tensor) -> Tensor:

@@ -20,13 +20,13 @@ class SAMSON(Sharpness):
     Cost: 2 forwards per step.
 
     Source: after Mordido et al., SAMSON, arXiv 2211.11561: the abstract says that the step depends on
-    magnitude and range; the formula is from secondary notes and was not checked against the paper.
+    magnitude and range; the formula and ρ are this project's reading of that, not checked against the paper.
 
     >>> SAMSON(norm="l2").rho
-    0.5
+    0.1
     """
 
-    rho: Annotated[float, Field(ge=0)] = 0.5
+    rho: Annotated[float, Field(ge=0)] = 0.1
     norm: Literal["max", "l2"] = "max"
 
     def stretches(self, objective: Objective) -> dict[str, Tensor]:

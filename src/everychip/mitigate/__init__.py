@@ -3,5 +3,14 @@
 from everychip.mitigate.base import Address, Mitigation, Treatment
 from everychip.mitigate.bn_recalibration import BNRecalibration
 from everychip.mitigate.drift_compensation import DriftCompensation
+from everychip.mitigate.selective_write_verify import Selection, SelectiveWriteVerify
 
-__all__ = ["Address", "BNRecalibration", "DriftCompensation", "Mitigation", "Treatment"]
+__all__ = [
+    "Address",
+    "BNRecalibration",
+    "DriftCompensation",
+    "Mitigation",
+    "Selection",
+    "SelectiveWriteVerify",
+    "Treatment",
+]

@@ -1,0 +1,42 @@
+"""The empirical Fisher information of every weight, for any model."""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from everychip.chip import run
+from everychip.data import Arrays
+from everychip.hardware import Hardware
+from everychip.modes import evaluating
+
+
+def empirical_fisher(model: nn.Module, hardware: Hardware, data: Arrays) -> dict[str, Float[Tensor, ...]]:
+    """F_w = Σ_n (∂ CE(z(x_n), y_n) / ∂w)², summed over images, for every weight on the crossbar.
+
+    One backward pass per image: slow, and right for every model that can be differentiated.
+
+    Source: Kunstner et al., NeurIPS 2019 (the diagonal of the empirical Fisher matrix).
+
+    >>> import everychip as ec
+    >>> model, hw = nn.Linear(2, 2, bias=False), ec.Hardware(device=ec.devices.Gaussian(sigma=0.1))
+    >>> _ = model.weight.data.zero_()
+    >>> empirical_fisher(model, hw, Arrays(torch.tensor([[1.0, 2.0]]), torch.tensor([0])))
+    {'weight': tensor([[0.2500, 1.0000],
+            [0.2500, 1.0000]])}
+    """
+    weights = {name: p.detach().clone().requires_grad_() for name, p in hardware.crossbar(model).items()}
+    device = next(model.parameters()).device
+    sums = {name: torch.zeros_like(weight) for name, weight in weights.items()}
+    images = zip(data.x.to(device).split(1), data.y.to(device).split(1), strict=True)  # type: ignore[no-untyped-call]
+    with evaluating(model), torch.enable_grad():
+        for x, y in images:
+            z = run(model, weights, x)
+            loss = F.cross_entropy(z.reshape(-1, z.shape[-1]).float(), y.reshape(-1))
+            gradients = torch.autograd.grad(loss, list(weights.values()), allow_unused=True)
+            for name, gradient in zip(weights, gradients, strict=True):
+                if gradient is not None:
+                    sums[name] += gradient.square()
+    return sums

@@ -1,0 +1,153 @@
+"""Write and verify only the weights that the loss depends on most."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Annotated, Any, Literal
+
+import torch
+from jaxtyping import Bool, Float
+from pydantic import Field
+from torch import Tensor, nn
+
+from everychip.chip import disturb
+from everychip.devices.base import Sigma
+from everychip.hardware import Hardware
+from everychip.mitigate.base import Address, Mitigation, Treatment
+from everychip.mitigate.fisher import empirical_fisher
+from everychip.mitigate.swim import curvature
+from everychip.rng import rng_for
+
+Score = Literal["swim", "fisher", "magnitude", "random"]
+_BATCH = 100
+
+
+class SelectiveWriteVerify(Mitigation):
+    """A share of the weights is written until it reads right: W' = W + σ_v/σ·ΔW there, W + ΔW elsewhere.
+
+    fraction: the share of all crossbar weights that is verified: those with the highest scores, one threshold
+    for the whole network, ties to the larger weight. The scores are computed once per model, not per chip.
+    score: "swim", the second derivative of the loss (a chain of layers); "fisher", the empirical Fisher
+    information (any model); the controls "magnitude", |W|, and "random". weighted: "variance" multiplies the
+    score by σ_W² of the weight on this hardware (U-SWIM). sigma_verified: σ_v, the nominal device σ of a
+    verified cell (published: 0.03 where σ is 0.1); never more than the device's own. cycles: the mean number
+    of writes of a verified weight; any other is written once. images: how many training images are looked at.
+    What else is done to the chip comes after.
+
+    Source: Yan et al. (SWIM), DAC 2022, arXiv 2202.08395; variance weighting: U-SWIM, arXiv 2401.05357.
+
+    >>> import torch, everychip as ec
+    >>> model, hw = nn.Linear(10, 10), ec.Hardware(device=ec.devices.Gaussian(sigma=0.1))
+    >>> verify = SelectiveWriteVerify(fraction=0.2, score="magnitude")
+    >>> selection = verify.select(model, hw)
+    >>> int(selection.verified["weight"].sum()), round(selection.normalised_write_cycles, 2)
+    (20, 0.28)
+    """
+
+    fraction: Annotated[float, Field(ge=0, le=1)]
+    score: Score = "swim"
+    weighted: Literal["variance"] | None = None
+    sigma_verified: Sigma = 0.03
+    cycles: Annotated[float, Field(ge=1)] = 10.0
+    images: Annotated[int, Field(ge=1)] = 500
+
+    def bind(
+        self, model: nn.Module, hardware: Hardware, calibration: Any = None, *, seed: int = 0
+    ) -> Treatment:
+        own = hardware.device.nominal_sigma
+        sigma = self.sigma_verified if own is None else min(self.sigma_verified, own)
+        verified = hardware.with_sigma(sigma)
+        selection = self.select(model, hardware, calibration, seed=seed)
+        weights = {name: p.detach() for name, p in hardware.crossbar(model).items()}
+        return _Verified(weights, verified, selection)
+
+    def select(
+        self, model: nn.Module, hardware: Hardware, calibration: Any = None, *, seed: int = 0
+    ) -> Selection:
+        """Which weights are verified, and what that costs."""
+        weights = {name: p.detach() for name, p in hardware.crossbar(model).items()}
+        scores = self.scores(model, hardware, calibration, seed=seed)
+        verified = highest(scores, weights, fraction=self.fraction)
+        share = sum(int(mask.sum()) for mask in verified.values()) / sum(w.numel() for w in weights.values())
+        return Selection(verified, share, (share * self.cycles + 1 - share) / self.cycles)
+
+    def scores(
+        self, model: nn.Module, hardware: Hardware, calibration: Any = None, *, seed: int = 0
+    ) -> dict[str, Float[Tensor, ...]]:
+        """The score of every crossbar weight, by name."""
+        weights = {name: p.detach() for name, p in hardware.crossbar(model).items()}
+        if self.score == "magnitude":
+            found = {name: weight.abs() for name, weight in weights.items()}
+        elif self.score == "random":
+            found = {name: _uniform(weight, name, seed=seed) for name, weight in weights.items()}
+        else:
+            found = self._sensitivities(model, hardware, calibration, seed=seed)
+        if self.weighted == "variance":
+            variances = {n: hardware.mapping.std(w, hardware.device).square() for n, w in weights.items()}
+            return {name: score * variances[name] for name, score in found.items()}
+        return found
+
+    def _sensitivities(
+        self, model: nn.Module, hardware: Hardware, calibration: Any, *, seed: int
+    ) -> dict[str, Tensor]:
+        data = self.calibration_images(calibration, self.images, seed=seed)
+        if self.score == "fisher":
+            return empirical_fisher(model, hardware, data)
+        weights = hardware.crossbar(model)
+        sums = {name: torch.zeros_like(weight) for name, weight in weights.items()}
+        device = next(model.parameters()).device
+        for x in data.x.split(_BATCH):  # type: ignore[no-untyped-call]
+            for name, second in curvature(model, x.to(device)).items():
+                if name in sums:
+                    sums[name] += second
+        return sums
+
+
+def _uniform(weight: Tensor, name: str, *, seed: int) -> Tensor:
+    return torch.rand(weight.shape, generator=rng_for(seed, "write-verify", name)).to(weight.device)
+
+
+@dataclass(frozen=True)
+class Selection:
+    """The weights that are verified, by name.
+
+    share: of all weights, 0 … 1; what SWIM's authors count, for whom only verifying costs cycles.
+    normalised_write_cycles: the mean number of writes of a weight, over that of a fully verified network.
+    """
+
+    verified: Mapping[str, Bool[Tensor, ...]]
+    share: float
+    normalised_write_cycles: float
+
+
+def highest(
+    scores: Mapping[str, Tensor], weights: Mapping[str, Tensor], *, fraction: float
+) -> dict[str, Bool[Tensor, ...]]:
+    """The given share of all weights with the highest scores, exactly; ties go to the larger |W|.
+
+    >>> highest({"w": torch.tensor([1.0, 3.0, 1.0, 0.0])}, {"w": torch.tensor([2.0, 0, -4, 9])}, fraction=0.5)
+    {'w': tensor([False,  True,  True, False])}
+    """
+    size = torch.cat([weights[name].abs().flatten() for name in scores])
+    order = size.argsort(descending=True, stable=True)
+    score = torch.cat([value.flatten() for value in scores.values()])
+    order = order[score[order].argsort(descending=True, stable=True)]
+    chosen = torch.zeros(len(score), dtype=torch.bool, device=score.device)
+    chosen[order[: round(fraction * len(score))]] = True
+    parts = torch.split(chosen, [value.numel() for value in scores.values()])
+    return {name: part.reshape(scores[name].shape) for name, part in zip(scores, parts, strict=True)}
+
+
+class _Verified(Treatment):
+    def __init__(self, weights: Mapping[str, Tensor], hardware: Hardware, selection: Selection) -> None:
+        self.weights, self.hardware, self.selection = weights, hardware, selection
+
+    def __call__(self, chip: Mapping[str, Tensor], *, seed: int, path: Address) -> dict[str, Tensor]:
+        # A weight is either verified or not, so the same draw at another scale is as good as a fresh one.
+        exact = disturb(self.weights, self.hardware, seed=seed, path=path)
+        masks = self.selection.verified
+        return {
+            name: torch.where(masks[name], exact[name], value) if name in masks else value
+            for name, value in chip.items()
+        }

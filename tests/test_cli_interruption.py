@@ -16,7 +16,11 @@ import pytest
 from everychip.study.store import open_run
 from everychip.study.table import read_table
 
-pytestmark = [pytest.mark.slow, pytest.mark.skipif(os.name != "posix", reason="signals of POSIX")]
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.timeout(500),  # they wait for what a busy machine does late
+    pytest.mark.skipif(os.name != "posix", reason="signals of POSIX"),
+]
 
 LONG = ("--set", "training.epochs=100000")
 MANY = (
@@ -41,7 +45,7 @@ def started(*arguments: str) -> Iterator[subprocess.Popen[str]]:
                 os.killpg(process.pid, signal.SIGKILL)
 
 
-def wait_for(condition: Callable[[], object], seconds: float = 60) -> None:
+def wait_for(condition: Callable[[], object], seconds: float = 300) -> None:
     patience = time.monotonic() + seconds
     while not condition():
         assert time.monotonic() < patience, "it did not happen in time"
@@ -72,7 +76,7 @@ def test_ctrl_c_in_monte_carlo_is_one_line_and_130(tmp_path: Path) -> None:
         wait_for(lambda: list(folder.glob("partial/draws-0*")))
         time.sleep(0.2)
         process.send_signal(signal.SIGINT)
-        _, err = process.communicate(timeout=30)
+        _, err = process.communicate(timeout=120)
     assert process.returncode == 130
     assert err.splitlines()[-1] == "interrupted; the same command goes on from here"
     assert "Traceback" not in err
@@ -84,11 +88,11 @@ def test_ctrl_c_in_training_ends_a_study_and_its_workers_at_once(tmp_path: Path)
     with started("study", "demo", *LONG, "--workers", "2", "--output", str(tmp_path)) as process:
         wait_for(lambda: len(list(tmp_path.glob("runs/*/partial/checkpoint*"))) == 2)
         os.killpg(process.pid, signal.SIGINT)  # a terminal sends it to every process of the group
-        _, err = process.communicate(timeout=30)
+        _, err = process.communicate(timeout=120)
     assert process.returncode == 130
     assert err.splitlines()[-1] == "interrupted; the same command goes on from here"
     assert "Traceback" not in err
-    wait_for(lambda: not alive(process.pid), 10)
+    wait_for(lambda: not alive(process.pid), 60)
     assert nothing_half_written(tmp_path)
 
 
@@ -97,7 +101,7 @@ def test_the_workers_of_a_killed_study_do_not_outlive_it(tmp_path: Path) -> None
         wait_for(lambda: len(list(tmp_path.glob("runs/*/partial/checkpoint*"))) == 2)
         process.kill()
         process.wait()
-        wait_for(lambda: not alive(process.pid), 10)
+        wait_for(lambda: not alive(process.pid), 60)
 
 
 def test_a_reader_that_leaves_early_is_no_mistake(tmp_path: Path) -> None:

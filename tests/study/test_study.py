@@ -103,6 +103,7 @@ def test_an_interrupted_study_is_reportable_and_goes_on_to_the_same_draws(
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(500)
 def test_workers_give_the_same_draws_as_one_process_and_report_progress(tmp_path: Path, study: Make) -> None:
     chosen = study({"sweep": {"seed": [0]}})
     run_study(chosen, tmp_path / "serial")
@@ -141,6 +142,7 @@ def test_a_bug_in_one_run_is_kept_for_its_finder_and_the_others_go_on(
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(500)
 def test_a_worker_that_dies_twice_fails_its_run_only(tmp_path: Path, study: Make) -> None:
     run_study(study({"sweep": {"seed": [0]}}), tmp_path)
     deadly = {"method": {"kind": "vanilla"}, "model": {"kind": "factory", "call": "os:abort"}}

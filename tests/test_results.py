@@ -1,0 +1,57 @@
+"""Committed results are what they say: complete, readable, and the source of every row in the README."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from everychip.component import read_toml
+from everychip.report import load, to_markdown
+from everychip.study.grid import Study
+from everychip.study.table import query
+
+ROOT = Path(__file__).parents[1]
+FOLDERS = sorted(path.parent for path in (ROOT / "results").glob("*/study.json"))
+NEFT = ROOT / "results" / "neft-vgg8-mnist-quarter"
+
+
+def test_there_are_results() -> None:
+    assert NEFT in FOLDERS
+
+
+@pytest.mark.parametrize("folder", FOLDERS, ids=lambda folder: folder.name)
+def test_a_results_page_is_what_report_prints(folder: Path) -> None:
+    assert (folder / "README.md").read_text(encoding="utf-8").endswith(to_markdown(load(folder)))
+
+
+@pytest.mark.parametrize("folder", FOLDERS, ids=lambda folder: folder.name)
+def test_the_committed_recipe_is_the_shipped_one_and_has_the_runs_of_the_study(folder: Path) -> None:
+    shipped = ROOT / "src" / "everychip" / "recipes" / f"{folder.name}.toml"
+    assert read_toml(folder / "recipe.toml") == read_toml(shipped)
+    planned = [
+        experiment.labels for experiment in Study.from_toml(str(folder / "recipe.toml")).expand().experiments
+    ]
+    done = [run["labels"] for run in json.loads((folder / "study.json").read_text(encoding="utf-8"))["runs"]]
+    assert sorted(planned, key=str) == sorted(done, key=str)
+
+
+def test_every_row_of_the_readme_stands_in_the_report() -> None:
+    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+    section = readme[readme.index("## Results") : readme.index("## What stands where")]
+    report = (NEFT / "README.md").read_text(encoding="utf-8").splitlines()
+    shown = [line for line in section.splitlines() if line.startswith(("| published", "| ramp"))]
+    assert len(shown) > 30
+    assert set(shown) <= set(report)
+
+
+def test_the_draws_have_one_row_for_every_chip_at_every_sigma() -> None:
+    columns = "method, variant, sigma_train, seed, sigma"
+    counts = "count(distinct chip), count(*), min(accuracy), max(accuracy)"
+    _, groups = query(NEFT / "draws.parquet", f"select {columns}, {counts} from draws group by {columns}")
+    assert len(groups) == 66 * 9
+    for row in groups:
+        chips, rows, low, high = row[-4:]
+        assert chips == rows == 20
+        assert 0 <= low <= high <= 1

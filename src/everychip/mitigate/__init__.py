@@ -4,6 +4,7 @@ from everychip.mitigate.base import Address, Mitigation, Treatment
 from everychip.mitigate.bn_recalibration import BNRecalibration
 from everychip.mitigate.drift_compensation import DriftCompensation
 from everychip.mitigate.selective_write_verify import Selection, SelectiveWriteVerify
+from everychip.mitigate.worst_case import WorstCase, worst_case_search
 
 __all__ = [
     "Address",
@@ -13,4 +14,6 @@ __all__ = [
     "Selection",
     "SelectiveWriteVerify",
     "Treatment",
+    "WorstCase",
+    "worst_case_search",
 ]

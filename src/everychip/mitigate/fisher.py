@@ -35,8 +35,9 @@ def empirical_fisher(model: nn.Module, hardware: Hardware, data: Arrays) -> dict
         for x, y in images:
             z = run(model, weights, x)
             loss = F.cross_entropy(z.reshape(-1, z.shape[-1]).float(), y.reshape(-1))
-            gradients = torch.autograd.grad(loss, list(weights.values()), allow_unused=True)
+            gradients = torch.autograd.grad(
+                loss, list(weights.values()), allow_unused=True, materialize_grads=True
+            )
             for name, gradient in zip(weights, gradients, strict=True):
-                if gradient is not None:
-                    sums[name] += gradient.square()
+                sums[name] += gradient.square()
     return sums

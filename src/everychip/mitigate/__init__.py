@@ -4,6 +4,7 @@ from everychip.mitigate.base import Address, Mitigation, Treatment
 from everychip.mitigate.bn_recalibration import BNRecalibration
 from everychip.mitigate.drift_compensation import DriftCompensation
 from everychip.mitigate.selective_write_verify import Selection, SelectiveWriteVerify
+from everychip.mitigate.sequence import Sequence
 from everychip.mitigate.worst_case import WorstCase, worst_case_search
 
 __all__ = [
@@ -13,6 +14,7 @@ __all__ = [
     "Mitigation",
     "Selection",
     "SelectiveWriteVerify",
+    "Sequence",
     "Treatment",
     "WorstCase",
     "worst_case_search",

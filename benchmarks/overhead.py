@@ -23,7 +23,8 @@ import torch
 import everychip as ec
 from everychip.data import Arrays
 from everychip.methods import Method
-from everychip.monte_carlo import Precision, autocast, evaluating, faster_layout, measure
+from everychip.modes import evaluating
+from everychip.monte_carlo import Precision, autocast, faster_layout, measure
 from everychip.rng import rng_for
 
 BATCH, IMAGES = 128, 2000

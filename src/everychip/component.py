@@ -57,7 +57,7 @@ class Config(BaseModel, metaclass=_OneLineErrors):
         if isinstance(data, Mapping):
             for key in data:
                 if key not in cls.model_fields:
-                    raise _refusal((str(key),), "an unknown key", known_names(str(key), cls.model_fields))
+                    raise refusal((str(key),), "an unknown key", known_names(str(key), cls.model_fields))
         return data
 
     @classmethod
@@ -154,19 +154,19 @@ class Component(Config):
         if isinstance(value, str):
             value = {"kind": value}
         if not isinstance(value, Mapping):
-            raise _refusal((), repr(value), f"a {cls.family}: a table with a kind, {_known(cls)}")
+            raise refusal((), repr(value), f"a {cls.family}: a table with a kind, {_known(cls)}")
         data = cls.expand(dict(value))
         kind = data.pop("kind", None)
         known = cls.registry if kind in cls.registry else cls.kinds()
         if kind is None:
-            raise _refusal((), f"no kind of {cls.family}", _known(cls))
+            raise refusal((), f"no kind of {cls.family}", _known(cls))
         if kind not in known:
-            raise _refusal(("kind",), f"unknown {cls.family} {kind!r}", known_names(str(kind), known))
+            raise refusal(("kind",), f"unknown {cls.family} {kind!r}", known_names(str(kind), known))
         try:
             return known[kind].model_validate(data)  # type: ignore[return-value]
         except ValidationError as error:
             path, found, remedy = _first(error)
-            raise _refusal(path, found, remedy) from None
+            raise refusal(path, found, remedy) from None
 
     def table(self) -> dict[str, Any]:
         """The component as a TOML table, its kind first."""
@@ -177,7 +177,8 @@ def _known(family: type[Component]) -> str:
     return known_names("", family.kinds())
 
 
-def _refusal(path: tuple[str, ...], found: str, remedy: str) -> PydanticCustomError:
+def refusal(path: tuple[str, ...], found: str, remedy: str) -> PydanticCustomError:
+    """What a validator raises to say in one line where, what was found, and what was expected."""
     return PydanticCustomError(
         "everychip", "{found}; {remedy}", {"path": path, "found": found, "remedy": remedy}
     )
@@ -191,7 +192,8 @@ def _first(error: ValidationError) -> tuple[tuple[str, ...], str, str]:
         return (*path, *context["path"]), context["found"], context["remedy"]
     if first["type"] == "missing":
         return path, "no value", "a value: this key is required"
-    return path, repr(first["input"]), first["msg"][0].lower() + first["msg"][1:]
+    message = first["msg"].removeprefix("Value error, ")
+    return path, repr(first["input"]), message[0].lower() + message[1:]
 
 
 def _explain(error: ValidationError, where: str) -> ConfigError:

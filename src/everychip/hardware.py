@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _NormBase
 from torch.nn.parameter import UninitializedParameter
 
-from everychip.component import Config
+from everychip.component import Config, refusal
 from everychip.devices import Device
 from everychip.errors import ConfigError, ModelError
 from everychip.mapping import BitSliced, CellMapping
@@ -59,9 +59,10 @@ class Hardware(Config):
     @model_validator(mode="after")
     def _levels_need_digits(self) -> Self:
         if self.device.needs_digits and not self.mapping.has_digits:
-            raise ValueError(
-                'level_of = "cell" looks up the level of every digit, so the mapping has to form digits: '
-                'set mapping = { kind = "bit_sliced", quantize = true }'
+            raise refusal(
+                ("mapping",),
+                f'{self.mapping.kind} without digits, while the device has level_of = "cell"',
+                'digits whose level can be looked up: mapping = { kind = "bit_sliced", quantize = true }',
             )
         return self
 

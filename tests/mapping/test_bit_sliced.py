@@ -147,7 +147,7 @@ def test_mirrored_weights_have_mirrored_laws():
 
 @pytest.mark.parametrize("bits", [(8, 3), (6, 4), (2, 4)])
 def test_cells_that_do_not_fill_the_weight_are_refused_in_one_line(bits):
-    with pytest.raises(ConfigError, match="cell_bits must divide weight_bits") as error:
+    with pytest.raises(ConfigError, match="that cell_bits divide weight_bits") as error:
         BitSliced(weight_bits=bits[0], cell_bits=bits[1])
     assert "\n" not in str(error.value)
 

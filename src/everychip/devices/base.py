@@ -13,7 +13,7 @@ from jaxtyping import Float
 from pydantic import Field
 from torch import Tensor
 
-from everychip.component import Component, merge
+from everychip.component import Component, merge, refusal
 from everychip.errors import ConfigError, known_names
 
 Sigma = Annotated[float, Field(ge=0)]
@@ -78,9 +78,7 @@ class Device(Component, family="device"):
         name = data.pop("preset")
         known = presets()
         if name not in known:
-            raise ConfigError(
-                "device.preset", found=f"unknown preset {name!r}", remedy=known_names(str(name), known)
-            )
+            raise refusal(("preset",), f"unknown preset {name!r}", known_names(str(name), known))
         table = {key: value for key, value in known[name].items() if key != "source"}
         return merge({**table, "name": name}, data)
 

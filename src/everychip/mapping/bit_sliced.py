@@ -10,6 +10,7 @@ from jaxtyping import Float
 from pydantic import Field, model_validator
 from torch import Tensor
 
+from everychip.component import refusal
 from everychip.devices import Device
 from everychip.mapping.base import CellMapping, full_scale, sign, whole_weight_deviation, whole_weight_std
 from everychip.mapping.quantize import integers, quantize
@@ -36,9 +37,10 @@ class BitSliced(CellMapping):
     @model_validator(mode="after")
     def _digits_fill_the_weight(self) -> Self:
         if self.weight_bits % self.cell_bits:
-            raise ValueError(
-                f"cell_bits must divide weight_bits: {self.weight_bits} bits do not fill cells of "
-                f"{self.cell_bits} bits"
+            raise refusal(
+                ("cell_bits",),
+                f"{self.cell_bits} with weight_bits = {self.weight_bits}",
+                "that cell_bits divide weight_bits",
             )
         return self
 

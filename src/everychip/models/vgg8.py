@@ -39,7 +39,9 @@ class VGG8Network(nn.Module):
 
     exit_positions: ClassVar[dict[str, int]] = {"block1": 6, "block2": 4, "block4": 3}
 
-    def __init__(self, input_shape: tuple[int, int, int], classes: int, *, width: int, init: Init = "fan_out") -> None:
+    def __init__(
+        self, input_shape: tuple[int, int, int], classes: int, *, width: int, init: Init = "fan_out"
+    ) -> None:
         super().__init__()
         channels, height, breadth = input_shape
         self.block1 = _block(channels, width)

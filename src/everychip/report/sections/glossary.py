@@ -20,8 +20,8 @@ WORDS = {
     "worst of n": "the least accuracy seen on n chips. It falls as n grows, and bounds nothing.",
     "yield": "the share of chips that reach a target accuracy (≥ 90 %, say).",
     "control": "a method that exists only to test the claim of another one.",
-    "collapsed": """a training whose noisy validation accuracy stayed within twice chance (or 10 points of it);
-        **diverged**, one whose loss ran away. Their chips, where there are any, stay in every mean.""",
+    "collapsed": """a training whose noisy validation accuracy stayed within twice chance (or 10 points
+        of it); **diverged**, one whose loss ran away. Their chips, if any, stay in every mean.""",
 }
 
 

@@ -149,6 +149,8 @@ class _Execution:
             batch_size=asked.batch_size,
             precision=asked.precision,
             images=asked.images,
+            mitigation=asked.mitigation,
+            calibration=None if asked.mitigation is None else data.train,
             progress=tell,
         )
         effective = effective_sigma(model, hardware)

@@ -14,6 +14,7 @@ from everychip.data import Data
 from everychip.errors import ConfigError
 from everychip.hardware import Hardware
 from everychip.methods import Method
+from everychip.mitigate import Mitigation
 from everychip.models import Model
 from everychip.monte_carlo import Precision
 from everychip.study import recipes
@@ -30,6 +31,7 @@ class Evaluation(Config):
     chips: how many chips are programmed at every σ.
     images: how many random test images each chip meets; absent, the whole test set (percentiles need it).
     target: the accuracy, 0 … 1, whose yield is reported.
+    mitigation: what is done to each chip before it is measured, with the training data to calibrate on.
 
     >>> Evaluation(sigma=(0.4, 0.0)).sigma
     (0.0, 0.4)
@@ -41,6 +43,7 @@ class Evaluation(Config):
     batch_size: Annotated[int, Field(ge=1)] = 500
     target: Annotated[float, Field(gt=0, lt=1)] | None = None
     precision: Precision = "float32"
+    mitigation: Mitigation | None = None
 
     @field_validator("sigma")
     @classmethod

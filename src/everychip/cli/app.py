@@ -9,8 +9,6 @@ import typer
 
 app = typer.Typer(
     name="everychip",
-    help="One network, every chip: train a PyTorch model so that it works on every compute-in-memory chip "
-    "it is programmed into, and prove it.",
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
@@ -49,7 +47,9 @@ def everychip(
         bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version.")
     ] = False,
 ) -> None:
-    pass
+    """One network, every chip: train a PyTorch model so that it works on every compute-in-memory chip it is
+    programmed into, and prove it.
+    """
 
 
 @app.command()

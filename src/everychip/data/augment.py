@@ -12,7 +12,7 @@ from everychip.errors import DataError
 
 
 class CropFlip(Augment):
-    """Pads images by `padding` pixels, crops them at random to their old size, mirrors every other at random.
+    """Pads images by `padding` pixels, crops them at random to their old size; `flip` mirrors every other.
 
     `fill`: the padding's value, one for all channels or one each; −1 is black at mean = std = 0.5, in general
     −mean/std. Every image has its own offsets.

@@ -23,7 +23,7 @@ class Device(Component, family="device"):
     """The physics of one memory cell. Conductances are fractions of G_max, 0 … 1.
 
     A device defines the deviation of the programmed from the target conductance; everything else follows:
-    g' = g + deviation(g).
+    g' = g + deviation(g). name: what tables call the device, if not its kind; presets set it.
     """
 
     name: str | None = None

@@ -23,8 +23,8 @@ class Hub(Data):
 
     `path`: a local folder in the hub's layout; else the folder below EVERYCHIP_DATA that is called as the
     last part of the name; else the set comes from the hub. `image_column`, `label_column`, `train_split` and
-    `test_split` are named as in the set: the first column of images, "label", "train" and "test" where nothing
-    else is said.
+    `test_split` are named as in the set: the first column of images, "label", "train" and "test" where
+    nothing else is said.
     `size`: side in pixels after bilinear resizing. Pixels in 0 … 1 become (pixel − mean) / std, one number
     for all channels or one each. `limit`, `test_limit`: how many images are used, a random subset in which
     the classes have their shares; `seed` draws it, and the smaller subset is part of the larger one.

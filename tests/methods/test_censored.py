@@ -49,7 +49,7 @@ def test_the_noise_has_the_stated_moments_and_threshold(threshold, corrected):
     assert_moments(sample, mean=0.0 if corrected else unit * mean, std=unit * std)
     highest = unit * (threshold - mean if corrected else threshold)
     assert sample.max() == pytest.approx(highest, rel=1e-4)
-    assert (sample > highest - 1e-6).mean() == pytest.approx(norm.sf(threshold), abs=0.01)
+    assert (sample > highest * (1 - 1e-4)).mean() == pytest.approx(norm.sf(threshold), abs=0.01)
     assert sample.min() < -3 * unit
 
 

@@ -2,8 +2,8 @@
 
     python benchmarks/overhead.py [--rounds 9] [--precision float32|bfloat16] [--json FILE]
 
-VGG-8 at width 16, batch 128, two threads. Contestants take turns, so that a drifting machine slows all of
-them; the printed ratio is the median over rounds of (contestant / plain) within a round.
+VGG-8 at width 16, batch 128, two threads. Contestants take turns of three repetitions, so that a
+drifting machine slows all of them; the printed ratio is the median over rounds of (contestant / plain).
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from everychip.modes import evaluating
 from everychip.monte_carlo import Precision, autocast, faster_layout, measure
 from everychip.rng import rng_for
 
-BATCH, IMAGES = 128, 2000
+BATCH, IMAGES, STRIDE = 128, 2000, 3
 Work = Callable[[], None]
 LIMITS = {"noise_injection": 1.10, "irs": 1.35, "ovf": 4.5, "chip": 1.10, "import": 0.3}
 
@@ -109,16 +109,16 @@ def chip_pass(precision: Precision) -> Work:
 
 
 def ratios(floor: Work, contestants: dict[str, Work], rounds: int) -> dict[str, float]:
-    """The median over rounds of each contestant's time over the floor's, taken in turns."""
-    for work in (floor, *contestants.values()):
-        work()
-        work()
+    """The median over rounds of each contestant's time over the floor's, in turns of rotating order."""
+    turns = [("", floor), *contestants.items()]
     seen: dict[str, list[float]] = {name: [] for name in contestants}
     times: list[float] = []
-    for _ in range(rounds):
-        times.append(_seconds(floor))
-        for name, work in contestants.items():
-            seen[name].append(_seconds(work) / times[-1])
+    for turn in range(rounds):
+        shift = turn % len(turns)
+        spent = {name: _seconds(work) for name, work in turns[shift:] + turns[:shift]}
+        times.append(spent[""])
+        for name, values in seen.items():
+            values.append(spent[name] / times[-1])
     print(f"  plain: {statistics.median(times) * 1e3:.1f} ms (median of {rounds})")
     return {name: statistics.median(values) for name, values in seen.items()}
 
@@ -145,9 +145,12 @@ def evaluation_memory() -> float:
 
 
 def _seconds(work: Callable[[], None]) -> float:
-    started = time.perf_counter()
+    """One repetition in its stride: the first after another contestant pays for that one's memory."""
     work()
-    return time.perf_counter() - started
+    started = time.perf_counter()
+    for _ in range(STRIDE):
+        work()
+    return (time.perf_counter() - started) / STRIDE
 
 
 def main() -> None:

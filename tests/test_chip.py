@@ -386,3 +386,14 @@ def test_programmed_weights_have_the_closed_forms_sigma_in_every_layer():
     for name, weight in HARDWARE.crossbar(model).items():
         deviation = (chip[name] - weight).detach()
         assert_moments(deviation, mean=0.0, std=0.1 * 0.77763 * float(weight.detach().abs().max()))
+
+
+@pytest.mark.parametrize("gradient", [None, "detached", "pathwise", "clean"])
+def test_a_chip_keeps_the_memory_format_of_weights_with_one_input_channel(gradient):
+    model = torch.nn.Conv2d(1, 4, 3).to(memory_format=torch.channels_last)
+    hardware = Hardware(device=devices.Gaussian(sigma=0.1))
+    weights = {"weight": model.weight}
+    chip = disturb(weights, hardware, seed=0, path=("chip",), gradient=gradient)
+    x = torch.randn(2, 1, 8, 8).contiguous(memory_format=torch.channels_last)
+    assert chip["weight"].stride() == model.weight.stride()
+    assert torch.func.functional_call(model, chip, (x,)).stride() == model(x).stride()

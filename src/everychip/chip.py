@@ -62,7 +62,7 @@ def disturb(
             deviation = hardware.mapping.deviation(_full_precision(weight), hardware.device, rng)
         with torch.set_grad_enabled(gradient is not None):
             target = hardware.mapping.target(_full_precision(weight))
-            noisy = torch.add(target, deviation, alpha=strength).to(weight.dtype)
+            noisy = _strided_as(weight, torch.add(target, deviation, alpha=strength).to(weight.dtype))
             if gradient == "clean":
                 noisy = with_clean_gradient(target.to(weight.dtype), noisy)
             programmed[name] = noisy
@@ -72,6 +72,17 @@ def disturb(
 def _full_precision(weight: Tensor) -> Tensor:
     """Half-precision weights in float32: their own digits are too few for steps and deviations."""
     return weight.float() if weight.dtype in (torch.bfloat16, torch.float16) else weight
+
+
+def _strided_as(weight: Tensor, noisy: Tensor) -> Tensor:
+    """The noisy weight with the weight's strides where the dimensions of size 1 leave them free.
+
+    Kernels read the memory format from those, too: a convolution of one input channel whose weight says
+    "contiguous" takes the network out of channels-last up to the next layer.
+    """
+    given, wanted = noisy.stride(), weight.stride()
+    free = all(n == 1 or a == b for n, a, b in zip(noisy.shape, given, wanted, strict=True))
+    return noisy.as_strided(noisy.shape, wanted) if free and given != wanted else noisy
 
 
 def _warn_of_module_held_twice(model: nn.Module) -> None:

@@ -13,6 +13,7 @@ from torch import Tensor
 from everychip.errors import DataError
 from everychip.metrics import METRICS
 from everychip.paired import Comparison, compare
+from everychip.stopping import Until
 from everychip.verdict import Verdict, verdict
 
 
@@ -21,7 +22,8 @@ class Draws:
     """What each chip of one trained network did with the test set; metrics in float64, chips by number.
 
     `images` is how many test images each chip met; `whole_test` says that these were all of them, the same
-    for every chip, and not a random part of its own.
+    for every chip, and not a random part of its own. `until` says that the chips were watched, and the
+    evaluation stopped when their mean was known well enough: its interval is then one that bears watching.
 
     >>> print(Draws.of([{"accuracy": a, "nll": 0.3, "brier": 0.1, "ece": 0.02, "confidence": 0.9}
     ...                 for a in (0.90, 0.92, 0.94)], seed=0, images=360))
@@ -38,6 +40,7 @@ class Draws:
     seed: int
     images: int
     whole_test: bool = True
+    until: Until | None = None
 
     def __post_init__(self) -> None:
         for name in METRICS:
@@ -63,12 +66,18 @@ class Draws:
         images: int,
         chips: Sequence[int] | None = None,
         whole_test: bool = True,
+        until: Until | None = None,
     ) -> Draws:
         """Draws from the rows of `metrics.per_chip`, of chips 0, 1, 2, … unless their numbers are given."""
         numbers = range(len(rows)) if chips is None else chips
         columns = {name: torch.tensor([row[name] for row in rows], dtype=torch.float64) for name in METRICS}
         return cls(
-            **columns, chip=torch.tensor(list(numbers)), seed=seed, images=images, whole_test=whole_test
+            **columns,
+            chip=torch.tensor(list(numbers)),
+            seed=seed,
+            images=images,
+            whole_test=whole_test,
+            until=until,
         )
 
     @classmethod
@@ -83,16 +92,18 @@ class Draws:
         columns = {
             name: torch.cat([getattr(part, name) for part in parts])[order] for name in (*METRICS, "chip")
         }
-        return cls(**columns, seed=first.seed, images=first.images, whole_test=first.whole_test)
+        until = next((part.until for part in parts if part.until), None)
+        return cls(**columns, seed=first.seed, images=first.images, whole_test=first.whole_test, until=until)
 
     def __len__(self) -> int:
         return self.chip.numel()
 
     def verdict(self, *, target: float | None = None, k: float = 5.0, level: float = 0.95) -> Verdict:
         """What these draws say of the network: mean, worst, KPP_k, and yield where a target is given."""
-        return verdict(
+        fixed = verdict(
             self.accuracy, target=target, k=k, whole_test=self.whole_test, images=self.images, level=level
         )
+        return fixed if self.until is None else self.until.verdict(fixed, self.accuracy)
 
     def compare(self, other: Draws, *, level: float = 0.95) -> Comparison:
         """This network's accuracy less the other's, chip by chip over the same chips."""
@@ -115,6 +126,7 @@ class Draws:
             if field.name in one
             else getattr(self, field.name).tolist()
             for field in fields(self)
+            if field.name != "until"
         }
 
     def __str__(self) -> str:

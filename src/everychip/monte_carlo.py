@@ -19,6 +19,7 @@ from everychip.mitigate import Address, Mitigation
 from everychip.modes import evaluating
 from everychip.progress import Event, Listener, listening
 from everychip.rng import contained, rng_for
+from everychip.stopping import Until, enough
 
 Precision = Literal["float32", "bfloat16"]
 
@@ -33,6 +34,7 @@ def evaluate(
     batch_size: int = 500,
     precision: Precision = "float32",
     images: int | None = None,
+    until: str | None = None,
     mitigation: Mitigation | None = None,
     calibration: Any = None,
     purpose: Purpose = "evaluate",
@@ -42,8 +44,11 @@ def evaluate(
 
     data: (x, y), a DataLoader, Arrays or an `everychip.data` component (its test part). images: None measures
     every chip on all test images; k measures each chip on its own random k of them, which is enough for a
-    mean (two-stage sampling) but not for a percentile. mitigation: what is done to each chip after it is
-    programmed; calibration: the training data that it measures with, in any of the same forms.
+    mean (two-stage sampling) but not for a percentile. until: "±0.2" stops as soon as the mean is known to
+    ±0.2 points, after at most `chips` chips, by a 95 % interval that bears watching (`SequentialT`);
+    "±0.2 bernstein" assumes no law of the chips and needs thousands of them (`Sequential`). mitigation: what
+    is done to each chip after it is programmed; calibration: the training data that it measures with, in
+    any of the same forms.
     Chips 0 … chips−1 of a seed are the same whatever is asked beside them. At any time one chip and one batch
     of activations are held.
 
@@ -55,7 +60,9 @@ def evaluate(
     >>> len(draws.accuracy), bool((draws.accuracy > 0.5).all())
     (8, True)
     """
-    _must_be_positive(chips=chips, images=images, batch_size=batch_size)
+    must_be_positive(chips=chips, images=images, batch_size=batch_size)
+    rule = None if until is None else Until.parse(until, chips=chips)
+    stops = enough(rule)
     test = as_arrays(data, split="test")
     k = len(test) if images is None else min(images, len(test))
     weights = hardware.crossbar(model)
@@ -66,7 +73,7 @@ def evaluate(
     rows: list[dict[str, float]] = []
     with torch.no_grad(), evaluating(model), listening(progress) as tell:
         for chip in range(chips):
-            seen = test if k == len(test) else _random_part(test, k, seed=seed, chip=chip)
+            seen = part_of(test, k, seed=seed, chip=chip)
             path = (purpose, chip)
             # The chip has no name here, so that it is gone before the next one is programmed.
             row = measure(
@@ -79,7 +86,9 @@ def evaluate(
             )
             rows.append(row)
             tell(Event("chips", chip + 1, chips, {"accuracy": row["accuracy"]}))
-    return Draws.of(rows, seed=seed, images=k, whole_test=k == len(test))
+            if stops(row["accuracy"]):
+                break
+    return Draws.of(rows, seed=seed, images=k, whole_test=k == len(test), until=rule)
 
 
 def measure(
@@ -177,12 +186,16 @@ def _treatment(
     return treated
 
 
-def _must_be_positive(**numbers: int | None) -> None:
+def must_be_positive(**numbers: int | None) -> None:
+    """Refuse a number of chips or images below 1."""
     for name, number in numbers.items():
         if number is not None and number < 1:
             raise ConfigError(f"evaluate.{name}", found=str(number), expected="at least 1")
 
 
-def _random_part(data: Arrays, k: int, *, seed: int, chip: int) -> Arrays:
+def part_of(data: Arrays, k: int, *, seed: int, chip: int) -> Arrays:
+    """The test images that a chip meets: all of them, or its own random k."""
+    if k == len(data):
+        return data
     order = torch.randperm(len(data), generator=rng_for(seed, "images", chip))
     return data.take(order[:k])

@@ -13,6 +13,7 @@ from torch.func import functional_call
 
 from everychip.errors import ModelError
 from everychip.hardware import Hardware
+from everychip.mapping.columns import OUTPUTS_FIRST, Columns
 from everychip.rng import rng_for
 from everychip.straight_through import with_clean_gradient
 
@@ -37,7 +38,8 @@ def program(
     (['weight'], torch.Size([1, 2]))
     """
     _warn_of_module_held_twice(model)
-    return disturb(hardware.crossbar(model), hardware, seed=seed, path=(purpose, chip))
+    columns = hardware.columns(model)
+    return disturb(hardware.crossbar(model), hardware, seed=seed, path=(purpose, chip), columns=columns)
 
 
 def disturb(
@@ -48,20 +50,25 @@ def disturb(
     path: tuple[str | int, ...],
     strength: float = 1.0,
     gradient: NoiseGradient | None = None,
+    columns: Mapping[str, Columns] | None = None,
 ) -> dict[str, Tensor]:
     """Program named weights: W' = target(W) + strength·deviation(W), drawn at (seed, *path, name).
 
     `gradient` says what backward sees: None, nothing; "detached", the noisy weights with the noise held
     fixed; "pathwise", the noise's own dependence on W through max|W| and σ(W), too (as sampled); "clean",
-    the clean weights (noisy values forward, clean Jacobians backward).
+    the clean weights (noisy values forward, clean Jacobians backward). columns: which numbers share a column,
+    by name (`Hardware.columns`); outputs come first where it does not say.
     """
     programmed = {}
     for name, weight in weights.items():
+        held = (columns or {}).get(name, OUTPUTS_FIRST)
         rng = rng_for(seed, *path, name, device=weight.device)
         with torch.set_grad_enabled(gradient == "pathwise"):
-            deviation = hardware.mapping.deviation(_full_precision(weight), hardware.device, rng)
+            deviation = hardware.mapping.deviation(
+                _full_precision(weight), hardware.device, rng, columns=held
+            )
         with torch.set_grad_enabled(gradient is not None):
-            target = hardware.mapping.target(_full_precision(weight))
+            target = hardware.mapping.target(_full_precision(weight), columns=held)
             noisy = _strided_as(weight, torch.add(target, deviation, alpha=strength).to(weight.dtype))
             if gradient == "clean":
                 noisy = with_clean_gradient(target.to(weight.dtype), noisy)
@@ -187,10 +194,11 @@ def effective_sigma(model: nn.Module, hardware: Hardware) -> EffectiveSigma:
     0.0778
     """
     layers = []
+    columns = hardware.columns(model)
     with torch.no_grad():
         for name, parameter in hardware.crossbar(model).items():
             weight = parameter.float()
-            sigma = _rms(hardware.mapping.std(weight, hardware.device))
+            sigma = _rms(hardware.mapping.std(weight, hardware.device, columns=columns[name]))
             largest, typical = float(weight.abs().amax()), _rms(weight)
             # A layer of zeros has no noise: G_max stands for 0.
             layers.append(LayerSigma(name, sigma / (largest or 1), sigma / (typical or 1), parameter.numel()))

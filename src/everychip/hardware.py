@@ -14,9 +14,10 @@ from torch.nn.modules.batchnorm import _NormBase
 from torch.nn.parameter import UninitializedParameter
 
 from everychip.component import Config, refusal
-from everychip.devices import Device
+from everychip.devices import Device, Levels, Sequence
 from everychip.errors import ConfigError, ModelError
-from everychip.mapping import BitSliced, CellMapping
+from everychip.mapping import BitSliced, CellMapping, Columns
+from everychip.mapping.columns import columns_of
 
 _NORMS: tuple[type[nn.Module], ...] = (
     _NormBase,
@@ -64,6 +65,12 @@ class Hardware(Config):
                 f'{self.mapping.kind} without digits, while the device has level_of = "cell"',
                 'digits whose level can be looked up: mapping = { kind = "bit_sliced", quantize = true }',
             )
+        if self.mapping.on_off is not None and _has_unlike_levels(self.device):
+            raise refusal(
+                ("mapping", "on_off"),
+                f"{self.mapping.on_off:g}, while the levels of {self.device.label} lie between 0 and G_max",
+                "no on_off, or a device whose σ is a function of the conductance",
+            )
         return self
 
     def with_sigma(self, sigma: float) -> Self:
@@ -109,6 +116,15 @@ class Hardware(Config):
             )
         return held
 
+    def columns(self, model: nn.Module) -> dict[str, Columns]:
+        """Which numbers share a column, for every parameter that the crossbar holds, by name."""
+        modules = dict(model.named_modules(remove_duplicate=False))
+        return {
+            row.name: columns_of(modules[owner] for owner in row.owners)
+            for row in self.placement(model)
+            if row.crossbar
+        }
+
     def _place(
         self, names: list[str], owners: dict[str, nn.Module], parameter: Tensor, unmatched: set[str]
     ) -> tuple[bool, str]:
@@ -124,6 +140,12 @@ class Hardware(Config):
         if parameter.shape[0] == 1 and not _is_layer_weight(modules):
             return False, "a free parameter with a batch dimension (a position or class token) is added"
         return True, "a matrix"
+
+
+def _has_unlike_levels(device: Device) -> bool:
+    if isinstance(device, Sequence):
+        return any(_has_unlike_levels(effect) for effect in device.devices)
+    return isinstance(device, Levels) and device.uniform_std is None
 
 
 def _must_be_callable_with_other_weights(model: nn.Module) -> None:

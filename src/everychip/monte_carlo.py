@@ -65,7 +65,7 @@ def evaluate(
     stops = enough(rule)
     test = as_arrays(data, split="test")
     k = len(test) if images is None else min(images, len(test))
-    weights = hardware.crossbar(model)
+    weights, columns = hardware.crossbar(model), hardware.columns(model)
     layout = probe(model, test.x[:2]).layout
     treat = _treatment(
         mitigation, model, hardware, calibration, layout=layout, seed=seed, precision=precision
@@ -78,7 +78,9 @@ def evaluate(
             # The chip has no name here, so that it is gone before the next one is programmed.
             row = measure(
                 model,
-                treat(disturb(weights, hardware, seed=seed, path=path), seed=seed, path=path),
+                treat(
+                    disturb(weights, hardware, seed=seed, path=path, columns=columns), seed=seed, path=path
+                ),
                 seen,
                 batch_size=batch_size,
                 precision=precision,

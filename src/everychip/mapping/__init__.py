@@ -2,6 +2,8 @@
 
 from everychip.mapping.base import CellMapping
 from everychip.mapping.bit_sliced import BitSliced
+from everychip.mapping.columns import Columns
 from everychip.mapping.direct import Direct
+from everychip.mapping.sign import Differential, Offset, Sign, SignMagnitude
 
-__all__ = ["BitSliced", "CellMapping", "Direct"]
+__all__ = ["BitSliced", "CellMapping", "Columns", "Differential", "Direct", "Offset", "Sign", "SignMagnitude"]

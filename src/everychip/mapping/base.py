@@ -3,36 +3,134 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from typing import ClassVar
+from typing import Annotated, Any, ClassVar, Literal
 
 import torch
 from jaxtyping import Float
+from pydantic import Field
 from torch import Tensor
 
 from everychip.component import Component
 from everychip.devices import Device
 from everychip.devices.base import standard_normal
+from everychip.mapping.columns import OUTPUTS_FIRST, Columns
+from everychip.mapping.quantize import integers, straight_through
+from everychip.mapping.sign import Part, Sign, SignMagnitude
 
 
 class CellMapping(Component, family="mapping"):
-    """How the weights of a layer become conductances. Pure: it returns new tensors."""
+    """How the weights of a layer become conductances. Pure: it returns new tensors.
 
-    has_digits: ClassVar[bool] = False
-    """Whether cells hold digits, so that a device may look up the level of each cell."""
+    A kind says which cells hold a magnitude u, 0 … 1. With every kind compose:
+    scale: which max|W| it is that G_max stands for: "layer", that of the whole layer; "column", that of each
+    output (of each output channel), whose digital factor it then is. sign: how a weight's sign is held:
+    sign_magnitude, differential or offset. on_off: G_max / G_min; the magnitude u is then the conductance
+    g = G_min + (G_max − G_min)·u, and an error of g is 1 / (1 − 1/on_off) times that of u; absent, G_min = 0.
+    """
 
-    def target(self, weight: Float[Tensor, "*weights"]) -> Float[Tensor, "*weights"]:
-        """The weights that perfect cells would hold."""
-        return weight
+    scale: Literal["layer", "column"] = "layer"
+    sign: Sign = SignMagnitude()
+    on_off: Annotated[float, Field(gt=1)] | None = None
+
+    steps: ClassVar[int | None] = None
+    """The steps of a magnitude that is rounded and held in digits; None where nothing is rounded."""
+
+    @property
+    def has_digits(self) -> bool:
+        """Whether cells hold digits, so that a device may look up the level of each cell."""
+        return self.steps is not None
 
     @abstractmethod
+    def cells(self, magnitude: Float[Tensor, "*weights"]) -> list[tuple[float, Float[Tensor, "*weights"]]]:
+        """The cells of magnitudes 0 … 1: what an error of each counts for, and what it holds, 0 … 1."""
+
+    def table(self) -> dict[str, Any]:
+        """The mapping as a TOML table; what is not used of the three has no key: runs keep ids."""
+        unused = {n for n, field in CellMapping.model_fields.items() if getattr(self, n) == field.default}
+        return {key: value for key, value in super().table().items() if key not in unused}
+
+    def target(
+        self, weight: Float[Tensor, "*weights"], *, columns: Columns = OUTPUTS_FIRST
+    ) -> Float[Tensor, "*weights"]:
+        """The weights that perfect cells would hold; the gradient passes straight through rounding."""
+        if self.steps is None:
+            return weight
+        with torch.no_grad():
+            full, held = self._full_scale(weight, columns), torch.zeros_like(weight)
+            for part in self._parts(weight, full, columns):
+                whole = integers(part.magnitude, steps=self.steps).to(weight.dtype) * part.gain
+                held += columns.over_columns(whole, weight) if part.shared else part.signed(whole)
+            rounded = held * (full / self.steps)
+        return straight_through(weight, rounded)
+
     def deviation(
-        self, weight: Float[Tensor, "*weights"], device: Device, rng: torch.Generator
+        self,
+        weight: Float[Tensor, "*weights"],
+        device: Device,
+        rng: torch.Generator,
+        *,
+        columns: Columns = OUTPUTS_FIRST,
     ) -> Float[Tensor, "*weights"]:
         """One draw of the programmed weights less their target, in the weights' own unit."""
+        full = self._full_scale(weight, columns)
+        one_draw = self.steps is None and isinstance(self.sign, SignMagnitude)
+        if one_draw and device.uniform_std is not None:
+            [(share, _)] = self._held(Part(weight))
+            return standard_normal(weight, rng).mul_(full * (share * device.uniform_std))
+        errors = []
+        for part in self._parts(weight, full, columns):
+            if part.noisy:
+                drawn = [(share, device.deviation(g, rng)) for share, g in self._held(part)]
+                if part.shared:
+                    drawn = [(share, columns.over_columns(error, weight)) for share, error in drawn]
+                error = _times(full, drawn)
+                # The sign of the only draw of a symmetric law cannot matter.
+                errors.append(error if one_draw and device.symmetric else part.signed(error))
+        return sum(errors[1:], errors[0])
 
-    @abstractmethod
-    def std(self, weight: Float[Tensor, "*weights"], device: Device) -> Float[Tensor, "*weights"]:
+    def std(
+        self, weight: Float[Tensor, "*weights"], device: Device, *, columns: Columns = OUTPUTS_FIRST
+    ) -> Float[Tensor, "*weights"]:
         """The standard deviation σ_W of every programmed weight, in the weights' own unit."""
+        full = self._full_scale(weight, columns)
+        stds = []
+        for part in self._parts(weight, full, columns):
+            if part.noisy:
+                own = [(share, device.std(g)) for share, g in self._held(part)]
+                stds += [(s, columns.over_columns(x, weight)) for s, x in own] if part.shared else own
+        if len(stds) == 1:
+            return _times(full, stds)
+        variances = [(std * share).square() for share, std in stds]
+        return sum(variances[1:], variances[0]).sqrt() * full
+
+    def conductances(
+        self, weight: Float[Tensor, "*weights"], *, columns: Columns = OUTPUTS_FIRST
+    ) -> list[Float[Tensor, "*weights"]]:
+        """The target conductance of every cell of every weight, in units of G_max: digits from the lowest.
+
+        Of a differential pair the positive cells come first; an offset's reference, one per row, comes last.
+
+        >>> import torch
+        >>> from everychip.mapping import BitSliced
+        >>> BitSliced(weight_bits=4, cell_bits=2, quantize=True).conductances(torch.tensor([1.0, 0.4]))
+        [tensor([1.0000, 0.6667]), tensor([1.0000, 0.3333])]
+        """
+        parts = self._parts(weight, self._full_scale(weight, columns), columns)
+        return [g for part in parts for _, g in self._held(part)]
+
+    def _full_scale(self, weight: Tensor, columns: Columns) -> Tensor:
+        return columns.largest(weight) if self.scale == "column" else full_scale(weight)
+
+    def _parts(self, weight: Tensor, full: Tensor, columns: Columns) -> tuple[Part, ...]:
+        return self.sign.parts(_share_of(weight, full), columns=columns, steps=self.steps)
+
+    def _held(self, part: Part) -> list[tuple[float, Tensor]]:
+        """The cells of a part: what one G_max of error counts for in units of max|W|, and the conductance."""
+        cells = self.cells(part.magnitude)
+        if self.on_off is None:
+            return [(share * part.gain, u) for share, u in cells]
+        lowest = 1 / self.on_off
+        return [(share * part.gain / (1 - lowest), lowest + (1 - lowest) * u) for share, u in cells]
 
 
 def full_scale(weight: Float[Tensor, "*weights"]) -> Float[Tensor, ""]:
@@ -52,24 +150,17 @@ def conductance(weight: Float[Tensor, "*weights"]) -> Float[Tensor, "*weights"]:
     >>> conductance(torch.tensor([[0.5, -2.0]]))
     tensor([[0.2500, 1.0000]])
     """
-    scale = full_scale(weight)
-    return weight.abs() / torch.where(scale > 0, scale, torch.ones_like(scale))
+    return _share_of(weight, full_scale(weight)).abs()
 
 
-def sign(weight: Tensor) -> Tensor:
-    """+1 or −1; a zero weight counts as positive, because its cell is there and is noisy, too."""
-    return torch.where(weight < 0, -1.0, 1.0).to(weight.dtype)
+def _share_of(weight: Tensor, full: Tensor) -> Tensor:
+    """W / max|W|, and 0 where all weights are."""
+    return weight / torch.where(full > 0, full, torch.ones_like(full))
 
 
-def whole_weight_deviation(weight: Tensor, device: Device, rng: torch.Generator, factor: float) -> Tensor:
-    """The deviation when the magnitude of each weight is read as one conductance, times `factor`."""
-    scale = full_scale(weight)
-    if device.uniform_std is not None:
-        return standard_normal(weight, rng).mul_(scale * (factor * device.uniform_std))
-    deviation = device.deviation(conductance(weight), rng) * (scale * factor)
-    return deviation if device.symmetric else deviation * sign(weight)
-
-
-def whole_weight_std(weight: Tensor, device: Device, factor: float) -> Tensor:
-    """The closed form of the standard deviation that `whole_weight_deviation` draws."""
-    return device.std(conductance(weight)) * (full_scale(weight) * factor)
+def _times(full: Tensor, cells: list[tuple[float, Tensor]]) -> Tensor:
+    """max|W| · Σ share·value; the share of a single cell is multiplied into max|W|, which saves a pass."""
+    if len(cells) == 1:
+        [(share, value)] = cells
+        return value * (full * share)
+    return sum((value * share for share, value in cells[1:]), cells[0][1] * cells[0][0]) * full

@@ -5,15 +5,14 @@ from __future__ import annotations
 import math
 from typing import Annotated, Self
 
-import torch
 from jaxtyping import Float
 from pydantic import Field, model_validator
 from torch import Tensor
 
 from everychip.component import refusal
-from everychip.devices import Device
-from everychip.mapping.base import CellMapping, full_scale, sign, whole_weight_deviation, whole_weight_std
-from everychip.mapping.quantize import integers, quantize
+from everychip.mapping.base import CellMapping
+from everychip.mapping.quantize import integers
+from everychip.mapping.sign import Offset
 
 
 class BitSliced(CellMapping):
@@ -42,12 +41,14 @@ class BitSliced(CellMapping):
                 f"{self.cell_bits} with weight_bits = {self.weight_bits}",
                 "that cell_bits divide weight_bits",
             )
+        if self.steps == 1 and isinstance(self.sign, Offset):
+            raise refusal(("weight_bits",), "1 with an offset column", "at least 2: a step of either sign")
         return self
 
     @property
-    def has_digits(self) -> bool:  # type: ignore[override]
-        """Digits exist only where the weights are rounded."""
-        return self.quantize
+    def steps(self) -> int | None:  # type: ignore[override]
+        """Of a magnitude of M bits, if it is rounded."""
+        return 2**self.weight_bits - 1 if self.quantize else None
 
     @property
     def places(self) -> tuple[int, ...]:
@@ -56,37 +57,12 @@ class BitSliced(CellMapping):
 
     @property
     def factor(self) -> float:
-        """σ_W / max|W| of cells with σ = 1 of full scale."""
+        """σ_W / max|W| of the cells of one magnitude with σ = 1 of full scale."""
         return math.sqrt(sum(place**2 for place in self.places)) / sum(self.places)
 
-    def target(self, weight: Float[Tensor, "*weights"]) -> Float[Tensor, "*weights"]:
-        return quantize(weight, bits=self.weight_bits) if self.quantize else weight
-
-    def deviation(
-        self, weight: Float[Tensor, "*weights"], device: Device, rng: torch.Generator
-    ) -> Float[Tensor, "*weights"]:
-        if not self.quantize:
-            return whole_weight_deviation(weight, device, rng, self.factor)
-        total = torch.zeros_like(weight)
-        for place, g in zip(self.places, self.conductances(weight), strict=True):
-            total = total + device.deviation(g, rng) * (place / sum(self.places))
-        return total * full_scale(weight) * sign(weight)
-
-    def std(self, weight: Float[Tensor, "*weights"], device: Device) -> Float[Tensor, "*weights"]:
-        if not self.quantize:
-            return whole_weight_std(weight, device, self.factor)
-        variance = torch.zeros_like(weight)
-        for place, g in zip(self.places, self.conductances(weight), strict=True):
-            variance = variance + (device.std(g) * (place / sum(self.places))).square()
-        return variance.sqrt() * full_scale(weight)
-
-    def conductances(self, weight: Float[Tensor, "*weights"]) -> list[Float[Tensor, "*weights"]]:
-        """The target conductance of every cell of every weight, lowest digit first, in units of G_max.
-
-        >>> import torch
-        >>> BitSliced(weight_bits=4, cell_bits=2).conductances(torch.tensor([1.0, 0.4]))
-        [tensor([1.0000, 0.6667]), tensor([1.0000, 0.3333])]
-        """
-        whole = integers(weight, bits=self.weight_bits)
-        top = 2**self.cell_bits - 1
-        return [((whole // place) & top).to(weight.dtype) / top for place in self.places]
+    def cells(self, magnitude: Float[Tensor, "*weights"]) -> list[tuple[float, Float[Tensor, "*weights"]]]:
+        if self.steps is None:
+            return [(self.factor, magnitude)]
+        whole, top = integers(magnitude, steps=self.steps), 2**self.cell_bits - 1
+        digits = [((whole // place) & top).to(magnitude.dtype) / top for place in self.places]
+        return [(place / sum(self.places), g) for place, g in zip(self.places, digits, strict=True)]

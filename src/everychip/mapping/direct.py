@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from everychip.devices import Device
-from everychip.mapping.base import CellMapping, whole_weight_deviation, whole_weight_std
+from everychip.mapping.base import CellMapping
 
 
 class Direct(CellMapping):
@@ -22,10 +20,5 @@ class Direct(CellMapping):
     tensor([[0.2000, 0.2000]])
     """
 
-    def deviation(
-        self, weight: Float[Tensor, "*weights"], device: Device, rng: torch.Generator
-    ) -> Float[Tensor, "*weights"]:
-        return whole_weight_deviation(weight, device, rng, 1.0)
-
-    def std(self, weight: Float[Tensor, "*weights"], device: Device) -> Float[Tensor, "*weights"]:
-        return whole_weight_std(weight, device, 1.0)
+    def cells(self, magnitude: Float[Tensor, "*weights"]) -> list[tuple[float, Float[Tensor, "*weights"]]]:
+        return [(1.0, magnitude)]

@@ -6,29 +6,23 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from everychip.mapping.base import conductance, full_scale, sign
 
-
-def integers(weight: Float[Tensor, "*weights"], *, bits: int) -> Int[Tensor, "*weights"]:
-    """The magnitudes as integers 0 … 2^bits − 1, in units of one step of max|W|.
+def integers(magnitude: Float[Tensor, "*weights"], *, steps: int) -> Int[Tensor, "*weights"]:
+    """Magnitudes 0 … 1 as the nearest integers 0 … steps.
 
     >>> import torch
-    >>> integers(torch.tensor([1.0, -0.5, 0.0]), bits=2)
+    >>> integers(torch.tensor([1.0, 0.5, 0.0]), steps=3)
     tensor([3, 2, 0])
     """
     with torch.no_grad():
-        steps: Tensor = conductance(weight) * (2**bits - 1)
-        return steps.round().long()
+        scaled: Tensor = magnitude * steps
+        return scaled.round().long()
 
 
-def quantize(weight: Float[Tensor, "*weights"], *, bits: int) -> Float[Tensor, "*weights"]:
-    """The nearest of 2^bits − 1 steps of either sign up to max|W|; the gradient passes straight through.
-
-    >>> import torch
-    >>> quantize(torch.tensor([1.0, -0.5, 0.1]), bits=2)
-    tensor([ 1.0000, -0.6667,  0.0000])
-    """
+def straight_through(
+    weight: Float[Tensor, "*weights"], rounded: Float[Tensor, "*weights"]
+) -> Float[Tensor, "*weights"]:
+    """The rounded weight forward, the identity backward."""
     with torch.no_grad():
-        step = full_scale(weight) / (2**bits - 1)
-        error: Tensor = sign(weight) * integers(weight, bits=bits) * step - weight
+        error = rounded - weight
     return weight + error

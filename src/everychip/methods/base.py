@@ -97,7 +97,7 @@ class Objective(nn.Module):
         self.model, self.exits = model, exits
         self.method, self.hardware, self.seed, self.steps = method, hardware, seed, steps
         self.step = 0
-        self.weights = hardware.crossbar(model)
+        self.weights, self.columns = hardware.crossbar(model), hardware.columns(model)
         if method.last_layer_gain != 1.0:
             list(self.weights.values())[-1].data.mul_(method.last_layer_gain)
         self._constrain()
@@ -129,6 +129,7 @@ class Objective(nn.Module):
             path=("train", self.step, part),
             strength=self.strength * ratio,
             gradient=self.method.noise_gradient,
+            columns=self.columns,
         )
 
     def noisy_logits(self, x: Tensor, **draw: object) -> Tensor:

@@ -57,9 +57,10 @@ class Censored(Method):
             full = full_precision(weight)
             unit = standard_normal(full.detach(), rng).clamp_(max=self.threshold).sub_(shift)
             with torch.set_grad_enabled(gradient == "pathwise"):
-                sigma = mapping.std(full, objective.hardware.device).square().mean().sqrt()
+                std = mapping.std(full, objective.hardware.device, columns=objective.columns[name])
+                sigma = std.square().mean().sqrt()
                 deviation = unit * sigma * self.ratio
-            target = mapping.target(full).to(weight.dtype)
+            target = mapping.target(full, columns=objective.columns[name]).to(weight.dtype)
             noisy = torch.add(target, deviation, alpha=objective.strength).to(weight.dtype)
             programmed[name] = with_clean_gradient(target, noisy) if gradient == "clean" else noisy
         return programmed

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from everychip.chip import disturb
 from everychip.devices.base import Sigma
 from everychip.hardware import Hardware
+from everychip.mapping import Columns
 from everychip.mitigate.base import Address, Mitigation, Treatment
 from everychip.mitigate.fisher import empirical_fisher
 from everychip.mitigate.swim import curvature
@@ -60,7 +61,7 @@ class SelectiveWriteVerify(Mitigation):
         verified = hardware.with_sigma(sigma)
         selection = self.select(model, hardware, calibration, seed=seed)
         weights = {name: p.detach() for name, p in hardware.crossbar(model).items()}
-        return _Verified(weights, verified, selection)
+        return _Verified(weights, verified, selection, hardware.columns(model))
 
     def select(
         self, model: nn.Module, hardware: Hardware, calibration: Any = None, *, seed: int = 0
@@ -84,8 +85,9 @@ class SelectiveWriteVerify(Mitigation):
         else:
             found = self._sensitivities(model, hardware, calibration, seed=seed)
         if self.weighted == "variance":
-            variances = {n: hardware.mapping.std(w, hardware.device).square() for n, w in weights.items()}
-            return {name: score * variances[name] for name, score in found.items()}
+            columns, law = hardware.columns(model), hardware.mapping.std
+            stds = {n: law(w, hardware.device, columns=columns[n]) for n, w in weights.items()}
+            return {name: score * stds[name].square() for name, score in found.items()}
         return found
 
     def _sensitivities(
@@ -140,12 +142,18 @@ def highest(
 
 
 class _Verified(Treatment):
-    def __init__(self, weights: Mapping[str, Tensor], hardware: Hardware, selection: Selection) -> None:
-        self.weights, self.hardware, self.selection = weights, hardware, selection
+    def __init__(
+        self,
+        weights: Mapping[str, Tensor],
+        hardware: Hardware,
+        selection: Selection,
+        columns: Mapping[str, Columns],
+    ) -> None:
+        self.weights, self.hardware, self.selection, self.columns = weights, hardware, selection, columns
 
     def __call__(self, chip: Mapping[str, Tensor], *, seed: int, path: Address) -> dict[str, Tensor]:
         # A weight is either verified or not, so the same draw at another scale is as good as a fresh one.
-        exact = disturb(self.weights, self.hardware, seed=seed, path=path)
+        exact = disturb(self.weights, self.hardware, seed=seed, path=path, columns=self.columns)
         masks = self.selection.verified
         return {
             name: torch.where(masks[name], exact[name], value) if name in masks else value

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, Literal
 
 import torch
@@ -65,27 +66,18 @@ def evaluate(
     stops = enough(rule)
     test = as_arrays(data, split="test")
     k = len(test) if images is None else min(images, len(test))
-    weights, columns = hardware.crossbar(model), hardware.columns(model)
+    write = _writer(model, hardware, seed=seed, purpose=purpose)
     layout = probe(model, test.x[:2]).layout
     treat = _treatment(
         mitigation, model, hardware, calibration, layout=layout, seed=seed, precision=precision
     )
+    gauge = partial(measure, model, batch_size=batch_size, precision=precision, layout=layout)
     rows: list[dict[str, float]] = []
     with torch.no_grad(), evaluating(model), listening(progress) as tell:
         for chip in range(chips):
             seen = part_of(test, k, seed=seed, chip=chip)
-            path = (purpose, chip)
             # The chip has no name here, so that it is gone before the next one is programmed.
-            row = measure(
-                model,
-                treat(
-                    disturb(weights, hardware, seed=seed, path=path, columns=columns), seed=seed, path=path
-                ),
-                seen,
-                batch_size=batch_size,
-                precision=precision,
-                layout=layout,
-            )
+            row = gauge(treat(write(chip), seed=seed, path=(purpose, chip)), seen)
             rows.append(row)
             tell(Event("chips", chip + 1, chips, {"accuracy": row["accuracy"]}))
             if stops(row["accuracy"]):
@@ -160,6 +152,14 @@ def faster_layout(tensor: Tensor) -> Tensor:
 def autocast(device: torch.device, precision: Precision) -> torch.autocast:
     """The context in which products are computed in `precision`."""
     return torch.autocast(device.type, dtype=torch.bfloat16, enabled=precision == "bfloat16")
+
+
+def _writer(
+    model: nn.Module, hardware: Hardware, *, seed: int, purpose: Purpose
+) -> Callable[[int], dict[str, Tensor]]:
+    """What programs the chip of a number; the model is looked through once, not for every chip."""
+    weights, columns = hardware.crossbar(model), hardware.columns(model)
+    return lambda chip: disturb(weights, hardware, seed=seed, path=(purpose, chip), columns=columns)
 
 
 def _treatment(

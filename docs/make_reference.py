@@ -93,7 +93,7 @@ def page(title: str, introduction: str, parts: Iterable[str]) -> str:
 def commands() -> Iterator[str]:
     """One section for each command: what it does, its arguments, its options."""
     group: Any = typer.main.get_command(app)
-    for name, command in group.commands.items():
+    for name, command in every_command(group):
         arguments = [p for p in command.params if p.param_type_name == "argument"]
         words = [argument_name(p) if p.required else f"[{argument_name(p)}]" for p in arguments]
         yield f"## everychip {name}"
@@ -102,6 +102,15 @@ def commands() -> Iterator[str]:
         rows = [(f"`{argument_name(p)}`", p.help or "") for p in command.params if p.name != "help"]
         if rows:
             yield table(("", ""), rows)
+
+
+def every_command(group: Any) -> Iterator[tuple[str, Any]]:
+    """The commands of a group and of the groups in it, by the words that call them."""
+    for name, command in group.commands.items():
+        if hasattr(command, "commands"):
+            yield from ((f"{name} {inner}", found) for inner, found in every_command(command))
+        else:
+            yield name, command
 
 
 def argument_name(parameter: Any) -> str:

@@ -224,6 +224,10 @@ def write_toml(data: Mapping[str, Any]) -> str:
     return tomli_w.dumps(data)
 
 
+_NAMING = ("kind", "preset", "file")
+"""Keys that say which component a table is; what stood beside another one of them has no meaning any more."""
+
+
 def merge(base: Mapping[str, Any], change: Mapping[str, Any]) -> dict[str, Any]:
     """`base` with `change` laid over it, table by table; a new kind replaces the old one's keys.
 
@@ -237,7 +241,7 @@ def merge(base: Mapping[str, Any], change: Mapping[str, Any]) -> dict[str, Any]:
         old = result.get(key)
         if not (isinstance(value, Mapping) and isinstance(old, Mapping)):
             result[key] = value
-        elif any(name in value and value[name] != old.get(name) for name in ("kind", "preset")):
+        elif any(name in value and value[name] != old.get(name) for name in _NAMING):
             result[key] = dict(value)
         else:
             result[key] = merge(old, value)

@@ -152,6 +152,64 @@ def devices(
     raise typer.Exit(catalogue.devices(kind, as_json=as_json))
 
 
+def _group(name: str, words: str) -> typer.Typer:
+    """A command that has commands of its own."""
+    group = typer.Typer(no_args_is_help=True, context_settings={"help_option_names": ["-h", "--help"]})
+    app.add_typer(group, name=name, help=words)
+    return group
+
+
+device = _group("device", "Devices of your own, from measurements.")
+Measured = Annotated[
+    Path,
+    typer.Argument(
+        metavar="MEASURED.CSV",
+        help="Columns target and measured; where there are such, time (s), die, device, cycle.",
+        show_default=False,
+    ),
+]
+Unit = Annotated[str, typer.Option(metavar="UNIT", help="The unit of target and measured: S, mS, uS or nS.")]
+GMax = Annotated[
+    float | None,
+    typer.Option("--g-max", metavar="G", help="G_max in that unit; the largest target if absent."),
+]
+Smooth = Annotated[
+    bool,
+    typer.Option("--smooth", help="Polynomials of σ(g) and bias(g), their degree chosen on left-out levels."),
+]
+Bins = Annotated[
+    int | None, typer.Option(min=2, metavar="N", help="Levels are N bins of equal width, not the targets.")
+]
+SameOrder = Annotated[
+    bool,
+    typer.Option("--same-order", help="Without a column device: row n of each cycle is the same device."),
+]
+
+
+@device.command("fit")
+def device_fit(
+    measured: Measured,
+    unit: Unit,
+    output: Annotated[
+        Path | None,
+        typer.Option("--output", "-o", metavar="FILE.toml", help="The device; named as the CSV if absent."),
+    ] = None,
+    g_max: GMax = None,
+    smooth: Smooth = False,
+    bins: Bins = None,
+    same_order: SameOrder = False,
+) -> None:
+    """Fit a device to measured conductances, for any recipe.
+
+    Tells how good the fit is; writes the device as TOML, and a plot with residuals beside it. In a
+    recipe, hardware = { device = { file = "FILE.toml" }, mapping = "direct" } reads it.
+    """
+    from everychip.cli import measuring
+
+    asked = measuring.Asked(unit=unit, g_max=g_max, smooth=smooth, bins=bins, same_order=same_order)
+    raise typer.Exit(measuring.fit(measured, asked, output))
+
+
 @app.command()
 def methods(
     kind: Annotated[

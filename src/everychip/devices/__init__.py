@@ -5,6 +5,7 @@ from everychip.devices.gaussian import Gaussian
 from everychip.devices.ideal import Ideal
 from everychip.devices.levels import Levels
 from everychip.devices.log_normal import LogNormal
+from everychip.devices.measured import Law, Measured
 from everychip.devices.mismatch import Mismatch
 from everychip.devices.sequence import Sequence
 
@@ -12,8 +13,10 @@ __all__ = [
     "Device",
     "Gaussian",
     "Ideal",
+    "Law",
     "Levels",
     "LogNormal",
+    "Measured",
     "Mismatch",
     "Sequence",
     "preset",

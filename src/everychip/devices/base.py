@@ -6,6 +6,7 @@ import tomllib
 from abc import abstractmethod
 from functools import cache
 from importlib.resources import files
+from pathlib import Path
 from typing import Annotated, Any, ClassVar, Self
 
 import torch
@@ -13,7 +14,7 @@ from jaxtyping import Float
 from pydantic import Field
 from torch import Tensor
 
-from everychip.component import Component, merge, refusal
+from everychip.component import Component, merge, read_toml, refusal
 from everychip.errors import ConfigError, known_names
 
 Sigma = Annotated[float, Field(ge=0)]
@@ -72,7 +73,9 @@ class Device(Component, family="device"):
 
     @classmethod
     def expand(cls, data: dict[str, Any]) -> dict[str, Any]:
-        """Replace `preset = "RRAM1"` by the preset's own table."""
+        """Replace `preset = "RRAM1"`, or `file = "mydevice.toml"`, by the table that it names."""
+        if "file" in data:
+            return cls.expand(_from_file(data))
         if "preset" not in data:
             return data
         name = data.pop("preset")
@@ -81,6 +84,21 @@ class Device(Component, family="device"):
             raise refusal(("preset",), f"unknown preset {name!r}", known_names(str(name), known))
         table = {key: value for key, value in known[name].items() if key != "source"}
         return merge({**table, "name": name}, data)
+
+
+def _from_file(data: dict[str, Any]) -> dict[str, Any]:
+    """The table of a device file, with the other keys laid over it; its name is the file's if it has none."""
+    named = data.pop("file")
+    if not isinstance(named, str):
+        raise refusal(("file",), repr(named), "the path of a device's TOML file")
+    path = Path(named)
+    try:
+        table = read_toml(path)
+    except ConfigError as error:
+        raise refusal(("file",), f"{named}: {error.found.lower()}", error.expected or "TOML") from None
+    if "file" in table or not ("kind" in table or "preset" in table):
+        raise refusal(("file",), f"{named}, which is no device", "a TOML file with a kind and its keys")
+    return merge({"name": path.stem, **table}, data)
 
 
 @cache

@@ -9,7 +9,7 @@ from typing import Annotated, Any, Self
 
 from pydantic import Field, field_validator
 
-from everychip.component import Config, merge, override, read_toml
+from everychip.component import Config, merge, override
 from everychip.data import Data
 from everychip.errors import ConfigError
 from everychip.hardware import Hardware
@@ -81,7 +81,7 @@ class Experiment(Config):
         >>> Experiment.from_toml("digits", ["seed=3"]).seed
         3
         """
-        table = read_toml(recipes.find(recipe))
+        table = recipes.read(recipe)
         if recipes.is_study(table):
             raise ConfigError(
                 str(recipe),

@@ -10,7 +10,7 @@ from typing import Annotated, Any, Self
 
 from pydantic import Field, field_validator
 
-from everychip.component import Config, merge, override, read_toml
+from everychip.component import Config, merge, override
 from everychip.errors import ConfigError, known_names
 from everychip.study import recipes
 from everychip.study.experiment import Experiment
@@ -62,7 +62,7 @@ class Study(Config):
         A setting is one of the study's own keys (`sweep.seed=[0]`) or of every recipe (`training.epochs=1`).
         """
         path = recipes.find(recipe)
-        table = {"name": path.stem, **read_toml(path)}
+        table = {"name": path.stem, **recipes.read(path)}
         if not recipes.is_study(table):
             raise ConfigError(
                 str(recipe),

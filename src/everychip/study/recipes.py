@@ -6,6 +6,7 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
+from everychip.component import read_toml
 from everychip.errors import ConfigError, known_names
 
 
@@ -38,6 +39,48 @@ def find(recipe: str | Path) -> Path:
         expected="the path of a recipe or the name of a shipped one",
         remedy=known_names(path.stem, known),
     )
+
+
+def read(recipe: str | Path) -> dict[str, Any]:
+    """The table of a recipe; the device files it names lie relative to it, and are named from here."""
+    path = find(recipe)
+    return dict(_anchored(read_toml(path), path.parent))
+
+
+def _anchored(node: Any, folder: Path) -> Any:
+    """The same tables with `hardware.device.file` joined to the recipe's folder, wherever they stand."""
+    if isinstance(node, list):
+        return [_anchored(item, folder) for item in node]
+    if not isinstance(node, dict):
+        return node
+    found = {key: _anchored(value, folder) for key, value in node.items()}
+    hardware = found.get("hardware")
+    if isinstance(hardware, dict) and "device" in hardware:
+        found["hardware"] = {**hardware, "device": _device_anchored(hardware["device"], folder)}
+    if "hardware.device" in found:  # as the keys of a sweep may be written
+        found["hardware.device"] = _device_anchored(found["hardware.device"], folder)
+    if "hardware.device.file" in found:
+        found["hardware.device.file"] = _device_anchored({"file": found["hardware.device.file"]}, folder)[
+            "file"
+        ]
+    return found
+
+
+def _device_anchored(device: Any, folder: Path) -> Any:
+    """A device's table, or several of them (in a sequence, or in a sweep), with paths from here."""
+    if isinstance(device, list):
+        return [_device_anchored(item, folder) for item in device]
+    if not isinstance(device, dict):
+        return device
+    found = dict(device)
+    if "devices" in found:
+        found["devices"] = _device_anchored(found["devices"], folder)
+    file = found.get("file")
+    if isinstance(file, list):
+        found["file"] = [str(folder / str(item)) for item in file]
+    elif isinstance(file, str):
+        found["file"] = str(folder / file)
+    return found
 
 
 def is_study(table: dict[str, Any]) -> bool:

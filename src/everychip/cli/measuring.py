@@ -1,0 +1,173 @@
+"""`everychip device fit`: from a CSV of measurements to a device, and how well it fits, in words."""
+
+from __future__ import annotations
+
+import math
+import shlex
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from everychip.cli.watching import console
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+    from everychip.device_fit import Fit, TimeFit
+    from everychip.device_fit.goodness import ChiSquared
+
+WIDTH = 80
+DOUBT = 0.01
+"""Below this p-value, the fit is said to be doubtful."""
+
+
+@dataclass(frozen=True)
+class Asked:
+    """What the options of the command say."""
+
+    unit: str
+    g_max: float | None = None
+    smooth: bool = False
+    bins: int | None = None
+    same_order: bool = False
+
+    def words(self) -> str:
+        """The options as they are typed.
+
+        >>> Asked("uS", bins=8, smooth=True).words()
+        '--unit uS --bins 8 --smooth'
+        """
+        values = {"unit": self.unit, "g-max": self.g_max, "bins": self.bins}
+        words = [f"--{name} {value}" for name, value in values.items() if value is not None]
+        flags = {"smooth": self.smooth, "same-order": self.same_order}
+        return " ".join([*words, *(f"--{name}" for name, on in flags.items() if on)])
+
+
+def fit(measured: Path, asked: Asked, output: Path | None) -> int:
+    """Read, fit, write, tell: nothing is written unless all of it could be computed."""
+    from everychip.device_fit import fit as fitted
+    from everychip.device_fit import read_csv, write
+    from everychip.device_fit.writing import refuse_output
+
+    target = output or Path(f"{measured.stem}.toml")
+    refuse_output(target, source=measured)
+    found = fitted(
+        read_csv(measured, unit=asked.unit, g_max=asked.g_max),
+        smooth=asked.smooth,
+        bins=asked.bins,
+        same_order=asked.same_order,
+        name=target.stem,
+    )
+    command = f"everychip device fit {shlex.quote(measured.name)} {asked.words()}"
+    goodness = [line for one in found.times for line in _goodness(one)]
+    comments = (command, _about(found), *goodness, *found.remarks)
+    device, plot = write(found, target, comments=comments)
+    _tell(found, device, plot)
+    return 0
+
+
+def _tell(found: Fit, device: Path, plot: Path) -> None:
+    out = console()
+    width = min(WIDTH, out.width)
+
+    def say(words: str, style: str = "") -> None:
+        out.print(words, highlight=False, markup=False, style=style, width=width)
+
+    say(_about(found), "bold")
+    for one in found.times:
+        if one.time is not None:
+            say(f"At {one.time:g} s", "bold")
+        out.print(_table(found, one), width=width)
+        for line in _goodness(one):
+            say(line)
+    for remark in found.remarks:
+        say(f"Note: {remark}.", "yellow")
+    say(_effective(found))
+    if len(found.times) > 1:
+        times = ", ".join(f"{time:g}" for time in found.device.times)
+        say(f"The device holds at {found.device.time:g} s unless a recipe says time = one of {times}.")
+    out.print(f"Device: {device}", soft_wrap=True, highlight=False, markup=False)
+    out.print(f"Plot:   {plot}", soft_wrap=True, highlight=False, markup=False)
+    recipe = f'hardware = {{ device = {{ file = "{device}" }}, mapping = "direct" }}'
+    out.print(f"Recipe: {recipe}", soft_wrap=True, highlight=False, markup=False)
+
+
+def _about(found: Fit) -> str:
+    device = found.device
+    return f"{device.name}: {found.rows} rows of {device.source}, G_max = {device.g_max:g} µS"
+
+
+def _table(found: Fit, one: TimeFit) -> Table:
+    """One row for each level, in percent of G_max."""
+    import numpy as np
+    from rich.box import SIMPLE_HEAD
+    from rich.table import Table
+
+    table = Table(box=SIMPLE_HEAD, pad_edge=False, caption="bias and σ in % of G_max, ± standard error")
+    several = found.parts if len(found.parts) > 1 else ()
+    short = [part.partition("_")[0] for part in several]
+    for name in ("g", "µS", "rows", "bias", "σ", *short, *(["law"] if one.curves else [])):
+        table.add_column(name, justify="right", no_wrap=True)
+    for level in one.levels:
+        cells = [f"{level.g:.3f}", f"{level.g * found.device.g_max:.3g}", str(level.rows)]
+        cells.append(f"{100 * level.found.mean:.2f} ± {100 * level.found.mean_error:.2f}")
+        cells.append(f"{100 * level.sigma:.2f} ± {100 * level.sigma_error:.2f}")
+        cells += [f"{100 * math.sqrt(max(v, 0.0)):.2f}" for v in level.found.variances if several]
+        if one.curves:
+            tables = [np.interp(level.g, one.law.g, getattr(one.law, part)) for part in found.parts]
+            cells.append(f"{100 * math.hypot(*tables):.2f}")
+        table.add_row(*cells)
+    return table
+
+
+def _goodness(one: TimeFit) -> list[str]:
+    """How well the law fits, in lines."""
+    good = one.goodness
+    if one.curves:
+        degrees = ", ".join(f"{part} {curve.degree}" for part, curve in one.curves.items())
+        lines = [f"Polynomials of the degree that predicts left-out levels best: {degrees}."]
+        remedy = "the polynomial misses levels; without --smooth, the law goes through them"
+    else:
+        lines = [
+            "Straight lines between levels; tested: each inner level, predicted from its two neighbours."
+        ]
+        remedy = "straight lines miss levels between; measure more of them, or try --smooth"
+    r2 = "" if good.r2 is None else f"; R² of σ² {good.r2:.3f}"
+    lines.append(f"σ(g):      {_chi(good.sigma)}{r2}")
+    lines.append(f"bias(g):   {_chi(good.bias)}")
+    if any(chi is not None and chi.p < DOUBT for chi in (good.sigma, good.bias)):
+        lines.append(f"           doubtful: {remedy}")
+    test = good.normality
+    if test is None:
+        return [*lines, "residuals: too few to test"]
+    verdict = "normal, as far as they tell"
+    if test.p < DOUBT:
+        verdict = (
+            f"not normal (skewness {test.skewness:.2f}, excess kurtosis {test.excess_kurtosis:.2f}), "
+            "but the device draws normal ones"
+        )
+    return [*lines, f"residuals: K² {test.statistic:.1f} of {test.rows} rows, {_p(test.p)}: {verdict}"]
+
+
+def _chi(chi: ChiSquared | None) -> str:
+    if chi is None:
+        return "χ² needs more levels"
+    return f"χ² {chi.value:.1f} of {chi.freedom} degrees of freedom, {_p(chi.p)}"
+
+
+def _p(p: float) -> str:
+    return "p < 0.001" if p < 0.001 else f"p = {p:.2g}"
+
+
+def _effective(found: Fit) -> str:
+    """What the device does to weights, because σ(g) of a device says that only together with a mapping."""
+    from everychip.chip import effective_sigma
+    from everychip.cli.catalogue import _normal_matrix
+    from everychip.hardware import Hardware
+    from everychip.mapping import Direct
+
+    effective = effective_sigma(_normal_matrix(), Hardware(device=found.device, mapping=Direct()))
+    return (
+        f"Weights: σ_W/max|W| {100 * effective.of_max:.2f} %, σ_W/rms(W) {effective.of_rms:.3f} "
+        "(one analog cell for each weight, normally distributed weights)"
+    )

@@ -94,6 +94,26 @@ def test_a_die_that_holds_one_device_is_not_told_from_it(tmp_path):
     assert any("each die holds one device" in remark for remark in found.remarks)
 
 
+def test_a_single_die_has_no_die_part_and_it_is_said(tmp_path):
+    found = fitted(tmp_path, rows(levels=(0, 1), cell=lambda g: 0.1), ("target", "measured", "die"))
+    assert found.parts == ("cell_to_cell",)
+    assert found.remarks == ("die_to_die is not estimated: some level was measured on one die only",)
+
+
+def test_cells_that_do_not_vary_are_a_device_without_noise(tmp_path):
+    for smooth in (False, True):
+        found = fitted(tmp_path, rows(levels=LEVELS, bias=lambda g: 0.01 * g, devices=12), smooth=smooth)
+        assert max(found.device.law.cell_to_cell) < 1e-9
+        assert found.device.law.bias[-1] == pytest.approx(0.01)
+        assert found.times[0].goodness.normality is None
+
+
+def test_times_that_differ_in_every_row_are_to_be_rounded(tmp_path):
+    table = [row | {"time": place} for place, row in enumerate(rows(levels=(0, 1), cell=lambda g: 0.1))]
+    with pytest.raises(DataError, match="round the times"):
+        fitted(tmp_path, table, ("target", "measured", "time"))
+
+
 def test_the_smooth_degree_follows_the_data(tmp_path):
     def degree(law):
         found = fitted(tmp_path, rows(levels=LEVELS, cell=law, devices=4000), smooth=True)

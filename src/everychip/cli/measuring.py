@@ -103,7 +103,12 @@ def _table(found: Fit, one: TimeFit) -> Table:
     from rich.box import SIMPLE_HEAD
     from rich.table import Table
 
-    table = Table(box=SIMPLE_HEAD, pad_edge=False, caption="bias and σ in % of G_max, ± standard error")
+    table = Table(
+        box=SIMPLE_HEAD,
+        pad_edge=False,
+        collapse_padding=True,
+        caption="bias and σ in % of G_max, ± standard error",
+    )
     several = found.parts if len(found.parts) > 1 else ()
     short = [part.partition("_")[0] for part in several]
     for name in ("g", "µS", "rows", "bias", "σ", *short, *(["law"] if one.curves else [])):
@@ -151,7 +156,7 @@ def _goodness(one: TimeFit) -> list[str]:
 
 def _chi(chi: ChiSquared | None) -> str:
     if chi is None:
-        return "χ² needs more levels"
+        return "no χ²: too few levels, or no variation"
     return f"χ² {chi.value:.1f} of {chi.freedom} degrees of freedom, {_p(chi.p)}"
 
 

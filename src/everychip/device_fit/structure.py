@@ -44,10 +44,11 @@ def levels_of(target: Float[np.ndarray, " rows"], bins: int | None) -> Int[np.nd
 def refuse_few(m: Measurements, level: Int[np.ndarray, " rows"], place: str, rows: np.ndarray) -> None:
     """Refuse a time that has fewer than two levels, or a level with fewer than ten rows."""
     here = level[rows]
+    rounded = "round the times, if they differ by little" if m.time is not None else None
     codes, counts = np.unique(here, return_counts=True)
     if codes.size < 2:
         expected = "at least two, between which the law is interpolated"
-        raise DataError(f"{m.source}{place}", found="one target", expected=expected)
+        raise DataError(f"{m.source}{place}", found="one target", expected=expected, remedy=rounded)
     fewest = int(np.argmin(counts))
     if counts[fewest] < LEAST_ROWS:
         g = float(m.target[rows][here == codes[fewest]].mean()) * m.g_max
@@ -56,7 +57,7 @@ def refuse_few(m: Measurements, level: Int[np.ndarray, " rows"], place: str, row
             f"{m.source}{place}",
             found=f"{counts[fewest]} measurement{'s' * int(counts[fewest] > 1)} at {g:.4g} µS",
             expected=f"at least {LEAST_ROWS} of every level",
-            remedy="use fewer --bins" if many else "measure more, or join targets with --bins",
+            remedy=rounded or ("use fewer --bins" if many else "measure more, or join targets with --bins"),
         )
 
 
@@ -96,7 +97,8 @@ def _drop_what_is_not_there(groups: dict[str, np.ndarray], where: np.ndarray, re
         if short == ["device_to_device"] and "die_to_die" in groups:
             dropped, why = "die_to_die", "each die holds one device, and the two cannot be told apart"
         elif short:
-            dropped, why = short[0], "some level was measured on one only"
+            dropped = short[0]
+            why = f"some level was measured on one {dropped.partition('_')[0]} only"
         elif rows < 1:
             dropped, why = list(groups)[-1], "some level has one row of each"
         else:

@@ -23,7 +23,7 @@ from everychip.constraints import Constraint
 from everychip.data import Augment, Data
 from everychip.devices import Device, presets
 from everychip.hardware import Hardware
-from everychip.mapping import CellMapping
+from everychip.mapping import CellMapping, Sign
 from everychip.methods import Method
 from everychip.mitigate import Mitigation
 from everychip.models import Model
@@ -79,6 +79,16 @@ PRESETS = """\
 ## Presets
 
 `device = { preset = "FeFET6", sigma = 0.1 }`, or `everychip.devices.preset("FeFET6", sigma=0.1)`."""
+
+MAPPINGS = """\
+## Mappings
+
+`mapping = { kind = "bit_sliced", quantize = true }`; [how they compose](../explanation/mappings.md)."""
+
+SIGNS = """\
+## Signs
+
+A field of every mapping: `sign = "differential"` or `sign = { kind = "offset", noisy_reference = false }`."""
 
 ELSEWHERE = """\
 `[method]` has [a page of its own](methods.md), and so have `[hardware.device]` and `[hardware.mapping]`:
@@ -175,8 +185,13 @@ def devices() -> Iterator[str]:
     yield PRESETS
     shipped = sorted(presets().items())
     yield table(("preset", "kind", "source"), [(f"`{n}`", f"`{d['kind']}`", d["source"]) for n, d in shipped])
-    yield "## Mappings"
+    yield MAPPINGS
+    yield from described(CellMapping)
     for kind, component in own_kinds(CellMapping):
+        yield f"### {kind}"
+        yield from described(component, beyond=CellMapping)
+    yield SIGNS
+    for kind, component in own_kinds(Sign):
         yield f"### {kind}"
         yield from described(component)
 

@@ -53,7 +53,7 @@ def refused(result: tuple[int, str, str]) -> str:
 
 
 def test_the_commands_are_those_of_the_design() -> None:
-    assert COMMANDS == ["check", "demo", "devices", "methods", "report", "run", "sql", "study"]
+    assert COMMANDS == ["check", "demo", "devices", "mappings", "methods", "report", "run", "sql", "study"]
 
 
 @pytest.mark.parametrize("name", COMMANDS)
@@ -304,6 +304,22 @@ def test_devices_and_methods_tell_what_their_classes_say(everychip: Run) -> None
         json.loads(everychip(command, "--json")[1])
         json.loads(everychip(command, names[-1], "--json")[1])
     assert "Source: Qin et al." in everychip("methods", "irs")[1]
+
+
+def test_mappings_and_signs_tell_what_their_classes_say(everychip: Run) -> None:
+    from everychip.mapping import CellMapping, Sign
+
+    code, out, _ = everychip("mappings")
+    told = json.loads(everychip("mappings", "--json")[1])
+    assert code == 0
+    for family, key in ((CellMapping, "mappings"), (Sign, "signs")):
+        assert [entry["kind"] for entry in told[key]] == list(family.kinds())
+        for name in family.kinds():
+            assert re.search(rf"^ {name} ", out, re.MULTILINE), name
+            assert json.loads(everychip("mappings", name, "--json")[1])["kind"] == name
+    assert "noisy_reference" in everychip("mappings", "offset")[1]
+    assert "on_off" in everychip("mappings", "direct")[1]
+    assert "did you mean offset" in everychip("mappings", "ofset")[2]
 
 
 def test_a_preset_is_told_with_the_effective_noise_of_its_device(everychip: Run) -> None:

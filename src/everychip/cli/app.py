@@ -211,6 +211,19 @@ def device_fit(
 
 
 @app.command()
+def mappings(
+    kind: Annotated[
+        str | None, typer.Argument(help="A mapping or sign to explain, such as offset.", show_default=False)
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
+    """The mappings of weights onto cells, and how cells hold a sign."""
+    from everychip.cli import catalogue
+
+    raise typer.Exit(catalogue.mappings(kind, as_json=as_json))
+
+
+@app.command()
 def methods(
     kind: Annotated[
         str | None, typer.Argument(help="A method to explain, such as irs.", show_default=False)

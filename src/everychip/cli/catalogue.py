@@ -48,6 +48,31 @@ def devices(kind: str | None, *, as_json: bool) -> int:
     return 0
 
 
+def mappings(kind: str | None, *, as_json: bool) -> int:
+    """All mappings and ways to hold a sign, or one in detail."""
+    from everychip.mapping import CellMapping, Sign
+
+    kinds = {name: about(mapping) for name, mapping in CellMapping.kinds().items()}
+    signs = {name: about(sign) for name, sign in Sign.kinds().items()}
+    if kind is not None:
+        found = _find(kind, [*kinds, *signs], "mapping")
+        return _detail({**kinds, **signs}[found], CellMapping if found in kinds else Sign, as_json=as_json)
+    if as_json:
+        return _json({"mappings": list(map(vars, kinds.values())), "signs": list(map(vars, signs.values()))})
+    out = console()
+    out.print(_list("mapping", kinds.values()))
+    out.print(_list("sign", signs.values()))
+    out.print(
+        "Every mapping goes with every sign, a scale per layer or column, and an on-off ratio. In a recipe: "
+        'hardware.mapping = { kind = "direct", sign = "differential", scale = "column", on_off = 20 }. '
+        "One in detail: everychip mappings offset",
+        style="dim",
+        highlight=False,
+        markup=False,
+    )
+    return 0
+
+
 def methods(kind: str | None, *, as_json: bool) -> int:
     """All methods, or one in detail."""
     from everychip.methods import Method

@@ -20,6 +20,54 @@ def test_clip_clamps_each_layer_at_alpha_times_its_own_rms(alpha):
         np.testing.assert_allclose(layer.numpy(), np.clip(old, -limit, limit), rtol=1e-5)
 
 
+@pytest.mark.parametrize("alpha", [1.0, 1.1, 1.5])
+def test_flatten_clamps_and_gives_each_layer_its_rms_back(alpha):
+    layers = [torch.randn(40, 30), 100 * torch.randn(8, 4, 3, 3), torch.zeros(3, 3)]
+    before = [layer.numpy().astype(np.float64) for layer in layers]
+    constraints.Flatten(alpha=alpha).apply(iter(layers))
+    for layer, old in zip(layers, before, strict=True):
+        rms = np.sqrt((old**2).mean())
+        clamped = np.clip(old, -alpha * rms, alpha * rms)
+        expected = clamped * (rms / (np.sqrt((clamped**2).mean()) or 1.0))
+        np.testing.assert_allclose(layer.numpy(), expected, rtol=1e-5)
+
+
+def test_flattening_over_and_over_keeps_the_scale_that_clipping_loses():
+    clipped, flat = torch.randn(50, 50), torch.randn(50, 50)
+    for _ in range(100):
+        for layer, constraint in ((clipped, constraints.clip(1.05)), (flat, constraints.Flatten(alpha=1.05))):
+            layer.add_(0.1 * layer.square().mean().sqrt() * torch.randn(50, 50))
+            constraint.apply([layer])
+    assert float(flat.square().mean().sqrt()) > 20 * float(clipped.square().mean().sqrt())
+
+
+@pytest.mark.parametrize("name", ["RRAM1", "FeFET6"])
+def test_clip_to_noise_settles_at_its_target(name):
+    from torch import nn
+
+    from everychip import Hardware, devices, effective_sigma
+
+    model, hardware = nn.Linear(200, 200), Hardware(device=devices.preset(name, sigma=0.2))
+    with torch.no_grad():
+        model.weight.normal_()
+    law = constraints.ClipToNoise(device=hardware.device, target=0.25)
+    for _ in range(40):
+        law.apply([model.weight])
+    assert effective_sigma(model, hardware).of_rms == pytest.approx(0.25, rel=0.03)
+
+
+def test_clip_to_noise_is_clip_where_the_device_has_one_sigma():
+    from everychip import devices
+
+    layer = torch.randn(30, 20)
+    twin = layer.clone()
+    law = constraints.ClipToNoise(device=devices.Gaussian(sigma=0.2), target=0.25)
+    law.apply([layer])
+    constraints.clip(law.alpha(twin)).apply([twin])
+    assert law.alpha(twin) == pytest.approx(0.25 / (0.2 * 0.77763), rel=1e-4)
+    torch.testing.assert_close(layer, twin)
+
+
 def test_clip_bounds_the_effective_sigma():
     from torch import nn
 

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from typing import Annotated
 
 import torch
@@ -11,6 +12,11 @@ from pydantic import Field
 from torch import Tensor
 
 from everychip.component import Component
+from everychip.devices import Device
+from everychip.mapping import BitSliced, CellMapping
+
+LEAST_ALPHA, MOST_ALPHA = 1.1, 2.5
+"""Between them α is chosen: below, a layer is nearly binary; above, hardly a weight is clamped."""
 
 
 class Constraint(Component, family="constraint"):
@@ -43,6 +49,90 @@ class Clip(Constraint):
         for weight in weights:
             limit = self.alpha * weight.square().mean().sqrt()
             torch.clamp(weight, min=-limit, max=limit, out=weight)
+
+
+class Flatten(Clip):
+    """Clamp every layer to ±α·rms(W), as `clip` does, and scale it back to the rms it had.
+
+    alpha: α, as for `clip`, which takes a little of a layer's rms at every step. Where α is small and no
+    normalisation follows the layer, the logits shrink towards nothing without the scaling.
+
+    Source: this project's own.
+
+    >>> import torch
+    >>> w = torch.tensor([[1.0, 1.0, 1.0, -5.0]])
+    >>> Flatten(alpha=1.1).apply([w]); w.square().mean()
+    tensor(7.)
+    """
+
+    alpha: Annotated[float, Field(ge=1)] = 1.1
+
+    def apply(self, weights: Iterable[Tensor]) -> None:
+        layers = list(weights)
+        with keeping_rms(layers):
+            super().apply(layers)
+
+
+class ClipToNoise(Constraint):
+    """Clamp each layer to ±α·rms(W), each step with the α that its own noise asks for then.
+
+    α = clamp(target / s, 1.1, 2.5), s = σ_W / max|W|, σ_W the rms over the layer's weights of the standard
+    deviation of a programmed weight: σ_W / rms(W) settles at the target, or as near as the bounds let it.
+    target: the σ_W / rms(W) to aim at, without unit. device, mapping: the law σ_W follows; give those of the
+    hardware. Where a device is quiet at the ends of its range, layers whose weights lie there are clamped
+    less; where its σ is the same everywhere, α is one number for all layers.
+
+    Source: this project's own.
+
+    >>> import torch; from everychip.devices import preset
+    >>> law = ClipToNoise(device=preset("FeFET6", sigma=0.2))
+    >>> middle, ends = torch.linspace(-1, 1, 100), torch.tensor([[1.0, -1.0], [0.9, 0.1]])
+    >>> round(law.alpha(middle), 2), round(law.alpha(ends), 2)
+    (1.33, 2.5)
+    """
+
+    device: Device
+    mapping: CellMapping = BitSliced()
+    target: Annotated[float, Field(gt=0)] = 0.23
+
+    def apply(self, weights: Iterable[Tensor]) -> None:
+        for weight in weights:
+            Clip(alpha=self.alpha(weight)).apply([weight])
+
+    @torch.no_grad()
+    def alpha(self, weight: Tensor) -> float:
+        """The α of a layer as it is now."""
+        full = weight.float()
+        sigma = self.mapping.std(full, self.device).square().mean().sqrt()
+        return alpha_for(float(sigma), float(full.abs().amax()), target=self.target)
+
+
+def alpha_for(sigma: float, largest: float = 1.0, *, target: float) -> float:
+    """α = clamp(target / (σ_W / max|W|), 1.1, 2.5). sigma: σ_W. largest: max|W|, in the same unit.
+
+    >>> [round(alpha_for(s, target=0.23), 2) for s in (0.311, 0.1555, 0.0778, 0.0)]
+    [1.1, 1.48, 2.5, 2.5]
+    """
+    return max(LEAST_ALPHA, min(target * largest / sigma, MOST_ALPHA)) if sigma > 0 else MOST_ALPHA
+
+
+@contextmanager
+def keeping_rms(weights: Iterable[Tensor]) -> Iterator[None]:
+    """Scale each layer back, afterwards, to the rms it had before.
+
+    >>> import torch
+    >>> w = torch.tensor([[3.0, -4.0]])
+    >>> with keeping_rms([w]):
+    ...     _ = w.clamp_(-1, 1)
+    >>> w
+    tensor([[ 3.5355, -3.5355]])
+    """
+    layers = [weight.detach() for weight in weights]
+    before = [weight.square().mean().sqrt() for weight in layers]
+    yield
+    for weight, rms in zip(layers, before, strict=True):
+        now = weight.square().mean().sqrt()
+        weight.mul_(torch.where(now > 0, rms / now, torch.ones_like(now)))
 
 
 def clip(alpha: float) -> Clip:

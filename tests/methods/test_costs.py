@@ -22,6 +22,8 @@ COSTS = {
     "distillation": methods.Distillation(teacher_share=0.25),
     "sam": methods.SAM(),
     "samson": methods.SAMSON(noise=True),
+    "resilient": methods.Resilient(),
+    "resilient with feedback": methods.Resilient(feedback=0.3, quiet=0.1),
     "adversarial_weight": methods.AdversarialWeight(attack_steps=3),
     "adversarial_weight without noise": methods.AdversarialWeight(attack_steps=2, noise=False),
 }

@@ -22,6 +22,9 @@ RIVALS = {
     "sam": lambda **f: methods.SAM(noise=True, **f),
     "samson": lambda **f: methods.SAMSON(noise=True, **f),
     "vant": methods.VANT,
+    "resilient": lambda **f: methods.Resilient(
+        **{"alpha": 30.0, "feedback": 0.3, "quiet": 0.1, "ramp": None, **f}
+    ),
 }
 
 

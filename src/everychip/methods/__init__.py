@@ -10,6 +10,7 @@ from everychip.methods.distillation import Distillation
 from everychip.methods.irs import IRS
 from everychip.methods.noise_injection import NoiseInjection
 from everychip.methods.ovf import OVF
+from everychip.methods.resilient import Resilient
 from everychip.methods.sam import SAM
 from everychip.methods.samson import SAMSON
 from everychip.methods.vanilla import Vanilla
@@ -31,6 +32,7 @@ __all__ = [
     "NoiseInjection",
     "Objective",
     "OverNoise",
+    "Resilient",
     "Temperature",
     "Vanilla",
 ]

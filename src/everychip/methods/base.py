@@ -75,6 +75,11 @@ class Method(Component, family="method"):
         exits = None if sample is None else self.exits(model, sample, seed=seed)
         return Objective(self, model, hardware, seed=seed, exits=exits, steps=steps)
 
+    def constrain(self, objective: Objective) -> None:
+        """Bring the weights on the crossbar back to the constraint, as at the start and after each step."""
+        if self.constraint is not None:
+            self.constraint.apply(objective.trained.values())
+
     def cross_entropy(self, logits: Tensor, y: Tensor) -> Tensor:
         """Cross-entropy with this method's label smoothing."""
         return cross_entropy(logits, y, label_smoothing=self.label_smoothing)
@@ -100,7 +105,7 @@ class Objective(nn.Module):
         self.weights, self.columns = hardware.crossbar(model), hardware.columns(model)
         if method.last_layer_gain != 1.0:
             list(self.weights.values())[-1].data.mul_(method.last_layer_gain)
-        self._constrain()
+        self.method.constrain(self)
 
     def forward(self, x: Tensor, y: Tensor) -> Tensor:
         """The loss of one batch."""
@@ -112,6 +117,11 @@ class Objective(nn.Module):
         if self.method.ramp is None or self.steps is None:
             return 1.0
         return min(1.0, self.step / (self.method.ramp * self.steps))
+
+    @property
+    def trained(self) -> dict[str, Tensor]:
+        """The weights on the crossbar that are not frozen, by name."""
+        return {name: weight for name, weight in self.weights.items() if weight.requires_grad}
 
     def chip(
         self,
@@ -153,12 +163,8 @@ class Objective(nn.Module):
     def after_step(self) -> None:
         """Call after each optimiser step: applies the constraint and moves the schedules on."""
         self.step += 1
-        self._constrain()
+        self.method.constrain(self)
 
     def detach(self) -> nn.Module:
         """The model, without exits."""
         return self.model
-
-    def _constrain(self) -> None:
-        if self.method.constraint is not None:
-            self.method.constraint.apply(w for w in self.weights.values() if w.requires_grad)

@@ -36,7 +36,7 @@ ENVIRONMENT = {
 
 
 def _accuracy(method: str, clipped: bool, sigma: float, rng: random.Random, offset: float) -> float:
-    half = HALF[method] * (2.2 if clipped else 1.0)
+    half = HALF.get(method, 0.3) * (2.2 if clipped else 1.0)
     mean = 0.1 + 0.885 / (1 + math.exp(14 * (sigma - half - offset)))
     spread = 0.002 + 0.25 * sigma * (0.985 - mean) + 0.01 * sigma
     # Accuracies are skewed: a few chips are much worse than the rest.
@@ -72,6 +72,7 @@ def _rows(run: dict[str, Any], sigmas: Sequence[float], chips: int, images: int)
                     "confidence": value,
                     "images": images,
                     "whole_test": images == 10_000,
+                    "per_chip": run.get("per_chip", False),
                 }
             )
     return rows

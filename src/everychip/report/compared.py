@@ -11,14 +11,29 @@ from everychip.paired import Comparison, compare, compare_seeds
 from everychip.report.results import Group, Panel, paired
 from everychip.report.wording import digits_of_points, kind_of, percent, points
 
+BASELINE = ("noise_injection",)
+CONTROLS = (*BASELINE, "temperature")
+"""What a kind is held against that is not named below: noise, and the softer loss."""
 CONTROLS_OF = {
     "vanilla": (),
     "noise_injection": ("vanilla",),
-    "temperature": ("noise_injection",),
-    "irs": ("noise_injection", "temperature", "deep_supervision"),
+    "temperature": BASELINE,
+    "deep_supervision": CONTROLS,
+    "over_noise": BASELINE,
+    "vant": BASELINE,
+    "censored": BASELINE,
+    "correctnet": BASELINE,
+    "distillation": CONTROLS,
+    "consistency": BASELINE,
+    "adversarial_weight": BASELINE,
+    "sam": BASELINE,
+    "samson": BASELINE,
+    "irs": (*CONTROLS, "deep_supervision"),
+    "ovf": (*CONTROLS, "over_noise", "vant"),
 }
-"""What each kind of method is held against; a kind that is not named here against the last two below."""
-CONTROLS = ("noise_injection", "temperature")
+"""What each kind of method is held against: `temperature` only where the loss rescales logits."""
+AGAINST_ALL = "resilient"
+"""The kind that claims to beat every other: it is held against all that are trained for noise."""
 
 NOTABLE = 0.02
 """A difference (in accuracy) that should not be overlooked for want of data."""
@@ -86,7 +101,11 @@ def differences(panels: Iterable[Panel]) -> tuple[Difference, ...]:
 
 
 def _controls(group: Group, panel: Panel) -> list[Group]:
-    wanted = CONTROLS_OF.get(kind_of(group.method), CONTROLS)
+    kind = kind_of(group.method)
+    wanted = CONTROLS_OF.get(kind, CONTROLS)
+    if kind == AGAINST_ALL:
+        others = dict.fromkeys(kind_of(other.method) for other in panel.at_sigma)
+        wanted = tuple(other for other in others if other not in ("vanilla", AGAINST_ALL))
     return [
         other
         for kind in wanted

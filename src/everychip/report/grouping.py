@@ -14,11 +14,14 @@ from everychip.study.table import COLUMNS
 OWN_AXES = ("method", "variant", "model", "data", "device", "sigma", "sigma_train", "seed")
 """Axes that the draws' own columns tell; the labels of any other axis join the variant."""
 
+PER_CHIP = "per_chip"
+"""A column that older draws lack: those are of programmed chips as they are."""
+
 GROUPS = """
-select method, variant, model, data, device, run, seed, sigma_train::double, sigma::double,
+select method, variant, model, data, device, {per_chip}, run, seed, sigma_train::double, sigma::double,
        avg(sigma_of_max), avg(sigma_of_rms), avg(nll), avg(ece), avg(confidence),
        min(images), bool_and(whole_test), list(chip order by chip), list(accuracy::double order by chip)
-from read_parquet($files) group by all
+from read_parquet($files, union_by_name = true) group by all
 order by all
 """
 
@@ -31,6 +34,7 @@ class _Part(NamedTuple):
     model: str
     data: str
     device: str
+    per_chip: bool
     run: str
     seed: int
     sigma_train: float | None
@@ -63,7 +67,7 @@ def groups_of(
     gathered: dict[_Key, list[_Part]] = {}
     for part in _query(files):
         variant = " · ".join(word for word in (part.variant or "", *extra.get(part.run, ())) if word)
-        context = Context(part.model, part.data, part.device, variant)
+        context = Context(part.model, part.data, part.device, variant, per_chip=part.per_chip)
         key = _Key(part.method, context, _finite(part.sigma_train), _finite(part.sigma))
         gathered.setdefault(key, []).append(part)
     groups = [_group(files[0], key, parts) for key, parts in gathered.items()]
@@ -77,11 +81,13 @@ def _query(files: Sequence[Path]) -> list[_Part]:
     names = {"files": [str(file) for file in files]}
     with duckdb.connect() as connection:
         try:
-            described = connection.execute("describe from read_parquet($files)", names).fetchall()
-            missing = [column for column in COLUMNS if column not in {row[0] for row in described}]
+            whole = "describe from read_parquet($files, union_by_name = true)"
+            found = {row[0] for row in connection.execute(whole, names).fetchall()}
+            missing = [column for column in COLUMNS if column not in {*found, PER_CHIP}]
             if missing:
                 raise StoreError(where, found=f"no column {', '.join(missing)}", expected="a file of draws")
-            rows = connection.execute(GROUPS, names).fetchall()
+            per_chip = f"coalesce({PER_CHIP}, false)" if PER_CHIP in found else "false"
+            rows = connection.execute(GROUPS.format(per_chip=per_chip), names).fetchall()
         except duckdb.Error as error:
             first = str(error).splitlines()[0]
             raise StoreError(where, found=f"draws that cannot be read ({first})") from None
@@ -147,6 +153,7 @@ def _ranking(axes: Mapping[str, tuple[str, ...]]) -> Callable[[Group], tuple[Any
         context = group.context
         numbers = (-1.0 if x is None else x for x in (group.sigma_train, group.sigma))
         return (
+            context.per_chip,
             *(place(axis, getattr(context, axis)) for axis in ("model", "data", "device", "variant")),
             place("method", group.method),
             *numbers,

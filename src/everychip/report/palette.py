@@ -19,7 +19,18 @@ KNOWN = {
     "irs": "#0072b2",
     "ovf": "#d55e00",
 }
-OTHERS = ("#8c6bb1", "#7a5c3e", "#00868b", "#b8b000", "#a50f3a", "#4b4b9b")
+OTHERS = (
+    "#8c6bb1",
+    "#7a5c3e",
+    "#00868b",
+    "#b8b000",
+    "#a50f3a",
+    "#4b4b9b",
+    "#6b8e23",
+    "#c71585",
+    "#2f6f8f",
+    "#b06a00",
+)
 """For methods without a colour of their own, in the order in which a study has them."""
 CONTROL_DASH = (6, 3)
 DASHES = {

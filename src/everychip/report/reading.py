@@ -49,6 +49,7 @@ class _RunRecord(BaseModel):
     best_epoch: int | None = None
     validation_accuracy: float | None = None
     history: list[dict[str, Any]] = []
+    training_id: str = ""
     environment: dict[str, Any] = {}
 
     def run(self) -> Run:
@@ -61,6 +62,7 @@ class _RunRecord(BaseModel):
             best_epoch=self.best_epoch,
             validation_accuracy=self.validation_accuracy,
             history=tuple(self.history),
+            training_id=self.training_id,
         )
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -15,30 +15,51 @@ METHOD_ORDER = (
     "temperature",
     "deep_supervision",
     "over_noise",
+    "vant",
+    "censored",
+    "correctnet",
+    "distillation",
+    "consistency",
+    "adversarial_weight",
+    "sam",
+    "samson",
     "irs",
     "ovf",
+    "resilient",
 )
 """The order of the shipped methods where a study does not name its own: baselines, controls, methods."""
 
 CONTEXT = ("model", "data", "device", "variant")
 """The names of the parts of a context."""
+KINDS = ("population", "per-chip")
+"""Results of chips as they were programmed, and of chips that were calibrated one by one."""
 FAILED = ("collapsed", "diverged", "failed")
 """What the status of a run says if something went wrong in training."""
 
 
 @dataclass(frozen=True)
 class Context:
-    """What two groups must share before their methods may be compared."""
+    """What two groups must share before their methods may be compared.
+
+    `per_chip`: every chip was measured or written again after it was programmed ("per-chip"); else all chips
+    hold the same weights and nothing was measured on any of them ("population").
+    """
 
     model: str
     data: str
     device: str
     variant: str
+    per_chip: bool = False
 
     @property
     def words(self) -> tuple[str, str, str, str]:
         """The parts as a table shows them, in the order of `CONTEXT`."""
         return (self.model, self.data, self.device, self.variant or "plain")
+
+    @property
+    def kind(self) -> str:
+        """Which of the two kinds of result, that no table mixes, this is."""
+        return KINDS[self.per_chip]
 
 
 @dataclass(frozen=True, eq=False)
@@ -113,6 +134,7 @@ class Run:
     best_epoch: int | None = None
     validation_accuracy: float | None = None
     history: tuple[Mapping[str, Any], ...] = ()
+    training_id: str = ""
 
     @property
     def name(self) -> str:
@@ -212,10 +234,18 @@ class Results:
         contexts = dict.fromkeys(panel.context for panel in self.panels)
         return {c: tuple(panel for panel in self.panels if panel.context == c) for c in contexts}
 
+    @cached_property
+    def kinds(self) -> dict[str, Results]:
+        """The results of each kind by its name, population first; under no name where there is no other."""
+        apart = {kind: tuple(group for group in self.groups if group.context.kind == kind) for kind in KINDS}
+        found = {kind: replace(self, groups=groups) for kind, groups in apart.items() if groups}
+        return {"": self} if list(found) == ["population"] else found
+
     def heading(self, context: Context) -> str:
         """What tells a context from the others of its study; nothing if it is the only one."""
         varying = [i for i in range(len(context.words)) if len({c.words[i] for c in self.by_context}) > 1]
-        return ", ".join(context.words[i] for i in varying)
+        kind = [context.kind] if any(c.per_chip for c in self.by_context) else []
+        return ", ".join([*(context.words[i] for i in varying), *kind])
 
     def runs_of(self, group: Group) -> tuple[Run, ...]:
         """The runs behind a group, those without a single chip (diverged, unfinished) included."""

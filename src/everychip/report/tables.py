@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import replace
 from functools import lru_cache
 
 from everychip.report.blocks import Column, Row, Table
 from everychip.report.compared import Difference
-from everychip.report.results import CONTEXT, Context, Group, Panel, Results
+from everychip.report.results import CONTEXT, KINDS, Context, Group, Panel, Results
 from everychip.report.wording import (
     at_sigma,
     bounds_of,
@@ -34,6 +35,22 @@ def verdict_of(group: Group, *, target: float | None = None) -> Verdict:
         whole_test=group.whole_test,
         images=None if group.whole_test else group.images,
     )
+
+
+PER_CHIP_WORDS = "Per-chip: each chip was calibrated by itself after it was programmed, at a cost for each."
+
+
+def apart(results: Results, make: Callable[[Results], Table]) -> tuple[Table, ...]:
+    """The table of each kind of result, population and per-chip, for none mixes them."""
+    return tuple(headed(make(part), kind) for kind, part in results.kinds.items())
+
+
+def headed(table: Table, kind: str) -> Table:
+    """The table under the name of its kind; as it is where there is no name."""
+    if not kind:
+        return table
+    notes = (PER_CHIP_WORDS,) if kind == KINDS[True] else ()
+    return replace(table, title=f"{table.title}, {kind}", notes=(*table.notes, *notes))
 
 
 def chosen_sigmas(results: Results, *, limit: int = 4) -> tuple[float, ...]:
@@ -162,6 +179,16 @@ def against_controls(found: Sequence[Difference]) -> Table:
     one = _only_sigma(groups)
     title = f"Against the controls, at {one}" if one else "Against the controls"
     return Table(title, columns, tuple(rows), tuple(notes)).without_constants()
+
+
+def controls_apart(results: Results, found: Sequence[Difference]) -> tuple[Table, ...]:
+    """The differences of each kind of result in a table of their own."""
+    tables = []
+    for kind in results.kinds:
+        own = [d for d in found if kind in ("", d.panel.context.kind)]
+        if own:
+            tables.append(headed(against_controls(own), kind))
+    return tuple(tables)
 
 
 def _only_sigma(groups: Sequence[Group]) -> str:

@@ -7,7 +7,14 @@ from typing import TYPE_CHECKING
 from everychip.report.blocks import Table
 from everychip.report.compared import differences
 from everychip.report.results import Results
-from everychip.report.tables import against_controls, at_training_sigma, everything, overview
+from everychip.report.tables import (
+    PER_CHIP_WORDS,
+    against_controls,
+    apart,
+    at_training_sigma,
+    everything,
+    overview,
+)
 
 if TYPE_CHECKING:
     import rich.table
@@ -32,7 +39,7 @@ def show(results: Results, *, target: float | None = None, console: Console | No
 def tables(results: Results, *, target: float | None = None) -> tuple[Table, ...]:
     """What a terminal shows: in each context accuracy over σ, the verdict at the training σ, differences."""
     if not results.is_study:
-        return (everything(results, target=target),)
+        return apart(results, lambda part: everything(part, target=target))
     shown = []
     for context, panels in results.by_context.items():
         found = differences(panels)
@@ -41,13 +48,14 @@ def tables(results: Results, *, target: float | None = None) -> tuple[Table, ...
             at_training_sigma(results, panels=panels, target=target),
             *([against_controls(found)] if found else []),
         ]
-        shown += [_titled(part, results.heading(context)) for part in parts]
+        note = (PER_CHIP_WORDS,) if context.per_chip else ()
+        shown += [_titled(part, results.heading(context), note) for part in parts]
     return tuple(shown)
 
 
-def _titled(table: Table, words: str) -> Table:
+def _titled(table: Table, words: str, notes: tuple[str, ...]) -> Table:
     title = f"{table.title}: {words}" if words else table.title
-    return Table(title, table.columns, table.rows, table.notes)
+    return Table(title, table.columns, table.rows, (*table.notes, *notes))
 
 
 def fitted(table: Table, *, width: int) -> Table:

@@ -22,6 +22,7 @@ from everychip.study import store
 from everychip.study.environment import environment, threads_set
 from everychip.study.experiment import Experiment
 from everychip.study.files import held, make_folder, read_json, write_json, write_whole
+from everychip.study.sharing import take_over
 from everychip.study.table import COLUMNS, merge_tables, write_table
 from everychip.training import Fitted, train
 
@@ -29,10 +30,13 @@ STATE = "state.json"
 STATE_FORMAT = "everychip-partial/1"
 
 
-def run(experiment: Experiment, folder: Path, *, progress: Listener | None = None) -> store.Run:
+def run(
+    experiment: Experiment, folder: Path, *, trained: Path | None = None, progress: Listener | None = None
+) -> store.Run:
     """Train and evaluate an experiment into `folder`, or go on where an interrupted one stopped.
 
-    A complete run is only opened, and its files are compared with their SHA-256.
+    A complete run is only opened, and its files are compared with their SHA-256. trained: the folder of a
+    complete run of the same training, whose weights are taken instead of being trained again.
     """
     if not store.is_complete(folder):
         make_folder(folder)
@@ -40,7 +44,7 @@ def run(experiment: Experiment, folder: Path, *, progress: Listener | None = Non
             store.claim(folder, experiment.table())
             if not store.is_complete(folder):
                 make_folder(folder / store.PARTIAL)
-                return _Execution(experiment, folder, progress or quiet).execute()
+                return _Execution(experiment, folder, progress or quiet, trained).execute()
     store.claim(folder, experiment.table())
     return store.open_run(folder)
 
@@ -50,10 +54,11 @@ class _Execution:
     experiment: Experiment
     folder: Path
     tell: Listener
+    trained: Path | None = None
 
     def execute(self) -> store.Run:
         splits = self.experiment.data.load()
-        state = self._state() or self._fit(splits)
+        state = self._state() or self._take_over() or self._fit(splits)
         # What is stored is what is evaluated: the same bits, whether or not the run was interrupted here.
         model = self._build(splits)
         _load(model, self.folder / store.MODEL)
@@ -63,6 +68,7 @@ class _Execution:
             self.folder,
             {
                 "id": self.experiment.id,
+                "training_id": self.experiment.training_id,
                 "name": self.experiment.name,
                 "title": self.experiment.title,
                 "labels": self.experiment.labels,
@@ -85,6 +91,11 @@ class _Execution:
     def _build(self, splits: Splits) -> nn.Module:
         return self.experiment.model.build(splits.input_shape, splits.classes, seed=self.experiment.seed)
 
+    def _take_over(self) -> dict[str, Any] | None:
+        """The training of another run, if there is one to take."""
+        known = self.trained and take_over(self.experiment.training_id, self.trained, self.folder)
+        return self._keep(known, seconds={}) if known else None
+
     def _fit(self, splits: Splits) -> dict[str, Any]:
         started = time.monotonic()
         fitted = train(
@@ -98,8 +109,11 @@ class _Execution:
             progress=self.tell,
         )
         _save(fitted.model, self.folder / store.MODEL)
-        seconds = {"training": time.monotonic() - started}
-        state = {"format": STATE_FORMAT, **_described(fitted), "seconds": seconds}
+        return self._keep(_described(fitted), seconds={"training": time.monotonic() - started})
+
+    def _keep(self, known: Mapping[str, Any], *, seconds: dict[str, float]) -> dict[str, Any]:
+        """Write what is known of the training, once its weights are stored: from here on it is done."""
+        state = {"format": STATE_FORMAT, **known, "seconds": seconds}
         write_json(self._partial / STATE, state)
         return state
 

@@ -29,8 +29,8 @@ FAILURE = "failure.txt"
 _TELL_EVERY = 0.2  # seconds
 
 
-def execute(table: dict[str, Any], folder: str, tell: Tell) -> str:
-    """Run one recipe; the empty string, or in one line why there is no run."""
+def execute(table: dict[str, Any], folder: str, trained: str = "", *, tell: Tell) -> str:
+    """Run one recipe, its weights from the folder `trained` if named; "", or one line why there is no run."""
     experiment = Experiment.read(table, where="recipe")
     last = 0.0
 
@@ -41,7 +41,7 @@ def execute(table: dict[str, Any], folder: str, tell: Tell) -> str:
             tell(experiment.id, event)
 
     try:
-        run(experiment, Path(folder), progress=progress)
+        run(experiment, Path(folder), trained=Path(trained) if trained else None, progress=progress)
     except EverychipError as error:
         return str(error)
     except Exception as error:  # noqa: BLE001 - a study goes on without the runs that fail

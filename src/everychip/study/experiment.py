@@ -18,7 +18,7 @@ from everychip.mitigate import Mitigation
 from everychip.models import Model
 from everychip.monte_carlo import Precision
 from everychip.study import recipes
-from everychip.study.store import run_id
+from everychip.study.store import run_id, training_id
 from everychip.training import Training
 
 Sigma = Annotated[float, Field(ge=0)]
@@ -107,6 +107,11 @@ class Experiment(Config):
         """Twelve hexadecimal digits, the same for the same computation."""
         return run_id(self.table())
 
+    @cached_property
+    def training_id(self) -> str:
+        """Twelve hexadecimal digits, the same for the same training, however it is evaluated."""
+        return training_id(self.table())
+
     @property
     def name(self) -> str:
         """What to call it in one line: its labels, its title, or its method and seed."""
@@ -134,10 +139,12 @@ class Experiment(Config):
             "data": self.data.label,
             "device": self.hardware.device.label,
         }
+        mitigation = self.evaluation.mitigation
         trained_at = self.hardware.device.nominal_sigma if self.method.noisy else 0.0
         return {
             "run": self.id,
             **{column: self.labels.get(column, default) for column, default in own.items()},
             "sigma_train": trained_at,
             "seed": self.seed,
+            "per_chip": mitigation is not None and mitigation.per_chip,
         }

@@ -19,6 +19,8 @@ PARTIAL = "partial"
 """The folder inside a run folder where an unfinished run keeps what it has so far."""
 WORDS_ONLY = ("title", "labels")
 """Keys of a recipe that name it, and change nothing of what is computed."""
+AFTER_TRAINING = ("evaluation",)
+"""Keys of a recipe that change nothing of its training."""
 
 
 @dataclass(frozen=True)
@@ -59,6 +61,15 @@ def run_id(recipe: Mapping[str, Any]) -> str:
     True
     """
     return content_hash({key: value for key, value in recipe.items() if key not in WORDS_ONLY})
+
+
+def training_id(recipe: Mapping[str, Any]) -> str:
+    """The identity of what a resolved recipe trains: the same for recipes that differ in evaluation only.
+
+    >>> training_id({"seed": 0, "evaluation": {"chips": 9}}) == training_id({"seed": 0})
+    True
+    """
+    return run_id({key: value for key, value in recipe.items() if key not in AFTER_TRAINING})
 
 
 def claim(folder: Path, recipe: Mapping[str, Any]) -> None:

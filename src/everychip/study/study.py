@@ -19,6 +19,7 @@ from everychip.study.executors import Processes, Serial, execute, executor
 from everychip.study.experiment import Experiment
 from everychip.study.files import held, make_folder, read_json, write_json, write_text
 from everychip.study.grid import Grid, Study
+from everychip.study.sharing import trainings
 from everychip.study.table import merge_tables
 
 FORMAT = "everychip-study/1"
@@ -60,6 +61,7 @@ def run_study(
 
     Runs lie in `runs/<id>`. After every run the folder holds study.json and the draws of all complete runs,
     so a report is possible at any time. A run that fails is named in study.json, and the others go on.
+    Runs that differ in their evaluation only are trained once: the others take the weights of the first.
     """
     grid = study.expand()
     make_folder(folder)
@@ -97,12 +99,15 @@ class _Execution:
         self.complete: dict[str, store.Run] = {}
         self.failed: dict[str, str] = {}
         self.deaths: Counter[str] = Counter()
+        self.trained: dict[str, Path] = {}
         self.started, self.saved = time.monotonic(), 0.0
         self.seconds_before = _seconds_so_far(folder / RECORD)
 
     def execute(self, workers: int) -> Outcome:
         waiting = deque(self._open(self.grid.in_order()))
         executed = len(waiting)
+        if waiting:
+            self.trained = trainings(self.folder / RUNS)
         self.watcher.begin(len(waiting), len(self.complete))
         self._save(counting=executed > 0)
         try:
@@ -132,10 +137,13 @@ class _Execution:
         flying: dict[Future[str], Experiment] = {}
         broken = False
         while flying or (waiting and not broken):
-            while waiting and len(flying) < workers and not broken:
-                experiment = waiting.popleft()
+            while len(flying) < workers and not broken:
+                experiment = self._next(waiting, flying.values())
+                if experiment is None:
+                    break
                 self.watcher.started(experiment)
-                arguments = (experiment.table(), str(self._folder(experiment)))
+                trained = str(self.trained.get(experiment.training_id, ""))
+                arguments = (experiment.table(), str(self._folder(experiment)), trained)
                 try:
                     flying[pool.submit(execute, *arguments)] = experiment
                 except BrokenExecutor:
@@ -145,6 +153,15 @@ class _Execution:
             pool.drain()
             for future in landed:
                 broken |= self._land(future, flying.pop(future), waiting)
+
+    def _next(self, waiting: deque[Experiment], flying: Iterable[Experiment]) -> Experiment | None:
+        """The first run that has nothing to wait for: none waits for a training but those that share it."""
+        under_way = {experiment.training_id for experiment in flying} - self.trained.keys()
+        for place, experiment in enumerate(waiting):
+            if experiment.training_id not in under_way:
+                del waiting[place]
+                return experiment
+        return None
 
     def _land(self, future: Future[str], experiment: Experiment, waiting: deque[Experiment]) -> bool:
         """Take in what a worker returned; whether it died instead."""
@@ -165,6 +182,7 @@ class _Execution:
             self.failed[experiment.id] = words
         else:
             self.complete[experiment.id] = store.open_run(self._folder(experiment))
+            self.trained.setdefault(experiment.training_id, self._folder(experiment))
         if time.monotonic() - self.saved > _SAVE_EVERY:
             self._save()
         self.watcher.finished(experiment, self.complete.get(experiment.id), words)
@@ -196,12 +214,16 @@ class _Execution:
         self.saved = time.monotonic()
 
     def _row(self, experiment: Experiment) -> dict[str, Any]:
-        row: dict[str, Any] = {"id": experiment.id, "labels": experiment.labels}
+        row: dict[str, Any] = {
+            "id": experiment.id,
+            "training_id": experiment.training_id,
+            "labels": experiment.labels,
+        }
         if experiment.id not in self.complete:
             words = self.failed.get(experiment.id, "")
             return {**row, "status": "failed" if words else "unfinished", "words": words}
         record = self.complete[experiment.id].record
-        known = ("status", "words", "seconds", "best_epoch", "validation_accuracy", "forwards")
+        known = ("status", "words", "seconds", "best_epoch", "validation_accuracy", "forwards", "trained_by")
         return {**row, **{key: record.get(key) for key in known}}
 
 

@@ -32,8 +32,9 @@ COLUMNS: Mapping[str, str] = {
     "confidence": "DOUBLE",
     "images": "BIGINT",
     "whole_test": "BOOLEAN",
+    "per_chip": "BOOLEAN",
 }
-"""Name and SQL type of every column of `draws.parquet`."""
+"""Name and SQL type of every column of `draws.parquet`; per_chip: every chip was calibrated by itself."""
 
 
 def write_table(path: Path, columns: Mapping[str, Sequence[Any]]) -> None:
@@ -44,9 +45,10 @@ def write_table(path: Path, columns: Mapping[str, Sequence[Any]]) -> None:
 
 
 def merge_tables(path: Path, parts: Sequence[Path]) -> None:
-    """Write the rows of several parquet files, in their order, as one file."""
+    """Write the rows of several parquet files, in their order, as one file; a column one lacks is null."""
     if parts:
-        _copy(path, "SELECT * FROM read_parquet($parts)", {"parts": [str(part) for part in parts]})
+        names = {"parts": [str(part) for part in parts]}
+        _copy(path, "SELECT * FROM read_parquet($parts, union_by_name = true)", names)
 
 
 def read_table(path: Path) -> dict[str, list[Any]]:

@@ -9,7 +9,7 @@ from everychip.report.blocks import Block, Figure, Section
 from everychip.report.blocks import Panel as Chart
 from everychip.report.plots import chart_of, colour, dash, percent, shape, spec_of, title_of, vertical
 from everychip.report.results import Group, Panel, Results
-from everychip.report.tables import at_training_sigma, everything, overview, verdict_of
+from everychip.report.tables import apart, at_training_sigma, everything, overview, verdict_of
 from everychip.report.wording import count, effective, mean_of, sigma_text, spread, trained_at
 
 HEIGHT = 300
@@ -23,8 +23,10 @@ def section(results: Results, *, target: float | None) -> Section:
     """How accuracy falls as the device gets worse, and what is left at the training σ."""
     figure = curves(results)
     blocks: list[Block] = [figure] if figure else []
-    every = overview(results) if results.is_study else everything(results, target=target)
-    blocks += [at_training_sigma(results, target=target), every]
+    blocks += apart(results, lambda part: at_training_sigma(part, target=target))
+    blocks += apart(
+        results, lambda part: overview(part) if part.is_study else everything(part, target=target)
+    )
     return Section("accuracy", 20, "How much accuracy is left", tuple(blocks))
 
 

@@ -10,7 +10,7 @@ from everychip.report.blocks import Panel as Chart
 from everychip.report.compared import Difference, differences
 from everychip.report.plots import GREY, chart_of, colour, percent, spec_of, title_of
 from everychip.report.results import Results
-from everychip.report.tables import against_controls
+from everychip.report.tables import controls_apart
 from everychip.report.wording import MINUS, at_sigma, kind_of
 
 LEAD = (
@@ -33,7 +33,8 @@ def section(results: Results, *, target: float | None) -> Section | None:
         return None
     sentences = Text(tuple(f"{_place(results, d)}: {d.sentence}." for d in found), style="list")
     drawn = forest(results, found)
-    blocks: list[Block] = [Text((LEAD,)), *([drawn] if drawn else []), against_controls(found)]
+    blocks: list[Block] = [Text((LEAD,)), *([drawn] if drawn else [])]
+    blocks += controls_apart(results, found)
     blocks.append(Details("The same in sentences", sentences))
     return Section("controls", 30, "Is it the method, or its control?", tuple(blocks))
 

@@ -19,6 +19,9 @@ WORDS = {
     "KPP5": "the 5th percentile from below: 95 % of chips do better. The chips of all seeds are pooled.",
     "worst of n": "the least accuracy seen on n chips. It falls as n grows, and bounds nothing.",
     "yield": "the share of chips that reach a target accuracy (≥ 90 %, say).",
+    "per-chip": """every chip was measured or written again after it was programmed, which costs a pass on
+        each. **population**: all chips hold the same weights, and nothing was measured on any. No table and
+        no comparison mixes the two.""",
     "control": "a method that exists only to test the claim of another one.",
     "collapsed": """a training whose noisy validation accuracy stayed within twice chance (or 10 points
         of it); **diverged**, one whose loss ran away. Their chips, if any, stay in every mean.""",

@@ -46,6 +46,14 @@ def test_every_row_of_the_readme_stands_in_the_report() -> None:
     assert set(shown) <= set(report)
 
 
+def test_every_row_of_the_page_on_feedback_stands_in_a_report() -> None:
+    page = (ROOT / "docs" / "explanation" / "does-feedback-help.md").read_text(encoding="utf-8")
+    reports = {line for folder in FOLDERS for line in (folder / "README.md").read_text("utf-8").splitlines()}
+    shown = [line for line in page.splitlines() if line.startswith(("| published", "| ramp"))]
+    assert len(shown) == 15
+    assert set(shown) <= reports
+
+
 def test_the_draws_have_one_row_for_every_chip_at_every_sigma() -> None:
     columns = "method, variant, sigma_train, seed, sigma"
     counts = "count(distinct chip), count(*), min(accuracy), max(accuracy)"

@@ -53,7 +53,8 @@ class Resilient(Method):
     Cost: 1 forward per step; with feedback 1⅓, since the clean one has no backward.
 
     Source: this project's own, of noise injection with weight clipping (Joshi et al., Nat. Commun. 2020), a
-    ramp (arXiv 2602.07320), batch renormalisation (Ioffe, arXiv 1702.03275), and negative feedback of the clean pass, an idea after arXiv 2305.14561.
+    ramp (arXiv 2602.07320), batch renormalisation (Ioffe, arXiv 1702.03275), and negative feedback of the
+    clean pass, an idea after arXiv 2305.14561.
 
     >>> from everychip.devices import preset
     >>> chosen = Resilient().resolved(Hardware(device=preset("FeFET6", sigma=0.2)))

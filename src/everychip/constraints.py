@@ -15,7 +15,7 @@ from everychip.component import Component
 from everychip.devices import Device
 from everychip.mapping import BitSliced, CellMapping
 
-LEAST_ALPHA, MOST_ALPHA = 1.1, 2.5
+LEAST_ALPHA, MOST_ALPHA = 1.3, 2.5
 """Between them α is chosen: below, a layer is nearly binary; above, hardly a weight is clamped."""
 
 
@@ -76,7 +76,7 @@ class Flatten(Clip):
 class ClipToNoise(Constraint):
     """Clamp each layer to ±α·rms(W), each step with the α that its own noise asks for then.
 
-    α = clamp(target / s, 1.1, 2.5), s = σ_W / max|W|, σ_W the rms over the layer's weights of the standard
+    α = clamp(target / s, 1.3, 2.5), s = σ_W / max|W|, σ_W the rms over the layer's weights of the standard
     deviation of a programmed weight: σ_W / rms(W) settles at the target, or as near as the bounds let it.
     target: the σ_W / rms(W) to aim at, without unit. device, mapping: the law σ_W follows; give those of the
     hardware. Where a device is quiet at the ends of its range, layers whose weights lie there are clamped
@@ -108,10 +108,10 @@ class ClipToNoise(Constraint):
 
 
 def alpha_for(sigma: float, largest: float = 1.0, *, target: float) -> float:
-    """α = clamp(target / (σ_W / max|W|), 1.1, 2.5). sigma: σ_W. largest: max|W|, in the same unit.
+    """α = clamp(target / (σ_W / max|W|), 1.3, 2.5). sigma: σ_W. largest: max|W|, in the same unit.
 
     >>> [round(alpha_for(s, target=0.23), 2) for s in (0.311, 0.1555, 0.0778, 0.0)]
-    [1.1, 1.48, 2.5, 2.5]
+    [1.3, 1.48, 2.5, 2.5]
     """
     return max(LEAST_ALPHA, min(target * largest / sigma, MOST_ALPHA)) if sigma > 0 else MOST_ALPHA
 

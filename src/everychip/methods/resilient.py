@@ -40,7 +40,7 @@ class Resilient(Method):
     if β ≠ 0; sg: no gradient. Only the chip's forward moves batch norm's running statistics. r: the share of
     the noise that the ramp lets the step meet. σ²(W_l): variance of crossbar layer l's programmed weights.
 
-    alpha: α; each layer is clamped to ±α·rms(W) after each step. "auto" is α = clamp(target / s, 1.1, 2.5),
+    alpha: α; each layer is clamped to ±α·rms(W) after each step. "auto" is α = clamp(target / s, 1.3, 2.5),
     s = σ_W / max|W| in closed form. alpha_of: whose s; "network", of weights that fill the range evenly, one
     α for all layers; "layer", each layer's own at each step (`clip_to_noise`). target: the σ_W / rms(W) to
     aim at. A constraint takes the place of these three. rescale: which layers get the rms back that the
@@ -94,7 +94,7 @@ class Resilient(Method):
         ...     print(sigma, chosen.constraint, chosen.noise_gradient)
         0.1 alpha=2.5 detached
         0.2 alpha=1.4789 detached
-        0.4 alpha=1.1 detached
+        0.4 alpha=1.3 detached
         """
         changes: dict[str, Any] = {}
         if self.noise_gradient == "auto":

@@ -13,9 +13,11 @@ if TYPE_CHECKING:
     from everychip import constraints, data, devices, exits, mapping, methods, metrics, mitigate, models
     from everychip.chip import effective_sigma, program
     from everychip.coverage import check
+    from everychip.crossing import break_even
     from everychip.draws import Draws
     from everychip.errors import EverychipError
     from everychip.hardware import Hardware
+    from everychip.layer_noise import sensitivity
     from everychip.monte_carlo import evaluate
     from everychip.paired import compare
     from everychip.rng import rng_for
@@ -34,6 +36,7 @@ __all__ = [
     "Study",
     "Verdict",
     "__version__",
+    "break_even",
     "check",
     "compare",
     "constraints",
@@ -50,6 +53,7 @@ __all__ = [
     "models",
     "program",
     "rng_for",
+    "sensitivity",
 ]
 
 _HOMES = {
@@ -59,6 +63,7 @@ _HOMES = {
     "Hardware": "hardware",
     "Study": "study.grid",
     "Verdict": "verdict",
+    "break_even": "crossing",
     "check": "coverage",
     "compare": "paired",
     "effective_sigma": "chip",
@@ -66,6 +71,7 @@ _HOMES = {
     "fit": "training",
     "program": "chip",
     "rng_for": "rng",
+    "sensitivity": "layer_noise",
 }
 
 

@@ -73,6 +73,25 @@ class Hardware(Config):
             )
         return self
 
+    @model_validator(mode="after")
+    def _laws_of_cells_need_cells(self) -> Self:
+        mapping, levels = self.mapping, self.device.levels
+        if not isinstance(mapping, BitSliced):
+            return self
+        if self.device.needs_cells and not mapping.quantize:
+            raise refusal(
+                ("mapping",),
+                f"whole weights in place of cells, while {self.device.label} is a law of one cell",
+                'mapping = "direct", or mapping = { kind = "bit_sliced", quantize = true }',
+            )
+        if levels is not None and 2**mapping.cell_bits != levels:
+            raise refusal(
+                ("mapping", "cell_bits"),
+                f"{2**mapping.cell_bits} levels, while a cell of {self.device.label} has {levels}",
+                f"cell_bits = {levels.bit_length() - 1}",
+            )
+        return self
+
     def with_sigma(self, sigma: float) -> Self:
         """The same hardware with its device at another nominal σ."""
         return self.replace(device=self.device.with_sigma(sigma))

@@ -14,9 +14,12 @@ from everychip.errors import ConfigError, known_names
 if TYPE_CHECKING:
     from rich.table import Table
 
+    from everychip.devices import Device
+    from everychip.mapping import CellMapping
+
 
 NOMINAL = 0.1
-"""The σ at which the effective noise of presets is told."""
+"""The σ at which the effective noise of presets without one of their own is told."""
 
 
 def devices(kind: str | None, *, as_json: bool) -> int:
@@ -38,9 +41,10 @@ def devices(kind: str | None, *, as_json: bool) -> int:
     out.print(_list("device", kinds.values()))
     out.print(_preset_table(shipped))
     out.print(
-        "σ is not comparable between papers, so the effective noise stands beside it: here at "
-        f"σ = {NOMINAL:g}, 8-bit weights on 2-bit cells, normally distributed weights. In a recipe: "
-        'hardware.device = { preset = "FeFET6", sigma = 0.1 }. One in detail: everychip devices levels',
+        "σ is not comparable between papers, so the effective noise of normally distributed weights is told: "
+        f"for RRAM1 … FeFET6 at σ = {NOMINAL:g}, 8-bit weights on 2-bit cells; for laws that were measured, one "
+        "analog cell for each weight; for MRAM, 1-bit cells. In a recipe: "
+        'hardware.device = { preset = "FeFET6", sigma = 0.1 }. One in detail: everychip devices PCM',
         style="dim",
         highlight=False,
         markup=False,
@@ -177,16 +181,28 @@ def _preset(name: str) -> dict[str, Any]:
     from everychip.devices import preset, presets
     from everychip.hardware import Hardware
 
-    device = preset(name, sigma=NOMINAL)
-    effective = effective_sigma(_normal_matrix(), Hardware(device=device))
+    facts = presets()[name]
+    sigma = {"sigma": NOMINAL} if facts["kind"] == "levels" else {}
+    device = preset(name, **sigma)
+    effective = effective_sigma(_normal_matrix(), Hardware(device=device, mapping=_mapping_for(device)))
     return {
         "preset": name,
-        "table": {**device.table(), "sigma": NOMINAL},
-        "sigma": NOMINAL,
+        "table": {**device.table(), **sigma},
+        "sigma": device.nominal_sigma,
+        "mapping": _mapping_for(device).table(),
         "sigma_of_max": effective.of_max,
         "sigma_of_rms": effective.of_rms,
-        "source": presets()[name]["source"],
+        **{key: facts[key] for key in ("range", "unit", "source")},
     }
+
+
+def _mapping_for(device: Device) -> CellMapping:
+    """The mapping in which a preset is told: laws of one cell have one cell for each weight."""
+    from everychip.mapping import BitSliced, Direct
+
+    if device.levels is not None:
+        return BitSliced(cell_bits=device.levels.bit_length() - 1, quantize=True)
+    return Direct() if device.needs_cells else BitSliced()
 
 
 def _normal_matrix() -> Any:
@@ -201,10 +217,10 @@ def _normal_matrix() -> Any:
 
 
 def _preset_table(shipped: dict[str, dict[str, Any]]) -> Table:
-    table = _table("preset", "kind", "σ_W/max|W|", "σ_W/rms(W)", "source")
+    table = _table("preset", "σ_W/max|W|", "range and source")
     for name, row in shipped.items():
-        numbers = (f"{row['sigma_of_max']:.2%}".replace("%", " %"), f"{row['sigma_of_rms']:.2f}")
-        table.add_row(name, row["table"]["kind"], *numbers, _escaped(row["source"].partition(": m = ")[0]))
+        words = f"{row['range']}\n[dim]Source: {_escaped(row['source'].partition(': m = ')[0])}[/]"
+        table.add_row(name, f"{row['sigma_of_max']:.2%}".replace("%", " %"), words)
     return table
 
 
@@ -215,9 +231,13 @@ def _show_preset(name: str, row: dict[str, Any], *, as_json: bool) -> int:
     out.print(name, style="bold")
     for key, value in row["table"].items():
         out.print(f"{key} = {value!r}", highlight=False, markup=False)
+    out.print(f"Range: {row['range']} (numbers: {row['unit']})", highlight=False, markup=False)
     out.print(f"Source: {row['source']}", highlight=False, markup=False)
+    sigma = "" if row["sigma"] is None else f"at σ = {row['sigma']:g}, "
+    cells = {"bit_sliced": "8-bit weights on 2-bit cells", "direct": "one analog cell for each weight"}
+    words = cells[row["mapping"]["kind"]] if row["mapping"].get("cell_bits", 2) == 2 else "1-bit cells"
     out.print(
-        f"At σ = {NOMINAL:g}, 8-bit weights on 2-bit cells, normal weights: "
+        f"Normal weights, {sigma}{words}: "
         f"σ_W/max|W| {row['sigma_of_max']:.4f}, σ_W/rms(W) {row['sigma_of_rms']:.4f}",
         highlight=False,
         markup=False,

@@ -19,6 +19,9 @@ from everychip.errors import ConfigError, known_names
 
 Sigma = Annotated[float, Field(ge=0)]
 
+FACTS = ("source", "unit", "range")
+"""What a preset says of itself beside its fields: its origin, the unit of its numbers, where it holds."""
+
 
 class Device(Component, family="device"):
     """The physics of one memory cell. Conductances are fractions of G_max, 0 … 1.
@@ -33,6 +36,12 @@ class Device(Component, family="device"):
     """Whether the deviation is distributed symmetrically about zero: then a weight's sign cannot matter."""
 
     needs_digits: ClassVar[bool] = False
+
+    needs_cells: ClassVar[bool] = False
+    """Whether the law is one of a whole cell (it has a bias, or was measured), so that none of it scales."""
+
+    levels: ClassVar[int | None] = None
+    """How many states a cell has, where that is not for the mapping to say."""
 
     @abstractmethod
     def deviation(self, g: Float[Tensor, "*cells"], rng: torch.Generator) -> Float[Tensor, "*cells"]:
@@ -71,6 +80,19 @@ class Device(Component, family="device"):
             )
         return self.replace(sigma=sigma)
 
+    @property
+    def ages(self) -> bool:
+        """Whether the law depends on the time since programming, so that the device answers `at`."""
+        return type(self).at is not Device.at
+
+    def at(self, time: float) -> Self:
+        """The same device at another time since programming, in seconds."""
+        raise ConfigError(
+            f"device {self.label}",
+            found="that it does not age",
+            expected="a device with a law over time (pcm, hermes, neurram, cmo_hfox)",
+        )
+
     @classmethod
     def expand(cls, data: dict[str, Any]) -> dict[str, Any]:
         """Replace `preset = "RRAM1"`, or `file = "mydevice.toml"`, by the table that it names."""
@@ -82,8 +104,8 @@ class Device(Component, family="device"):
         known = presets()
         if name not in known:
             raise refusal(("preset",), f"unknown preset {name!r}", known_names(str(name), known))
-        table = {key: value for key, value in known[name].items() if key != "source"}
-        return merge({**table, "name": name}, data)
+        table = {key: value for key, value in known[name].items() if key not in FACTS}
+        return merge({"name": name, **table}, data)
 
 
 def _from_file(data: dict[str, Any]) -> dict[str, Any]:
@@ -105,8 +127,8 @@ def _from_file(data: dict[str, Any]) -> dict[str, Any]:
 def presets() -> dict[str, dict[str, Any]]:
     """The shipped devices by name, each with its source.
 
-    >>> sorted(presets())[:2]
-    ['FeFET2', 'FeFET3']
+    >>> presets()["RRAM-Milo"]["range"]
+    '50 … 225 µS, right after programming'
     """
     return tomllib.loads(files("everychip.devices").joinpath("presets.toml").read_text(encoding="utf-8"))
 

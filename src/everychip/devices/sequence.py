@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Self
 
 import torch
 from jaxtyping import Float
 from pydantic import Field
 from torch import Tensor
 
+from everychip.devices.ageing import duration
 from everychip.devices.base import Device
 
 
@@ -37,6 +38,41 @@ class Sequence(Device):
     def needs_digits(self) -> bool:  # type: ignore[override]
         """Whether one of the effects reads the digits of the cells."""
         return any(device.needs_digits for device in self.devices)
+
+    @property
+    def needs_cells(self) -> bool:  # type: ignore[override]
+        """Whether one of the effects is one of a whole cell."""
+        return any(device.needs_cells for device in self.devices)
+
+    @property
+    def levels(self) -> int | None:  # type: ignore[override]
+        """How many states the cells have, where one of the effects says so."""
+        return next((device.levels for device in self.devices if device.levels is not None), None)
+
+    @property
+    def ages(self) -> bool:
+        """Whether one of the effects does."""
+        return any(device.ages for device in self.devices)
+
+    @property
+    def time(self) -> float | None:
+        """The time at which the effects that age are read, in seconds."""
+        return next((getattr(device, "time", None) for device in self.devices if device.ages), None)
+
+    @property
+    def label(self) -> str:
+        """The name, and the time where an effect ages; without a name, the labels of all effects then."""
+        if self.time is None:
+            return super().label
+        if self.name is not None:
+            return f"{self.name} at {duration(self.time)}"
+        return " + ".join(device.label for device in self.devices)
+
+    def at(self, time: float) -> Self:
+        """The same effects at another time since programming, in seconds, for those that age."""
+        if not self.ages:
+            return super().at(time)
+        return self.replace(devices=tuple(d.at(time) if d.ages else d for d in self.devices))
 
     def deviation(self, g: Float[Tensor, "*cells"], rng: torch.Generator) -> Float[Tensor, "*cells"]:
         programmed = g

@@ -8,9 +8,10 @@ from torch import nn
 from torch.func import functional_call
 
 from everychip.errors import ConfigError, ModelError
-from everychip.models import GRU, MLP, VGG8, Factory, LeNet, Model, ResNet18, Transformer
+from everychip.models import CNN, GRU, MLP, VGG8, Factory, LeNet, Model, ResNet18, Transformer
 
 EVERY = [
+    CNN(channels=2, hidden=(8, 4)),
     LeNet(),
     MLP(hidden=(8,)),
     VGG8(width=2),
@@ -171,3 +172,24 @@ def test_impossible_recipes_are_refused(table: dict[str, object]) -> None:
     with pytest.raises(ConfigError) as caught:
         Model.parse(table)
     assert "\n" not in str(caught.value)
+
+
+def test_cnn_has_the_parameters_counted_by_hand_and_drops_before_every_linear_layer() -> None:
+    net = CNN(dropout=0.3).build((1, 28, 28), 10)
+    counted = (64 * 16 + 64) + (64 * 64 * 16 + 64) + (1600 * 256 + 256) + (256 * 64 + 64) + 650
+    assert sum(p.numel() for p in net.parameters()) == counted
+    assert sum(isinstance(module, nn.Dropout) for module in net.modules()) == 3
+    with pytest.raises(ModelError, match="at least 10×10"):
+        CNN().build((1, 9, 28), 10)
+
+
+def test_cnn_standardises_the_last_features_over_the_batch_in_evaluation_as_in_training() -> None:
+    net = CNN(channels=2, hidden=(8,), batch_statistics=True).build((1, 12, 12), 3).eval()
+    seen: list[torch.Tensor] = []
+    net.get_submodule("output").register_forward_pre_hook(lambda _, args: seen.append(args[0]))
+    net(torch.randn(64, 1, 12, 12, generator=torch.Generator().manual_seed(0)))
+    live = seen[0].std(dim=0) > 0
+    assert live.any()
+    torch.testing.assert_close(seen[0].mean(dim=0), torch.zeros(8), rtol=0, atol=1e-5)
+    variance = seen[0][:, live].var(dim=0, correction=0)
+    torch.testing.assert_close(variance, torch.ones_like(variance), rtol=0.02, atol=0)

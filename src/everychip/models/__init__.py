@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from everychip.models.base import Model
+from everychip.models.cnn import CNN, CNNNetwork
 from everychip.models.factory import Factory
 from everychip.models.gru import GRU, GRUNetwork
 from everychip.models.lenet import LeNet, LeNetNetwork
@@ -12,9 +13,11 @@ from everychip.models.transformer import Transformer, TransformerNetwork
 from everychip.models.vgg8 import VGG8, VGG8Network
 
 __all__ = [
+    "CNN",
     "GRU",
     "MLP",
     "VGG8",
+    "CNNNetwork",
     "Factory",
     "GRUNetwork",
     "LeNet",

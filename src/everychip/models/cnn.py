@@ -1,0 +1,71 @@
+"""The convolutional network with which Büchel et al. measured robustness to mismatch on Fashion-MNIST."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from jaxtyping import Float
+from pydantic import Field
+from torch import Tensor, nn
+
+from everychip.models.base import Model
+
+
+class CNN(Model, kind="cnn"):
+    """Two 4×4 convolutions with ReLU and 2×2 max-pools, then linear layers of 256 and 64 with ReLU.
+
+    channels: of both convolutions; the first keeps the image's size (its padding is 2 above and left, 1 below
+    and right), the second has none. hidden: widths of the linear layers before the output. dropout: the share
+    of the inputs of every linear layer that training sets to 0. batch_statistics: whether the last hidden
+    features are standardised over the batch at hand, without scale and shift, in evaluation as in training
+    (as the authors' code does; an image's logits then depend on the others of its batch, and every chip
+    standardises its own).
+
+    Source: Büchel et al., ICLR 2022, as in the first author's public code (BPTT-Lipschitzness), where a whole
+    batch shares one dropout mask and nothing rescales what is left; here dropout is PyTorch's.
+
+    >>> net = CNN(dropout=0.3).build((1, 28, 28), 10)
+    >>> [layer.in_features for layer in net.modules() if isinstance(layer, nn.Linear)]
+    [1600, 256, 64]
+    """
+
+    channels: int = Field(default=64, ge=1)
+    hidden: tuple[Annotated[int, Field(ge=1)], ...] = (256, 64)
+    dropout: float = Field(default=0.0, ge=0, lt=1)
+    batch_statistics: bool = False
+
+    def network(self, input_shape: tuple[int, ...], classes: int) -> nn.Module:
+        """The module, for images of at least 10×10 pixels."""
+        return CNNNetwork(self, self.image_shape(input_shape, least=10), classes)
+
+
+class CNNNetwork(nn.Module):
+    """The layers of `CNN`."""
+
+    def __init__(self, config: CNN, input_shape: tuple[int, int, int], classes: int) -> None:
+        super().__init__()
+        channels, height, breadth = input_shape
+        self.pad = nn.ZeroPad2d((2, 1, 2, 1))
+        self.conv1 = nn.Conv2d(channels, config.channels, 4)
+        self.conv2 = nn.Conv2d(config.channels, config.channels, 4)
+        self.pool = nn.MaxPool2d(2)
+        self.relu = nn.ReLU()
+        width = config.channels * ((height // 2 - 3) // 2) * ((breadth // 2 - 3) // 2)
+        layers: list[nn.Module] = []
+        for size in config.hidden:
+            layers += [nn.Dropout(config.dropout), nn.Linear(width, size), nn.ReLU()]
+            width = size
+        self.hidden = nn.Sequential(*layers)
+        self.dropout = nn.Dropout(config.dropout)
+        self.norm: nn.Module = nn.Identity()
+        if config.batch_statistics:
+            self.norm = nn.BatchNorm1d(width, affine=False, track_running_stats=False)
+        self.output = nn.Linear(width, classes)
+
+    def forward(self, x: Float[Tensor, "n c h w"]) -> Float[Tensor, "n classes"]:
+        """Logits of a batch of images."""
+        x = self.pool(self.relu(self.conv1(self.pad(x))))
+        x = self.pool(self.relu(self.conv2(x)))
+        x = self.norm(self.dropout(self.hidden(x.flatten(1))))
+        logits: Tensor = self.output(x)
+        return logits

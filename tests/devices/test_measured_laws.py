@@ -1,4 +1,4 @@
-"""Every shipped preset samples what its own fit says: mean and σ at five conductances, in 4 standard errors."""
+"""Every preset samples what its own fit says: mean and σ at five conductances, in 4 standard errors."""
 
 from __future__ import annotations
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import runpy
 from pathlib import Path
 
 import pytest
@@ -52,6 +53,13 @@ def test_every_row_of_the_page_on_feedback_stands_in_a_report() -> None:
     shown = [line for line in page.splitlines() if line.startswith(("| published", "| ramp"))]
     assert len(shown) == 15
     assert set(shown) <= reports
+
+
+def test_the_page_on_what_survives_shows_the_table_of_the_committed_draws() -> None:
+    page = (ROOT / "docs" / "explanation" / "what-survives.md").read_text(encoding="utf-8")
+    table = runpy.run_path(str(ROOT / "docs" / "ingredients.py"))["table"]()
+    assert table.count("\n") == 6
+    assert table in page
 
 
 def test_the_draws_have_one_row_for_every_chip_at_every_sigma() -> None:

@@ -1,0 +1,52 @@
+"""The table of docs/explanation/what-survives.md, from the committed draws.
+
+python docs/ingredients.py
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from everychip.paired import compare_seeds
+from everychip.report.wording import percent, points
+from everychip.study.table import query
+
+DRAWS = Path(__file__).parents[1] / "results" / "resilient-vgg8-mnist-ablation" / "draws.parquet"
+ROWS = (
+    "published",
+    "ramp",
+    "ramp + clip",
+    "ramp + clip + population norm",
+    "ramp + clip + population norm + error feedback",
+)
+
+
+def accuracies(variant: str) -> dict[int, list[float]]:
+    """The accuracy of every chip at the training σ, by seed."""
+    chosen = f"variant = '{variant}' and sigma = 0.4"
+    words = f"select seed, accuracy from draws where {chosen} order by seed, chip"
+    found: dict[int, list[float]] = {}
+    for seed, accuracy in query(DRAWS, words)[1]:
+        found.setdefault(int(seed), []).append(accuracy)
+    return found
+
+
+def table() -> str:
+    """One row for each ingredient: its mean, its worst chip, and the paired difference to the row above."""
+    lines = ["| noise injection with … | mean | worst of 60 | to the row above [95 %] |"]
+    lines.append("|---|---:|---:|---:|")
+    above: dict[int, list[float]] | None = None
+    for name in ROWS:
+        seen = accuracies(name)
+        chips = [value for values in seen.values() for value in values]
+        gain = "–"
+        if above is not None:
+            gain = points(compare_seeds(seen, above).difference)
+        label = "nothing, as published" if name == "published" else name
+        lines.append(f"| {label} | {percent(sum(chips) / len(chips))} | {percent(min(chips))} | {gain} |")
+        above = seen
+    return "\n".join(lines)
+
+
+if __name__ == "__main__":
+    print(table())

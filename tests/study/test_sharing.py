@@ -105,7 +105,7 @@ def test_a_study_over_mitigations_trains_once_and_every_run_is_what_it_is_alone(
     must_be_what_they_are_alone(tmp_path / "study", mitigated, tmp_path / "alone")
 
 
-@pytest.mark.parametrize("chip", [1, 3, 5, 7])
+@pytest.mark.parametrize("chip", [1, 2, 3])  # of three runs, each tells at least one
 def test_a_study_interrupted_anywhere_ends_with_the_same_bits(
     tmp_path: Path, mitigated: Study, chip: int
 ) -> None:

@@ -122,7 +122,7 @@ def test_the_version_is_the_packages(everychip: Run) -> None:
         (["check", "torch.nn:ReLU"], "no matrix"),
         (["check", "torch.nn:NoSuchLayer"], "NoSuchLayer"),
         (["check", "vgg8", "--set", "hardware.digital=['conv9']"], "conv9"),
-        (["devices", "fefet7"], "known: FeFET2"),
+        (["devices", "fefet7"], ", FeFET2, "),
         (["methods", "isr"], "did you mean irs"),
     ],
 )  # fmt: skip

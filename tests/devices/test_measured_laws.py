@@ -20,7 +20,7 @@ DAY = 86_400.0
 
 # Preset → its σ in µS at a conductance in µS, and the G_max that its source names.
 PROGRAMMING = {
-    "PCM": (fits.pcm, 25.0),
+    "PCM-Nandakumar": (fits.pcm, 25.0),
     "PCM-Joshi": (fits.joshi, 25.0),
     "Hermes-1": (fits.hermes_one, 10.35),
     "Hermes-2": (fits.hermes_two, 20.7),
@@ -31,7 +31,7 @@ PROGRAMMING = {
     "CMO-HfOx-2%": (fits.cmo_coarse, 90.0),
     "RRAM-Milo": (fits.milo, 225.0),
 }
-DRIFTING = ("PCM", "Hermes-1", "Hermes-2")
+DRIFTING = ("PCM-Nandakumar", "Hermes-1", "Hermes-2")
 
 
 def written(name, **fields):
@@ -67,9 +67,9 @@ def test_a_clipped_preset_is_never_negative_and_has_the_moments_of_the_clipped_g
 
 
 @pytest.mark.parametrize("g", [0.02, 0.1, 0.35, 0.7, 1.0])
-@pytest.mark.parametrize(("name", "t0"), [("PCM", 20), ("Hermes-1", 200), ("Hermes-2", 300)])
+@pytest.mark.parametrize(("name", "t0"), [("PCM-Nandakumar", 20), ("Hermes-1", 200), ("Hermes-2", 300)])
 def test_drift_alone_is_a_power_of_time_with_a_folded_normal_exponent(name, t0, g):
-    exponent = fits.pcm_exponent(g) if name == "PCM" else fits.hermes_exponent(g, int(name[-1]))
+    exponent = fits.pcm_exponent(g) if name == "PCM-Nandakumar" else fits.hermes_exponent(g, int(name[-1]))
     device = devices.preset(name, programming_noise=0, read_noise=0, time=30 * DAY)
     decay, spread = fits.decay_moments(*exponent, (t0 + 30 * DAY) / t0)
     assert_moments(sample(device, g), mean=g * decay, std=g * spread)
@@ -80,7 +80,7 @@ def test_drift_alone_is_a_power_of_time_with_a_folded_normal_exponent(name, t0, 
 @pytest.mark.parametrize("time", [0.0, DAY])
 @pytest.mark.parametrize("g", [0.02, 0.1, 0.35, 0.7, 1.0])
 def test_the_read_noise_of_pcm_is_its_own_share_of_the_conductance(g, time):
-    device = devices.preset("PCM", programming_noise=0, drift=0, time=time, clip=False)
+    device = devices.preset("PCM-Nandakumar", programming_noise=0, drift=0, time=time, clip=False)
     assert_moments(sample(device, g), mean=g, std=g * fits.pcm_read(g, 20 + time))
 
 
@@ -156,7 +156,7 @@ def test_a_chip_is_the_same_chip_at_every_time():
     held = chips[0] > 0
     for earlier, later in pairwise(chips):
         assert bool((later[held] < earlier[held]).all())
-    # ln G is a line over ln(t / t0), each cell with its own slope.
+    # ln u is a line over ln(t / t0), each cell with its own slope.
     logs = [math.log1p(time / 20) for time in (0, 3600, 86_400)]
     slopes = [(chips[i][held] / chips[0][held]).log() / logs[i] for i in (1, 2)]
     assert torch.allclose(slopes[0], slopes[1], atol=1e-4)
@@ -165,8 +165,8 @@ def test_a_chip_is_the_same_chip_at_every_time():
 @pytest.mark.parametrize(
     ("device", "time", "label"),
     [
-        (devices.preset("PCM"), 0, "PCM at 0 s"),
-        (devices.preset("PCM"), 3600, "PCM at 1 h"),
+        (devices.preset("PCM-Nandakumar"), 0, "PCM-Nandakumar at 0 s"),
+        (devices.preset("PCM-Nandakumar"), 3600, "PCM-Nandakumar at 1 h"),
         (devices.preset("NeuRRAM-1s"), 86_400, "NeuRRAM at 1 day"),
         (devices.preset("CMO-HfOx-2%"), 172_800, "CMO-HfOx-2% at 2 days"),
         (devices.preset("Hermes-2"), 31_536_000, "Hermes-2 at 1 year"),
@@ -187,10 +187,10 @@ def test_a_device_without_a_law_over_time_does_not_age():
 
 
 def test_a_sequence_ages_with_the_effects_that_do():
-    faulty = devices.Sequence(devices=(devices.preset("PCM"), devices.StuckAt(p0=0.1, p1=0.02)))
+    faulty = devices.Sequence(devices=(devices.preset("PCM-Nandakumar"), devices.StuckAt(p0=0.1, p1=0.02)))
     aged = faulty.at(86_400)
-    assert aged.devices == (devices.preset("PCM", time=86_400), faulty.devices[1])
-    assert (aged.label, aged.time) == ("PCM at 1 day + stuck_at", 86_400)
+    assert aged.devices == (devices.preset("PCM-Nandakumar", time=86_400), faulty.devices[1])
+    assert (aged.label, aged.time) == ("PCM-Nandakumar at 1 day + stuck_at", 86_400)
     assert aged.replace(name="mine").label == "mine at 1 day"
     cells = sample(aged, 0.5)
     assert float((cells == 0).double().mean()) == pytest.approx(0.1, abs=4 * math.sqrt(0.09 / CELLS))
@@ -292,13 +292,13 @@ def test_a_law_of_a_cell_is_not_scaled_to_whole_weights(name):
 
 @pytest.mark.parametrize("g", [0.0, 1.0])
 def test_mram_has_one_sigma_for_both_states_and_needs_cells_of_one_bit(g):
-    device = devices.preset("MRAM")
+    device = devices.preset("MRAM-placeholder")
     assert 0.03 <= device.sigma <= 0.06
     assert_moments(sample(device, g), mean=g, std=device.sigma)
     with pytest.raises(ConfigError, match="cell_bits = 1"):
         Hardware(device=device, mapping=mapping.BitSliced(quantize=True))
     Hardware(device=device, mapping=mapping.BitSliced(quantize=True, cell_bits=1))
-    assert "placeholder" in devices.presets()["MRAM"]["source"]
+    assert "placeholder" in devices.presets()["MRAM-placeholder"]["source"]
 
 
 @pytest.mark.parametrize("name", devices.presets())
@@ -312,7 +312,7 @@ def test_a_preset_names_its_source_its_unit_and_its_range(name):
         assert facts["range"].startswith(f"{low:g} … {high:g} µS")
 
 
-@pytest.mark.parametrize("name", [*PROGRAMMING, "StuckAt-RRAM", "MRAM"])
+@pytest.mark.parametrize("name", [*PROGRAMMING, "StuckAt-RRAM", "MRAM-placeholder"])
 def test_a_preset_leaves_its_target_alone_and_repeats_at_its_address(name):
     device = devices.preset(name)
     target = torch.linspace(0, 1, 101)

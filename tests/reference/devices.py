@@ -1,4 +1,4 @@
-"""The published fits of measured devices, written out in µS as their sources print them."""
+"""The published fits of measured devices, written out in µS (u) and in fractions of G_max (g)."""
 
 from __future__ import annotations
 

@@ -54,7 +54,7 @@ def everychip(
 
 @app.command()
 def demo(settings: Settings = [], output: Output = None, workers: Workers = 2) -> None:  # noqa: B006
-    """Train five methods on embedded digits, program chips, compare them.
+    """Train five methods on embedded digits, program chips, compare.
 
     No download; under two minutes on two cores. Prints the verdicts and writes report.html.
     """

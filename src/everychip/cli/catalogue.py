@@ -41,10 +41,10 @@ def devices(kind: str | None, *, as_json: bool) -> int:
     out.print(_list("device", kinds.values()))
     out.print(_preset_table(shipped))
     out.print(
-        "σ is not comparable between papers, so the effective noise of normally distributed weights is "
-        f"told: for RRAM1 … FeFET6 at σ = {NOMINAL:g}, 8-bit weights on 2-bit cells; for laws that were "
-        "measured, one analog cell for each weight; for MRAM, 1-bit cells. In a recipe: "
-        'hardware.device = { preset = "FeFET6", sigma = 0.1 }. One in detail: everychip devices PCM',
+        "σ is not comparable between papers, so the effective noise of normally distributed weights is told: "
+        f"RRAM1 … FeFET6 at σ = {NOMINAL:g} on 8-bit weights in 2-bit cells, MRAM in 1-bit cells, the others "
+        "with one analog cell for each weight. In a recipe: "
+        'hardware.device = { preset = "FeFET6", sigma = 0.1 }. One in detail: everychip devices Hermes-2',
         style="dim",
         highlight=False,
         markup=False,

@@ -69,7 +69,7 @@ def disturb(
             )
         with torch.set_grad_enabled(gradient is not None):
             target = hardware.mapping.target(_full_precision(weight), columns=held)
-            noisy = _strided_as(weight, torch.add(target, deviation, alpha=strength).to(weight.dtype))
+            noisy = strided_as(weight, torch.add(target, deviation, alpha=strength).to(weight.dtype))
             if gradient == "clean":
                 noisy = with_clean_gradient(target.to(weight.dtype), noisy)
             programmed[name] = noisy
@@ -81,7 +81,7 @@ def _full_precision(weight: Tensor) -> Tensor:
     return weight.float() if weight.dtype in (torch.bfloat16, torch.float16) else weight
 
 
-def _strided_as(weight: Tensor, noisy: Tensor) -> Tensor:
+def strided_as(weight: Tensor, noisy: Tensor) -> Tensor:
     """The noisy weight with the weight's strides where the dimensions of size 1 leave them free.
 
     Kernels read the memory format from those, too: a convolution of one input channel whose weight says

@@ -8,7 +8,7 @@ import torch
 from pydantic import Field
 from torch import Tensor
 
-from everychip.chip import run
+from everychip.chip import run, strided_as
 from everychip.devices.base import standard_normal
 from everychip.methods.base import Method, Objective
 from everychip.methods.losses import divergence
@@ -58,7 +58,7 @@ class AdversarialWeight(Method):
             clean = run(model, {}, x) if noisy is None else aside(model, {}, x)
         offsets = self.attack(objective, x, clean.detach())
         worst = {
-            name: w + self._bound(w if self.bound_gradient else w.detach()) * offsets[name]
+            name: strided_as(w, w + self._bound(w if self.bound_gradient else w.detach()) * offsets[name])
             for name, w in objective.weights.items()
         }
         attacked = aside(model, worst, x)
@@ -74,7 +74,8 @@ class AdversarialWeight(Method):
             offsets[name] = standard_normal(w, rng).mul_(self.start / self.reach)
         for _ in range(self.attack_steps):
             moved = {
-                name: (w + self._bound(w) * offsets[name]).requires_grad_() for name, w in weights.items()
+                name: strided_as(w, w + self._bound(w) * offsets[name]).requires_grad_()
+                for name, w in weights.items()
             }
             with same_masks(objective):
                 distance = divergence(clean, aside(objective.model, moved, x))

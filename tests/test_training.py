@@ -204,6 +204,27 @@ def test_frozen_parameters_stay_and_the_others_train():
     assert not model[0].weight.requires_grad
 
 
+# --- equal compute ----------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("passes", [2.0, 2.5])
+@pytest.mark.parametrize("method", [methods.NoiseInjection(), methods.SAM(), methods.OVF()])
+def test_with_passes_every_method_costs_the_same(method, passes):
+    data = arrays(n=200)
+    fitted = run(mlp(), data, method, passes=passes, batch_size=10)
+    kept = len(split_holdout(data, 0.1, seed=0)[0])
+    assert passes * kept - 10 * method.forwards < fitted.forwards <= passes * kept
+
+
+def test_a_last_epoch_that_is_cut_short_still_ends_the_schedules_and_is_validated():
+    longer, shorter = (
+        run(mlp(), arrays(n=200), methods.NoiseInjection(ramp=1.0), passes=passes, batch_size=10)
+        for passes in (2.0, 1.5)
+    )
+    assert len(longer.history) == len(shorter.history) == 2
+    assert longer.forwards == 360 and shorter.forwards == 270
+
+
 # --- choosing the epoch -----------------------------------------------------------------------------------
 
 

@@ -33,6 +33,9 @@ class Training(Config):
     lr: the learning rate at the start. schedule: "cosine" falls to 0 over all steps. validation: the share of
     the training data kept for choosing the epoch. validation_chips, validation_images: how many chips,
     disjoint from those of any evaluation, meet how many of them after each epoch. precision: of the products.
+    passes: what the training may cost, in passes over its data forward and backward, in the place of epochs:
+    a method of twice the cost a step (`Method.forwards`) gets half the steps, so methods compare at equal
+    compute; the last epoch may be a part of one.
 
     Source: Adam, cosine, batch 128, lr 1e-3 are those of arXiv 2305.14561 for VGG-8 (over 200 epochs).
 
@@ -41,6 +44,7 @@ class Training(Config):
     """
 
     epochs: Annotated[int, Field(ge=1)] = 10
+    passes: Annotated[float, Field(gt=0)] | None = None
     batch_size: Annotated[int, Field(ge=2)] = 128
     lr: Annotated[float, Field(gt=0)] = 1e-3
     optimizer: Literal["adam", "sgd"] = "adam"
@@ -52,6 +56,16 @@ class Training(Config):
     validation_chips: Annotated[int, Field(ge=1)] = 4
     validation_images: Annotated[int, Field(ge=1)] = 1000
     augment: Augment | None = None
+
+    def steps(self, batches: int, *, forwards: float) -> int:
+        """How many steps training has, of so many batches an epoch and so many forwards a step.
+
+        >>> Training(epochs=3).steps(100, forwards=4), Training(passes=3).steps(100, forwards=4)
+        (300, 75)
+        """
+        if self.passes is None:
+            return self.epochs * batches
+        return max(1, math.floor(self.passes * batches / forwards))
 
 
 @dataclass(frozen=True)
@@ -128,7 +142,7 @@ def train(
     with _kernels_in(model, loop.layout):
         if checkpoint is not None and checkpoint.exists():
             loop.resume(checkpoint)
-        while loop.epoch < training.epochs and loop.status != "diverged":
+        while loop.epoch * loop.batches < loop.steps and loop.status != "diverged":
             loop.run_epoch()
             if checkpoint is not None:
                 loop.save(checkpoint)
@@ -166,7 +180,7 @@ class _Loop:
         self.data, self.holdout = split_holdout(data, training.validation, seed=seed)
         self.batch_size = min(training.batch_size, len(self.data))
         self.batches = len(self.data) // self.batch_size
-        self.steps = self.batches * training.epochs
+        self.steps = training.steps(self.batches, forwards=method.forwards)
         self.device = next(model.parameters()).device
         sample = self.data.x[:2].to(self.device)
         self.objective: Objective = method.bind(model, hardware, seed=seed, sample=sample, steps=self.steps)
@@ -206,14 +220,15 @@ class _Loop:
         order = torch.randperm(len(self.data), generator=rng_for(self.seed, "order", self.epoch))
         total = torch.zeros((), device=self.device)
         size = self.batch_size
+        batches = min(self.batches, self.steps - self.epoch * self.batches)
         with contained(self.seed, "training", self.epoch):
-            for batch in range(self.batches):
+            for batch in range(batches):
                 total += self._step(order[batch * size : (batch + 1) * size], batch)
-                if batch % 10 == 9 or batch + 1 == self.batches:
+                if batch % 10 == 9 or batch + 1 == batches:
                     if not math.isfinite(float(total)):
                         break
                     self._report(float(total) / (batch + 1), batch)
-        return float(total) / self.batches
+        return float(total) / batches
 
     def _step(self, chosen: Tensor, batch: int) -> Tensor:
         step = self.epoch * self.batches + batch

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Mapping
-from typing import Annotated, ClassVar
+from typing import Annotated, ClassVar, Self
 
 from pydantic import Field
 from torch import Tensor, nn
@@ -43,6 +43,10 @@ class Method(Component, family="method"):
     def loss(self, objective: Objective, x: Tensor, y: Tensor) -> Tensor:
         """The loss of one batch, through the objective's chips."""
 
+    def resolved(self, hardware: Hardware) -> Self:
+        """The method with everything decided that depends on the hardware: what `bind` trains with."""
+        return self
+
     def must_suit(self, hardware: Hardware, sample: Tensor | None) -> None:
         """Raise where this method cannot train on this hardware or lacks the sample it needs."""
 
@@ -71,9 +75,15 @@ class Method(Component, family="method"):
                 expected="the number of steps that the ramp is a share of",
                 remedy="bind(model, hardware, steps=epochs * batches)",
             )
-        self.must_suit(hardware, sample)
-        exits = None if sample is None else self.exits(model, sample, seed=seed)
-        return Objective(self, model, hardware, seed=seed, exits=exits, steps=steps)
+        method = self.resolved(hardware)
+        method.must_suit(hardware, sample)
+        exits = None if sample is None else method.exits(model, sample, seed=seed)
+        objective = Objective(method, model, hardware, seed=seed, exits=exits, steps=steps)
+        method.prepare(objective)
+        return objective
+
+    def prepare(self, objective: Objective) -> None:
+        """Add to a new objective what the method needs beside the model, as a part of its state."""
 
     def constrain(self, objective: Objective) -> None:
         """Bring the weights on the crossbar back to the constraint, as at the start and after each step."""

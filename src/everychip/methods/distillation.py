@@ -7,11 +7,10 @@ from typing import Annotated
 
 import torch
 from pydantic import Field
-from torch import Tensor, nn
+from torch import Tensor
 
 from everychip.chip import run
 from everychip.errors import ConfigError
-from everychip.hardware import Hardware
 from everychip.methods.base import Method, Objective
 from everychip.methods.losses import divergence
 from everychip.methods.probe import FORWARD_ONLY
@@ -42,26 +41,16 @@ class Distillation(Method):
         """One while the teacher is trained, the teacher's own forward on top afterwards."""
         return 1 + (1 - self.teacher_share) * FORWARD_ONLY
 
-    def bind(
-        self,
-        model: nn.Module,
-        hardware: Hardware,
-        *,
-        seed: int = 0,
-        sample: Tensor | None = None,
-        steps: int | None = None,
-    ) -> Objective:
-        """The objective, with a place for the teacher; `steps` is needed to know when it is ready."""
-        if steps is None:
+    def prepare(self, objective: Objective) -> None:
+        """Make a place for the teacher; the length of training says when it is ready."""
+        if objective.steps is None:
             raise ConfigError(
                 "method.teacher_share",
                 found="no length of training",
                 expected="the number of steps that it is a share of",
                 remedy="bind(model, hardware, steps=epochs * batches)",
             )
-        objective = super().bind(model, hardware, seed=seed, sample=sample, steps=steps)
-        objective.teacher = copy.deepcopy(model).requires_grad_(False)
-        return objective
+        objective.teacher = copy.deepcopy(objective.model).requires_grad_(False)
 
     def loss(self, objective: Objective, x: Tensor, y: Tensor) -> Tensor:
         teaching = max(1, round(self.teacher_share * (objective.steps or 0)))

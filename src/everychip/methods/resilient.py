@@ -113,19 +113,6 @@ class Resilient(Method):
             alpha = round(alpha_for(spread(hardware), target=self.target), 4)
         return {"alpha": alpha, "constraint": Clip(alpha=alpha)}
 
-    def bind(
-        self,
-        model: nn.Module,
-        hardware: Hardware,
-        *,
-        seed: int = 0,
-        sample: Tensor | None = None,
-        steps: int | None = None,
-    ) -> Objective:
-        """The objective of the method as resolved for this hardware; otherwise as for every method."""
-        method = self.resolved(hardware)
-        return Method.bind(method, model, hardware, seed=seed, sample=sample, steps=steps)
-
     def constrain(self, objective: Objective) -> None:
         kept = {} if self.rescale == "none" else dict(objective.trained)
         if self.rescale == "auto":

@@ -9,6 +9,7 @@ import sys
 import tomllib
 import zipfile
 from importlib.metadata import version
+from importlib.util import find_spec
 from pathlib import Path
 from statistics import median
 
@@ -127,7 +128,10 @@ def test_every_requirement_is_pinned_within_its_bounds() -> None:
 
 def test_the_tests_run_on_the_pinned_versions_of_our_requirements() -> None:
     pinned = pins()
+    optional = {Requirement(text).name for text in PROJECT["optional-dependencies"]["crosscheck"]}
     for requirement in requirements():
+        if requirement.name in optional and find_spec(requirement.name) is None:
+            continue  # there is no wheel of it for every Python
         found = LOCAL_SUFFIX.sub("", version(requirement.name))
         assert found == pinned[canonicalize_name(requirement.name)], requirement.name
 

@@ -48,11 +48,11 @@ class StoreError(EverychipError, OSError):
 class MissingExtraError(EverychipError, ImportError):
     """An optional package is not installed."""
 
-    def __init__(self, where: str, extra: str) -> None:
+    def __init__(self, where: str, extra: str, *, command: str | None = None) -> None:
         super().__init__(
             where,
             found=f"that the extra '{extra}' is not installed",
-            remedy=f'pip install "everychip[{extra}]"',
+            remedy=command or f'pip install "everychip[{extra}]"',
         )
 
 

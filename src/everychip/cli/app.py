@@ -211,6 +211,28 @@ def device_fit(
 
 
 @app.command()
+def export(
+    run: Annotated[Path, typer.Argument(help="The folder of a complete run.", show_default=False)],
+    to: Annotated[str, typer.Option(metavar="SIMULATOR", help="Whose model: aihwkit.")],
+    output: Annotated[
+        Path | None,
+        typer.Option("--output", "-o", metavar="DIR", help="A new folder; RUN-aihwkit here if absent."),
+    ] = None,
+    check: Annotated[
+        bool, typer.Option("--check", help="Compare logits without noise, accuracy with it (exit code 1).")
+    ] = False,
+    chips: Annotated[int, typer.Option(min=2, help="How many chips each simulator programs.")] = 100,
+) -> None:
+    """Give a run's network to another simulator, or ask whether it agrees.
+
+    Writes weights, recipe and a script that loads them. With --check and no -o, only compares.
+    """
+    from everychip.cli import exporting
+
+    raise typer.Exit(exporting.export(run, to, output, check=check, chips=chips))
+
+
+@app.command()
 def mappings(
     kind: Annotated[
         str | None, typer.Argument(help="A mapping or sign to explain, such as offset.", show_default=False)

@@ -14,7 +14,6 @@ from torch import nn
 from everychip.chip import effective_sigma, program
 from everychip.data import Splits
 from everychip.draws import Draws
-from everychip.errors import StoreError
 from everychip.hardware import Hardware
 from everychip.monte_carlo import evaluate
 from everychip.progress import Event, Listener, quiet
@@ -24,6 +23,7 @@ from everychip.study.experiment import Experiment
 from everychip.study.files import held, make_folder, read_json, write_json, write_whole
 from everychip.study.sharing import take_over
 from everychip.study.table import COLUMNS, merge_tables, write_table
+from everychip.study.trained import load_weights
 from everychip.training import Fitted, train
 
 STATE = "state.json"
@@ -61,7 +61,7 @@ class _Execution:
         state = self._state() or self._take_over() or self._fit(splits)
         # What is stored is what is evaluated: the same bits, whether or not the run was interrupted here.
         model = self._build(splits)
-        _load(model, self.folder / store.MODEL)
+        load_weights(model, self.folder / store.MODEL)
         seconds = self._evaluate(model, splits, dict(state["seconds"]))
         record = {key: value for key, value in state.items() if key not in ("format", "seconds")}
         return store.finish(
@@ -210,18 +210,3 @@ def _save(model: nn.Module, path: Path) -> None:
     from safetensors.torch import save_model
 
     write_whole(path, lambda draft: save_model(model, str(draft)))
-
-
-def _load(model: nn.Module, path: Path) -> None:
-    from safetensors import SafetensorError
-    from safetensors.torch import load_model
-
-    try:
-        load_model(model, path)
-    except (SafetensorError, OSError, RuntimeError) as error:
-        raise StoreError(
-            str(path),
-            found=f"weights that cannot be read ({error})",
-            expected="the weights as they were written",
-            remedy=f"delete the folder {path.parent} and run the recipe again",
-        ) from None

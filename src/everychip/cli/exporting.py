@@ -1,0 +1,83 @@
+"""`everychip export`: a run's network for another simulator, and whether that one agrees."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from everychip.cli.watching import console, watching
+from everychip.errors import ConfigError, known_names
+
+if TYPE_CHECKING:
+    from everychip.export import Agreement
+
+TARGETS = ("aihwkit",)
+
+
+def export(run: Path, to: str, output: Path | None, *, check: bool, chips: int) -> int:
+    """Write the network of a complete run, or compare it, or both."""
+    if to not in TARGETS:
+        raise ConfigError("export --to", found=repr(to), remedy=known_names(to, TARGETS))
+    if output is not None or not check:
+        _write(run, output or Path(f"{run.resolve().name}-{to}"))
+    return _check(run, chips) if check else 0
+
+
+def _write(run: Path, output: Path) -> None:
+    from everychip.export import write_aihwkit
+    from everychip.export.folder import SCRIPT
+
+    folder = write_aihwkit(run, output)
+    out = console()
+    out.print(f"Written: {folder}", soft_wrap=True, highlight=False, markup=False)
+    out.print(f"Load it: python {folder / SCRIPT}", soft_wrap=True, highlight=False, markup=False)
+
+
+def _check(run: Path, chips: int) -> int:
+    from everychip.export import agreement
+    from everychip.study import store
+    from everychip.study.environment import threads_set
+    from everychip.study.experiment import Experiment
+    from everychip.study.trained import trained_model
+
+    found = store.open_run(run)
+    experiment = Experiment.from_toml(found.folder / store.RECIPE)
+    with threads_set(experiment.compute.threads), watching("export --check") as watcher:
+        watcher.begin(1, 0)
+        watcher.started(experiment)
+        splits = experiment.data.load()
+        model = trained_model(experiment, found.folder / store.MODEL, splits=splits)
+        result = agreement(
+            model,
+            experiment.hardware,
+            splits.test,
+            chips=chips,
+            seed=experiment.seed,
+            progress=lambda event: watcher.event(experiment.id, event),
+        )
+    _tell(result)
+    return 0 if result.agrees else 1
+
+
+def _tell(result: Agreement) -> None:
+    from everychip.export.agreement import SAME_LOGITS
+
+    out = console()
+
+    def say(words: str) -> None:
+        out.print(words, highlight=False, markup=False)
+
+    same = "the same" if result.logits <= SAME_LOGITS else "not the same"
+    say(f"Without noise: {same} logits; the largest difference is {result.logits:.1e} of their rms.")
+    if result.ours is None or result.theirs is None:
+        say(f"With noise:    not compared: {result.reason}.")
+        return
+    device = result.hardware.device.label
+    say(f"With noise:    {device}, each weight on a pair of cells, one scale for each layer")
+    say(f"  everychip    {result.ours.verdict()}")
+    say(f"  aihwkit      {result.theirs.verdict()}")
+    say(f"  difference   {result.comparison}")
+    if result.agrees:
+        say("The two agree: no difference is shown.")
+    else:
+        say("The two differ by more than chance explains (1 of 20 such checks does so by chance).")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
@@ -33,11 +33,11 @@ def population_norm(model: nn.Module, share: float) -> Iterator[None]:
     True
     """
     norms = [m for m in model.modules() if isinstance(m, _BatchNorm) and m.track_running_stats]
-    norms = norms if share > 0 else []
+    norms = [norm for norm in norms if norm.training] if share > 0 else []
     momenta = [norm.momentum for norm in norms]
     handles = []
     for norm in norms:
-        norm.momentum = MOMENTUM
+        norm.momentum = 1.0
         corrected = _Corrected(share)
         handles += [
             norm.register_forward_pre_hook(corrected.before),
@@ -53,35 +53,31 @@ def population_norm(model: nn.Module, share: float) -> Iterator[None]:
 
 
 class _Corrected:
-    """The two halves of the correction: read the statistics before they move, apply it to the output."""
+    """The two halves of the correction: keep the running statistics before they move, apply it to the output.
+
+    With a momentum of 1 the norm itself leaves its batch's statistics in the place of the running ones, so
+    nothing has to be summed over the batch a second time.
+    """
 
     def __init__(self, share: float) -> None:
         self.share = share
-        self.correction: Callable[[Tensor], Tensor] | None = None
+        self.running: tuple[Tensor, Tensor] | None = None
 
     def before(self, norm: nn.Module, inputs: tuple[Any, ...]) -> None:
-        self.correction = None
-        if not norm.training:
-            return
-        x: Tensor = inputs[0].detach()
-        x = x.float() if x.dtype in (torch.bfloat16, torch.float16) else x
-        with torch.no_grad():
-            variance, mean = torch.var_mean(x, dim=(0, *range(2, x.dim())), correction=0)
-        running_mean, running_var = norm.get_buffer("running_mean"), norm.get_buffer("running_var")
-        eps = float(norm.eps)  # type: ignore[arg-type]
-        scale = (running_var + eps).sqrt()
-        limit = 1 + 4 * self.share
-        r = ((variance + eps).sqrt() / scale).clamp(1 / limit, limit)
-        d = ((mean - running_mean) / scale).clamp(-8 * self.share, 8 * self.share)
-        shape = (-1, *(1,) * (x.dim() - 2))
-
-        affine = dict(norm.named_parameters())
-        offset = d if not affine else affine["bias"] * (1 - r) + affine["weight"] * d
-
-        def correct(y: Tensor) -> Tensor:
-            return torch.addcmul(offset.view(shape).to(y.dtype), y, r.view(shape).to(y.dtype))
-
-        self.correction = correct
+        self.running = norm.get_buffer("running_mean").clone(), norm.get_buffer("running_var").clone()
 
     def after(self, norm: nn.Module, inputs: tuple[Any, ...], output: Tensor) -> Tensor:
-        return output if self.correction is None else self.correction(output)
+        assert self.running is not None
+        running_mean, running_var = self.running
+        mean, unbiased = norm.get_buffer("running_mean"), norm.get_buffer("running_var")
+        n, eps = inputs[0].numel() / inputs[0].shape[1], float(norm.eps)  # type: ignore[arg-type]
+        scale, limit = (running_var + eps).sqrt(), 1 + 4 * self.share
+        r = ((unbiased * (n - 1) / n + eps).sqrt() / scale).clamp(1 / limit, limit)
+        d = ((mean - running_mean) / scale).clamp(-8 * self.share, 8 * self.share)
+        # Autograd has noted the buffers, which backward in training does not read: move them behind its back.
+        mean.data.copy_(torch.lerp(running_mean, mean, MOMENTUM))
+        unbiased.data.copy_(torch.lerp(running_var, unbiased, MOMENTUM))
+        affine = dict(norm.named_parameters())
+        offset = d if not affine else affine["bias"] * (1 - r) + affine["weight"] * d
+        shape = (-1, *(1,) * (output.dim() - 2))
+        return torch.addcmul(offset.view(shape).to(output.dtype), output, r.view(shape).to(output.dtype))

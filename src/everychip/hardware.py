@@ -99,6 +99,10 @@ class Hardware(Config):
     def placement(self, model: nn.Module) -> list[Placement]:
         """Where every parameter of the model is held, in the model's own order."""
         unmatched = set(self.digital)
+    def at(self, time: float) -> Self:
+        """The same hardware with its device read at another time since programming, in seconds."""
+        return self.replace(device=self.device.at(time))
+
         rows = []
         for names, owners, parameter in _parameters(model):
             crossbar, reason = self._place(names, owners, parameter, unmatched)

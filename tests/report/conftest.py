@@ -73,6 +73,7 @@ def _rows(run: dict[str, Any], sigmas: Sequence[float], chips: int, images: int)
                     "images": images,
                     "whole_test": images == 10_000,
                     "per_chip": run.get("per_chip", False),
+                    "time": None,
                 }
             )
     return rows

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from everychip.component import read_toml, write_toml
+from everychip.component import merge, read_toml, write_toml
 from everychip.errors import ConfigError
 from everychip.study import recipes
 from everychip.study.experiment import Evaluation, Experiment
@@ -107,12 +107,72 @@ def test_the_grid_of_sigma_is_evaluated_in_ascending_order_without_repeats() -> 
 
 
 def test_without_a_grid_the_training_sigma_is_evaluated(tiny: Make) -> None:
-    assert list(tiny({"evaluation": {"sigma": []}}).hardware_at()) == [0.2]
+    (condition,) = tiny({"evaluation": {"sigma": []}}).conditions()
+    assert (condition.sigma, condition.time) == (0.2, None)
 
 
 def test_a_device_without_nominal_sigma_is_evaluated_as_it_is(tiny: Make) -> None:
-    experiment = tiny({"hardware": {"device": {"kind": "ideal"}}})
-    assert list(experiment.hardware_at()) == [None]
+    experiment = tiny({"hardware": {"device": {"kind": "ideal"}}, "evaluation": {"sigma": []}})
+    (condition,) = experiment.conditions()
+    assert (condition.sigma, condition.time, condition.hardware) == (None, None, experiment.hardware)
+
+
+PCM: dict[str, Any] = {
+    "hardware": {"device": {"preset": "PCM-Nandakumar"}, "mapping": {"kind": "direct"}},
+    "evaluation": {"sigma": []},
+}
+
+
+def test_times_are_read_with_their_units_in_order_and_once(tiny: Make) -> None:
+    asked = ["1y", "25s", 3600, "60min", "1.5 h", "2 days", "1mo"]
+    experiment = tiny(merge(PCM, {"evaluation": {"time": asked}}))
+    assert experiment.evaluation.time == (25, 3600, 5400, 172_800, 2_592_000, 31_536_000)
+    assert [one.time for one in experiment.conditions()] == list(experiment.evaluation.time)
+    assert experiment.conditions()[-1].hardware.device == experiment.hardware.device.at("1y")
+
+
+def test_a_device_that_ages_is_read_at_its_own_time_unless_others_are_asked_for(tiny: Make) -> None:
+    (condition,) = tiny(merge(PCM, {"hardware": {"device": {"time": "1d"}}})).conditions()
+    assert condition.time == 86_400
+
+
+def test_without_times_the_run_is_the_one_it_was_before_there_were_any(tiny: Make) -> None:
+    assert "time" not in tiny().table()["evaluation"]
+    assert tiny({"evaluation": {"time": []}}).id == tiny().id == "73bf4fa85ccc"
+    assert tiny(merge(PCM, {"evaluation": {"time": ["1h"]}})).id != tiny(PCM).id
+
+
+def test_times_change_nothing_of_the_training(tiny: Make) -> None:
+    assert tiny(merge(PCM, {"evaluation": {"time": ["1h"]}})).training_id == tiny(PCM).training_id
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ({"evaluation": {"time": ["1m"]}}, r"evaluation\.time\.0: found '1m'; expected .*10min.*1mo"),
+        ({"evaluation": {"time": ["1h", "soon"]}}, r"evaluation\.time\.1: found 'soon'"),
+        ({"evaluation": {"time": ["-1h"]}}, "found '-1h'"),
+        ({"evaluation": {"time": [-1.0]}}, "greater than or equal to 0"),
+        ({"evaluation": {"time": [float("inf")]}}, "finite"),
+        ({"evaluation": {"time": ["1e400 s"]}}, "finite"),
+        ({"evaluation": {"time": "1h"}}, r"evaluation\.time: found '1h'"),
+        (
+            {"evaluation": {"sigma": [0.1]}},
+            r"evaluation\.sigma: found σ, while PCM-Nandakumar .* no nominal σ",
+        ),
+        ({"hardware": {"device": {"kind": "ideal"}}, "evaluation": {"time": ["1h"]}}, "ideal does not age"),
+        (
+            {"hardware": {"device": {"preset": "NeuRRAM-1s"}}, "evaluation": {"time": ["1h"]}},
+            r"evaluation\.time: found 3600 s, at which nothing was measured; expected one of 1, 86400",
+        ),
+    ],
+)
+def test_a_time_that_cannot_be_and_a_sigma_that_there_is_not_are_refused_in_one_line(
+    tiny: Make, change: Mapping[str, Any], words: str
+) -> None:
+    with pytest.raises(ConfigError, match=words) as caught:
+        tiny(merge(PCM, change))
+    assert "\n" not in str(caught.value)
 
 
 def test_vanilla_is_trained_at_no_sigma_whatever_the_device(tiny: Make) -> None:

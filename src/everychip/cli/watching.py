@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
+from everychip.devices.ageing import duration as age
 from everychip.progress import Event
 from everychip.study.experiment import Experiment
 from everychip.study.store import Run
@@ -174,6 +175,8 @@ def words_of(event: Event) -> str:
     'epoch 2, loss 0.500, validation 91.0 %'
     >>> words_of(Event("chips", 5, 10, {"sigma": 0.2, "accuracy": 0.875}))
     'chip 5 of 10, σ 0.2, 87.5 %'
+    >>> words_of(Event("chips", 5, 10, {"time": 86400, "accuracy": 0.875}))
+    'chip 5 of 10, 1 day, 87.5 %'
     """
     values = event.values
     if event.stage == "training":
@@ -181,8 +184,9 @@ def words_of(event: Event) -> str:
         return f"epoch {values.get('epoch', 0):.0f}, loss {values.get('loss', 0):.3f}{seen}".replace(
             "%", " %"
         )
-    sigma = f", σ {values['sigma']:g}" if "sigma" in values else ""
-    return f"chip {event.done} of {event.total}{sigma}, {values.get('accuracy', 0):.1%}".replace("%", " %")
+    where = f", σ {values['sigma']:g}" if "sigma" in values else ""
+    where += f", {age(values['time'])}" if "time" in values else ""
+    return f"chip {event.done} of {event.total}{where}, {values.get('accuracy', 0):.1%}".replace("%", " %")
 
 
 def result_of(experiment: Experiment, run: Run | None, words: str) -> str:

@@ -66,6 +66,11 @@ class Device(Component, family="device"):
         return self.name or self.kind
 
     @property
+    def ageless_label(self) -> str:
+        """The label without a time, for tables that tell the time by itself."""
+        return self.name or self.kind
+
+    @property
     def nominal_sigma(self) -> float | None:
         """The σ this device is named by, or None where it has none."""
         return getattr(self, "sigma", None)
@@ -84,6 +89,11 @@ class Device(Component, family="device"):
     def ages(self) -> bool:
         """Whether the law depends on the time since programming, so that the device answers `at`."""
         return type(self).at is not Device.at
+
+    @property
+    def age(self) -> float | None:
+        """The time since programming at which a device that ages is read, in seconds."""
+        return getattr(self, "time", None) if self.ages else None
 
     def at(self, time: float) -> Self:
         """The same device at another time since programming, in seconds."""

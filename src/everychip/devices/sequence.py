@@ -57,7 +57,7 @@ class Sequence(Device):
     @property
     def time(self) -> float | None:
         """The time at which the effects that age are read, in seconds."""
-        return next((getattr(device, "time", None) for device in self.devices if device.ages), None)
+        return next((device.age for device in self.devices if device.ages), None)
 
     @property
     def label(self) -> str:
@@ -67,6 +67,13 @@ class Sequence(Device):
         if self.name is not None:
             return f"{self.name} at {duration(self.time)}"
         return " + ".join(device.label for device in self.devices)
+
+    @property
+    def ageless_label(self) -> str:
+        """The name, or the labels of all effects without a time."""
+        if self.name is not None or not self.ages:
+            return super().ageless_label
+        return " + ".join(device.ageless_label for device in self.devices)
 
     def at(self, time: float) -> Self:
         """The same effects at another time since programming, in seconds, for those that age."""

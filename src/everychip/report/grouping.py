@@ -14,11 +14,12 @@ from everychip.study.table import COLUMNS
 OWN_AXES = ("method", "variant", "model", "data", "device", "sigma", "sigma_train", "seed")
 """Axes that the draws' own columns tell; the labels of any other axis join the variant."""
 
-PER_CHIP = "per_chip"
-"""A column that older draws lack: those are of programmed chips as they are."""
+LATER = {"per_chip": "false", "time": "null::double"}
+"""Columns that older draws lack, and what they would say: programmed chips as they are, at no other time."""
 
 GROUPS = """
-select method, variant, model, data, device, {per_chip}, run, seed, sigma_train::double, sigma::double,
+select method, variant, model, data, device, {per_chip}, run, seed,
+       sigma_train::double, sigma::double, {time},
        avg(sigma_of_max), avg(sigma_of_rms), avg(nll), avg(ece), avg(confidence),
        min(images), bool_and(whole_test), list(chip order by chip), list(accuracy::double order by chip)
 from read_parquet($files, union_by_name = true) group by all
@@ -39,6 +40,7 @@ class _Part(NamedTuple):
     seed: int
     sigma_train: float | None
     sigma: float | None
+    time: float | None
     of_max: float | None
     of_rms: float | None
     nll: float | None
@@ -57,6 +59,7 @@ class _Key(NamedTuple):
     context: Context
     sigma_train: float | None
     sigma: float | None
+    time: float | None
 
 
 def groups_of(
@@ -68,7 +71,7 @@ def groups_of(
     for part in _query(files):
         variant = " · ".join(word for word in (part.variant or "", *extra.get(part.run, ())) if word)
         context = Context(part.model, part.data, part.device, variant, per_chip=part.per_chip)
-        key = _Key(part.method, context, _finite(part.sigma_train), _finite(part.sigma))
+        key = _Key(part.method, context, _finite(part.sigma_train), _finite(part.sigma), part.time)
         gathered.setdefault(key, []).append(part)
     groups = [_group(files[0], key, parts) for key, parts in gathered.items()]
     return tuple(sorted(groups, key=_ranking(axes)))
@@ -83,11 +86,14 @@ def _query(files: Sequence[Path]) -> list[_Part]:
         try:
             whole = "describe from read_parquet($files, union_by_name = true)"
             found = {row[0] for row in connection.execute(whole, names).fetchall()}
-            missing = [column for column in COLUMNS if column not in {*found, PER_CHIP}]
+            missing = [column for column in COLUMNS if column not in {*found, *LATER}]
             if missing:
                 raise StoreError(where, found=f"no column {', '.join(missing)}", expected="a file of draws")
-            per_chip = f"coalesce({PER_CHIP}, false)" if PER_CHIP in found else "false"
-            rows = connection.execute(GROUPS.format(per_chip=per_chip), names).fetchall()
+            later = {
+                name: f"coalesce({name}, {absent})" if name in found else absent
+                for name, absent in LATER.items()
+            }
+            rows = connection.execute(GROUPS.format(**later), names).fetchall()
         except duckdb.Error as error:
             first = str(error).splitlines()[0]
             raise StoreError(where, found=f"draws that cannot be read ({first})") from None
@@ -116,6 +122,7 @@ def _group(where: Path, key: _Key, parts: list[_Part]) -> Group:
         context=key.context,
         sigma_train=key.sigma_train,
         sigma=key.sigma,
+        time=key.time,
         of_max=_mean([part.of_max for part in parts]),
         of_rms=_mean([part.of_rms for part in parts]),
         nll=_mean([part.nll for part in parts]),
@@ -151,7 +158,7 @@ def _ranking(axes: Mapping[str, tuple[str, ...]]) -> Callable[[Group], tuple[Any
 
     def rank(group: Group) -> tuple[Any, ...]:
         context = group.context
-        numbers = (-1.0 if x is None else x for x in (group.sigma_train, group.sigma))
+        numbers = (-1.0 if x is None else x for x in (group.sigma_train, group.sigma, group.time))
         return (
             context.per_chip,
             *(place(axis, getattr(context, axis)) for axis in ("model", "data", "device", "variant")),

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import math
+from collections.abc import Callable, Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from everychip.report.palette import Look, looks
-from everychip.report.results import Panel, Results
+from everychip.report.results import Group, Panel, Results
+from everychip.report.tables import verdict_of
+from everychip.report.wording import count, effective, mean_of
 
 if TYPE_CHECKING:
     import altair as alt
@@ -85,6 +88,52 @@ def shape(methods: Sequence[str]) -> alt.Shape:
     import altair as alt
 
     return alt.Shape("method:N", title=None, scale=_scale(methods, lambda look: look.shape))
+
+
+def curves(
+    methods: Sequence[str], x: alt.X, *, domain: list[float], tooltip: Sequence[str]
+) -> list[alt.Chart]:
+    """A line for each method over the rows called `points`, a band from low to high, dots to point at.
+
+    The pointer makes one method stand out. All charts of a figure share the vertical `domain`, in percent.
+    """
+    import altair as alt
+
+    hover = alt.selection_point(fields=["method"], on="pointerover", clear="pointerout", name="hover")
+    scale = alt.Scale(domain=domain, nice=False)
+    y = alt.Y("mean:Q", title="accuracy in %", scale=scale)
+    vivid = alt.condition(hover, alt.value(1.0), alt.value(0.15))
+    faint = alt.condition(hover, alt.value(0.16), alt.value(0.02))
+    base = chart_of("points").encode(x=x, color=colour(methods))
+    band = base.mark_area(clip=True).encode(y=alt.Y("low:Q", scale=scale), y2="high:Q", opacity=faint)
+    line = base.mark_line(strokeWidth=2, clip=True).encode(y=y, opacity=vivid, strokeDash=dash(methods))
+    dots = base.mark_point(filled=True, size=46).encode(
+        y=y, opacity=vivid, shape=shape(methods), tooltip=list(tooltip)
+    )
+    return [band, line, dots.add_params(hover)]
+
+
+def point_of(group: Group) -> dict[str, Any]:
+    """What `curves` draws of a group, without its place on the horizontal axis."""
+    mean = verdict_of(group).mean
+    low = mean.estimate if mean.low is None else max(mean.low, 0.0)
+    high = mean.estimate if mean.high is None else min(mean.high, 1.0)
+    return {
+        "method": group.method,
+        "mean": percent(mean.estimate),
+        "low": percent(low),
+        "high": percent(high),
+        "accuracy": f"{mean_of(mean)} %",
+        "σ_W/rms(W)": effective(group.of_rms),
+        "σ_W/max|W|": effective(group.of_max),
+        "chips": f"{group.chips} of {count(group.seeds, 'training seed')}",
+    }
+
+
+def domain_of(groups: Iterable[Group]) -> list[float]:
+    """One vertical scale for all panels, from the next ten below the lowest mean."""
+    lowest = min(verdict_of(group).mean.estimate for group in groups)
+    return [10.0 * math.floor(10 * lowest), 100.0]
 
 
 def vertical(name: str, x: alt.X) -> alt.Chart:

@@ -67,8 +67,9 @@ class Group:
     """Every chip of one method at one evaluated σ, over all its training seeds.
 
     `accuracy` maps seed → chip → accuracy in 0 … 1; `sigma` and `sigma_train` are nominal device σ (`None`
-    for a device without one); `of_max` and `of_rms` are σ_W / max|W| and σ_W / rms(W), means over seeds;
-    `images` is how many test images a chip met.
+    for a device without one); `time` is in seconds since programming (`None` for a device that does not age);
+    `of_max` and `of_rms` are σ_W / max|W| and σ_W / rms(W), means over seeds; `images` is how many test
+    images a chip met.
     """
 
     method: str
@@ -84,6 +85,7 @@ class Group:
     images: int
     whole_test: bool
     runs: tuple[str, ...] = ()
+    time: float | None = None
 
     @cached_property
     def by_seed(self) -> dict[int, tuple[float, ...]]:
@@ -169,20 +171,35 @@ class Panel:
     @cached_property
     def sigma(self) -> float | None:
         """The σ at which the panel's methods are compared: the training σ if evaluated, else the worst."""
-        evaluated = {group.sigma for group in self.groups}
+        evaluated = {group.sigma for group in self.over_sigma}
         if self.sigma_train in evaluated:
             return self.sigma_train
         return max((sigma for sigma in evaluated if sigma is not None), default=None)
 
     @cached_property
+    def times(self) -> tuple[float, ...]:
+        """Every time at which the chips were read, ascending."""
+        return tuple(sorted({group.time for group in self.groups if group.time is not None}))
+
+    @property
+    def time(self) -> float | None:
+        """The time at which the panel's methods are compared: the last one."""
+        return self.times[-1] if self.times else None
+
+    @cached_property
+    def over_sigma(self) -> tuple[Group, ...]:
+        """The panel's groups at that time, at every σ."""
+        return tuple(group for group in self.groups if group.time == self.time)
+
+    @cached_property
     def at_sigma(self) -> tuple[Group, ...]:
-        """The panel's groups at that σ, one per method."""
-        return tuple(group for group in self.groups if group.sigma == self.sigma)
+        """The panel's groups at that σ and that time, one per method."""
+        return tuple(group for group in self.over_sigma if group.sigma == self.sigma)
 
     def clean(self, group: Group) -> Group | None:
         """The same method without device noise, if it was evaluated so."""
         key = (group.method, group.sigma_train, 0.0)
-        return next((g for g in self.groups if (g.method, g.sigma_train, g.sigma) == key), None)
+        return next((g for g in self.over_sigma if (g.method, g.sigma_train, g.sigma) == key), None)
 
 
 @dataclass(frozen=True)
@@ -215,6 +232,11 @@ class Results:
     def sigmas(self) -> tuple[float, ...]:
         """Every evaluated nominal σ, ascending."""
         return tuple(sorted({group.sigma for group in self.groups if group.sigma is not None}))
+
+    @cached_property
+    def times(self) -> tuple[float, ...]:
+        """Every time at which chips were read, ascending."""
+        return tuple(sorted({time for panel in self.panels for time in panel.times}))
 
     @cached_property
     def panels(self) -> tuple[Panel, ...]:

@@ -18,6 +18,7 @@ from everychip.report.wording import (
     points,
     sigma_text,
     spread,
+    time_text,
 )
 from everychip.verdict import Verdict, summarize
 
@@ -68,7 +69,7 @@ def overview(
     """Mean accuracy ± its interval: a row per trained method, a column per σ, effective σ in the header."""
     panels = results.panels if panels is None else panels
     sigmas = chosen_sigmas(results) if sigmas is None else sigmas
-    groups = list(dict.fromkeys(group for panel in panels for group in panel.groups))
+    groups = list(dict.fromkeys(group for panel in panels for group in panel.over_sigma))
     columns = [*_context_columns(), Column("trained", "context", below="at σ"), Column("method", "key")]
     for sigma in sigmas:
         noise = spread(group.of_rms for group in groups if group.sigma == sigma)
@@ -80,7 +81,7 @@ def overview(
         cells = []
         for sigma in sigmas:
             found = cell.get((context, sigma_train, method, sigma))
-            cells.append(_mean_cell(results, found) if found else "")
+            cells.append(mean_cell(results, found) if found else "")
         trained = "–" if sigma_train == 0 else sigma_text(sigma_train)
         rows.append(Row((*context.words, trained, method, *cells), method))
     note = (
@@ -107,26 +108,32 @@ def at_training_sigma(
     groups = [group for panel in panels for group in panel.at_sigma]
     rows = []
     for g in groups:
-        head = (*g.context.words, sigma_text(g.sigma), g.method)
+        head = (*g.context.words, sigma_text(g.sigma), time_text(g.time), g.method)
         rows.append(Row((*head, *_verdict_cells(results, g, target)), g.method))
-    head_columns = (*_context_columns(), Column("σ", "context"), Column("method", "key"))
+    head_columns = (*_context_columns(), *_condition_columns(), Column("method", "key"))
     columns = (*head_columns, *_verdict_columns(groups, target))
     whole = any(group.whole_test for group in groups)
-    notes = (
-        "Nominal device σ, then the effective weight noise." + (KPP_WORDS if whole else ""),
-        *footnotes(results, groups),
+    nominal = any(group.sigma is not None for group in groups)
+    first = (
+        "Nominal device σ, then the effective weight noise."
+        if nominal
+        else "σ_W: the effective weight noise."
     )
-    title = f"At the training {_only_sigma(groups) or 'σ'}"
+    notes = (first + (KPP_WORDS if whole else ""), *footnotes(results, groups))
+    one = _only_sigma(groups)
+    title = f"At the training {one or 'σ'}" if nominal else f"On the device{one and ' at '}{one}"
     return Table(title, columns, tuple(rows), notes).without_constants().without_empty()
 
 
 def everything(results: Results, *, target: float | None = None) -> Table:
-    """Every method at every σ, with all intervals."""
+    """Every method at every σ and time, with all intervals."""
+    conditions = [Column("σ", "key")] if results.sigmas or not results.times else []
+    conditions += [Column("time", "key")] if results.times else []
     columns = (
         *_context_columns(),
         Column("trained at σ", "context"),
         Column("method", "context"),
-        Column("σ", "key"),
+        *conditions,
         *_verdict_columns(results.groups, target),
         Column("KPP5 [95 %]", minor=True),
         Column("NLL", minor=True),
@@ -138,7 +145,8 @@ def everything(results: Results, *, target: float | None = None) -> Table:
         verdict = verdict_of(g, target=target)
         kpp = bounds_of(verdict.kpp) if verdict.kpp else ""
         trained = "–" if g.sigma_train == 0 else sigma_text(g.sigma_train)
-        head = (*g.context.words, trained, g.method, sigma_text(g.sigma))
+        where = {"σ": sigma_text(g.sigma), "time": time_text(g.time)}
+        head = (*g.context.words, trained, g.method, *(where[column.name] for column in conditions))
         tail = (kpp, f"{g.nll:.3f}", f"{g.ece:.3f}", str(g.chips))
         rows.append(Row((*head, *_verdict_cells(results, g, target), *tail), g.method))
     table = Table("Every number", columns, tuple(rows), footnotes(results, results.groups))
@@ -149,7 +157,7 @@ def against_controls(found: Sequence[Difference]) -> Table:
     """Paired differences in points of percent, each with its interval and its finding in words."""
     columns = (
         *_context_columns(),
-        Column("σ", "context", below="σ_W/rms"),
+        *_condition_columns(below="σ_W/rms"),
         Column("method", "key"),
         Column("against", "key"),
         Column("points [95 %]"),
@@ -161,6 +169,7 @@ def against_controls(found: Sequence[Difference]) -> Table:
             (
                 *d.panel.context.words,
                 f"{sigma_text(d.panel.sigma)} ({spread(g.of_rms for g in d.panel.at_sigma)})",
+                time_text(d.panel.time),
                 d.method.method,
                 d.control.method,
                 points(d.interval),
@@ -174,6 +183,8 @@ def against_controls(found: Sequence[Difference]) -> Table:
     ]
     groups = [group for d in found for group in (d.method, d.control)]
     notes = ["Paired over the same seeds and chips, evaluated at the training σ.", _sample_words(groups)]
+    if all(group.sigma is None for group in groups):
+        notes[0] = "Paired over the same seeds and chips, evaluated on the same device."
     if len(found) > 1:
         notes.append(f"{len(found)} intervals of 95 % each: about one in twenty excludes 0 by chance alone.")
     one = _only_sigma(groups)
@@ -192,9 +203,9 @@ def controls_apart(results: Results, found: Sequence[Difference]) -> tuple[Table
 
 
 def _only_sigma(groups: Sequence[Group]) -> str:
-    """The σ of all these groups with its effective noise; empty where they have several, or none."""
-    every = {group.sigma for group in groups}
-    return at_sigma(groups[0].sigma, groups) if len(every) == 1 and None not in every else ""
+    """The one σ and time of all these groups with their effective noise; empty where there is no such one."""
+    every = {(group.sigma, group.time) for group in groups}
+    return at_sigma(groups[0].sigma, groups) if len(every) == 1 and every != {(None, None)} else ""
 
 
 def footnotes(results: Results, groups: Sequence[Group]) -> tuple[str, ...]:
@@ -228,6 +239,10 @@ def _context_columns() -> tuple[Column, ...]:
     return tuple(Column(name, "context") for name in CONTEXT)
 
 
+def _condition_columns(*, below: str = "") -> tuple[Column, ...]:
+    return Column("σ", "context", below=below), Column("time", "context")
+
+
 def _verdict_columns(groups: Sequence[Group], target: float | None) -> tuple[Column, ...]:
     chips = sorted({group.chips for group in groups if group.whole_test})
     of = f"of {chips[0]}" if len(chips) == 1 else "of n"
@@ -249,7 +264,7 @@ def _verdict_cells(results: Results, group: Group, target: float | None) -> tupl
     return (
         effective(group.of_rms),
         effective(group.of_max),
-        _mean_cell(results, group),
+        mean_cell(results, group),
         percent(verdict.kpp.estimate) if verdict.kpp else "",
         percent(verdict.worst) if verdict.worst is not None else "",
         percent(verdict.yield_.estimate) if verdict.yield_ else "",
@@ -257,7 +272,8 @@ def _verdict_cells(results: Results, group: Group, target: float | None) -> tupl
     )
 
 
-def _mean_cell(results: Results, group: Group) -> str:
+def mean_cell(results: Results, group: Group) -> str:
+    """The mean of a group with half its interval, and the marks of what limits it."""
     differs = not group.whole_test and any(other.whole_test for other in results.groups)
     marks = (PART if differs else "") + (FAILED if results.failed(group) else "")
     return mean_of(verdict_of(group).mean) + marks

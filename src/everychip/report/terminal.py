@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from everychip.report.blocks import Table
 from everychip.report.compared import differences
-from everychip.report.results import Results
+from everychip.report.over_time import over_time
+from everychip.report.results import Panel, Results
 from everychip.report.tables import (
     PER_CHIP_WORDS,
     against_controls,
@@ -43,14 +45,20 @@ def tables(results: Results, *, target: float | None = None) -> tuple[Table, ...
     shown = []
     for context, panels in results.by_context.items():
         found = differences(panels)
+        ages = over_time(results, panels=panels)
         parts = [
-            overview(results, panels=panels),
+            *([overview(results, panels=panels)] if _has_sigma(panels) else []),
+            *([ages] if ages else []),
             at_training_sigma(results, panels=panels, target=target),
             *([against_controls(found)] if found else []),
         ]
         note = (PER_CHIP_WORDS,) if context.per_chip else ()
         shown += [_titled(part, results.heading(context), note) for part in parts]
     return tuple(shown)
+
+
+def _has_sigma(panels: Sequence[Panel]) -> bool:
+    return any(group.sigma is not None for panel in panels for group in panel.groups)
 
 
 def _titled(table: Table, words: str, notes: tuple[str, ...]) -> Table:

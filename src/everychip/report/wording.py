@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable
 
+from everychip.devices.ageing import duration as age
 from everychip.intervals import Interval
 from everychip.report.results import Group, Panel
 
@@ -123,11 +124,21 @@ def spread(values: Iterable[float]) -> str:
 
 
 def at_sigma(sigma: float | None, groups: Iterable[Group]) -> str:
-    """A nominal σ together with the effective noise of the groups evaluated there."""
+    """A nominal σ, and the time, together with the effective noise of the groups evaluated there."""
     groups = list(groups)
-    if sigma is None:
-        return f"σ_W/rms(W) {spread(g.of_rms for g in groups)}"
-    return f"σ = {sigma_text(sigma)} (σ_W/rms(W) {spread(g.of_rms for g in groups)})"
+    noise = f"σ_W/rms(W) {spread(g.of_rms for g in groups)}"
+    parts = ["" if sigma is None else f"σ = {sigma_text(sigma)}", *{time_text(g.time) for g in groups}]
+    where = ", ".join(filter(None, parts))
+    return f"{where} ({noise})" if where else noise
+
+
+def time_text(time: float | None) -> str:
+    """How long after programming; nothing for a device that does not age.
+
+    >>> time_text(3600.0), time_text(None)
+    ('1 h', '')
+    """
+    return "" if time is None else age(time)
 
 
 def trained_at(panel: Panel) -> str:

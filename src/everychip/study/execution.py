@@ -19,7 +19,7 @@ from everychip.monte_carlo import evaluate
 from everychip.progress import Event, Listener, quiet
 from everychip.study import store
 from everychip.study.environment import environment, threads_set
-from everychip.study.experiment import Experiment
+from everychip.study.experiment import Condition, Experiment
 from everychip.study.files import held, make_folder, read_json, write_json, write_whole
 from everychip.study.sharing import take_over
 from everychip.study.table import COLUMNS, merge_tables, write_table
@@ -118,15 +118,15 @@ class _Execution:
         return state
 
     def _evaluate(self, model: nn.Module, splits: Splits, seconds: dict[str, float]) -> dict[str, float]:
-        """One parquet file for every σ, those of an interrupted evaluation kept; then all of them as one."""
-        grid = list(self.experiment.hardware_at().items()) if _finite(model) else []
+        """One parquet file for each condition, those of an interrupted evaluation kept; then all as one."""
+        grid = self.experiment.conditions() if _finite(model) else ()
         parts = []
-        for index, (sigma, hardware) in enumerate(grid):
+        for index, condition in enumerate(grid):
             parts.append(self._partial / f"draws-{index}.parquet")
             if parts[-1].exists():
                 continue
             started = time.monotonic()
-            columns = self._draws(model, hardware, sigma, splits, place=(index, len(grid)))
+            columns = self._draws(model, condition, splits, place=(index, len(grid)))
             write_table(parts[-1], columns)
             seconds["evaluation"] = seconds.get("evaluation", 0.0) + time.monotonic() - started
         if parts:
@@ -138,17 +138,17 @@ class _Execution:
     def _draws(
         self,
         model: nn.Module,
-        hardware: Hardware,
-        sigma: float | None,
+        condition: Condition,
         data: Splits,
         *,
         place: tuple[int, int],
     ) -> dict[str, list[Any]]:
         index, of = place
-        asked = self.experiment.evaluation
+        asked, hardware = self.experiment.evaluation, condition.hardware
+        grid = {"sigma": condition.sigma, "time": condition.time}
 
         def tell(event: Event) -> None:
-            values = {**({} if sigma is None else {"sigma": sigma}), **event.values}
+            values = {**{name: value for name, value in grid.items() if value is not None}, **event.values}
             done = asked.chips * event.done // event.total
             self.tell(Event("chips", index * asked.chips + done, of * asked.chips, values))
 
@@ -170,7 +170,7 @@ class _Execution:
         effective = effective_sigma(model, hardware)
         facts = {
             **self.experiment.described(),
-            "sigma": sigma,
+            **grid,
             "sigma_of_max": effective.of_max,
             "sigma_of_rms": effective.of_rms,
         }

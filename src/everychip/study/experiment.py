@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Annotated, Any, Self
 
-from pydantic import Field, field_validator
+from pydantic import Field, field_validator, model_validator
 
-from everychip.component import Config, merge, override
+from everychip.component import Config, merge, override, refusal
 from everychip.data import Data
+from everychip.devices.ageing import Time
 from everychip.errors import ConfigError
 from everychip.hardware import Hardware
 from everychip.methods import Method
@@ -25,9 +27,12 @@ Sigma = Annotated[float, Field(ge=0)]
 
 
 class Evaluation(Config):
-    """How the trained model is proven: on how many chips, at which nominal σ.
+    """How the trained model is proven: on how many chips, at which nominal σ, how long after programming.
 
     sigma: nominal device σ of the evaluation; empty, the training σ only.
+    time: when the chips are read, for a device that ages: ["25s", "1h", "1d", "1mo", "1y"], or seconds (a
+    month has 30 days, a year 365); absent, at the device's own time only. Each chip is programmed once and
+    read at every time. What a time counts from, the device says (pcm, hermes: the first read).
     chips: how many chips are programmed at every σ.
     images: how many random test images each chip meets; absent, the whole test set (percentiles need it).
     target: the accuracy, 0 … 1, whose yield is reported.
@@ -38,6 +43,7 @@ class Evaluation(Config):
     """
 
     sigma: tuple[Sigma, ...] = ()
+    time: tuple[Time, ...] | None = None
     chips: Annotated[int, Field(ge=1)] = 100
     images: Annotated[int, Field(ge=1)] | None = None
     batch_size: Annotated[int, Field(ge=1)] = 500
@@ -50,6 +56,11 @@ class Evaluation(Config):
     def _ascending(cls, sigma: tuple[float, ...]) -> tuple[float, ...]:
         return tuple(sorted(set(sigma)))
 
+    @field_validator("time")
+    @classmethod
+    def _in_order(cls, time: tuple[float, ...] | None) -> tuple[float, ...] | None:
+        return tuple(sorted(set(time))) if time else None
+
 
 class Compute(Config):
     """What a run may use of the machine.
@@ -58,6 +69,15 @@ class Compute(Config):
     """
 
     threads: Annotated[int, Field(ge=1)] = 2
+
+
+@dataclass(frozen=True)
+class Condition:
+    """One evaluation of a trained model: the hardware, its nominal σ and its time, None where it has none."""
+
+    sigma: float | None
+    time: float | None
+    hardware: Hardware
 
 
 class Experiment(Config):
@@ -73,6 +93,22 @@ class Experiment(Config):
     compute: Compute = Compute()
     seed: Annotated[int, Field(ge=0)] = 0
     labels: dict[str, str] = Field(default_factory=dict)
+
+    @model_validator(mode="after")
+    def _device_has_what_is_asked_of_it(self) -> Self:
+        device, asked = self.hardware.device, self.evaluation
+        if asked.sigma and device.nominal_sigma is None:
+            remedy = "evaluation.sigma = [], or a device with one (gaussian, levels, log_normal, mismatch)"
+            raise refusal(("evaluation", "sigma"), f"σ, while {device.label} has no nominal σ to set", remedy)
+        if asked.time and not device.ages:
+            remedy = "no evaluation.time, or a device that ages (pcm, hermes, neurram, cmo_hfox)"
+            raise refusal(("evaluation", "time"), f"times, while {device.label} does not age", remedy)
+        for time in asked.time or ():
+            try:
+                device.at(time)
+            except ConfigError as error:
+                raise refusal(("evaluation", "time"), error.found, error.expected or "another time") from None
+        return self
 
     @classmethod
     def from_toml(cls, recipe: str | Path, settings: Iterable[str] = ()) -> Self:
@@ -123,12 +159,12 @@ class Experiment(Config):
         )
         return labels or self.title or f"{self.method.kind}, seed {self.seed}"
 
-    def hardware_at(self) -> Mapping[float | None, Hardware]:
-        """The hardware of every evaluation, by nominal σ; a device without one stands under None."""
-        nominal = self.hardware.device.nominal_sigma
-        if nominal is None or not self.evaluation.sigma:
-            return {nominal: self.hardware}
-        return {sigma: self.hardware.with_sigma(sigma) for sigma in self.evaluation.sigma}
+    def conditions(self) -> tuple[Condition, ...]:
+        """Every evaluation, at each σ in the order of time."""
+        sigmas, times = self.evaluation.sigma, self.evaluation.time
+        at_sigma = [self.hardware.with_sigma(sigma) for sigma in sigmas] or [self.hardware]
+        asked = [hardware.at(time) for hardware in at_sigma for time in times] if times else at_sigma
+        return tuple(Condition(one.device.nominal_sigma, one.device.age, one) for one in asked)
 
     def described(self) -> dict[str, Any]:
         """The columns of `draws.parquet` that say which experiment a chip belongs to."""
@@ -137,7 +173,7 @@ class Experiment(Config):
             "variant": "",
             "model": self.model.label,
             "data": self.data.label,
-            "device": self.hardware.device.label,
+            "device": self.hardware.device.ageless_label,
         }
         mitigation = self.evaluation.mitigation
         trained_at = self.hardware.device.nominal_sigma if self.method.noisy else 0.0

@@ -33,8 +33,13 @@ COLUMNS: Mapping[str, str] = {
     "images": "BIGINT",
     "whole_test": "BOOLEAN",
     "per_chip": "BOOLEAN",
+    "time": "DOUBLE",
 }
-"""Name and SQL type of every column of `draws.parquet`; per_chip: every chip was calibrated by itself."""
+"""Name and SQL type of every column of `draws.parquet`.
+
+per_chip: every chip was calibrated by itself. time: seconds since programming, null where the device does not
+age.
+"""
 
 
 def write_table(path: Path, columns: Mapping[str, Sequence[Any]]) -> None:

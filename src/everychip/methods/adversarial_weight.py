@@ -70,7 +70,7 @@ class AdversarialWeight(Method):
         weights = {name: w.detach() for name, w in objective.weights.items()}
         offsets = {}
         for name, w in weights.items():
-            rng = rng_for(objective.seed, "adversarial_weight", objective.step, name, device=w.device)
+            rng = rng_for(objective.seed, "adversarial_weight", *objective.address, name, device=w.device)
             offsets[name] = standard_normal(w, rng).mul_(self.start / self.reach)
         for _ in range(self.attack_steps):
             moved = {

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Annotated, ClassVar, Self
 
+import torch
 from pydantic import Field
 from torch import Tensor, nn
 
@@ -24,7 +25,8 @@ class Method(Component, family="method"):
     constraint: what the crossbar's weights are brought back to after each step. ramp: the share of training
     over which the noise grows linearly from 0 to its full strength. noise_gradient: what backward sees of the
     noise (`everychip.chip.disturb`). last_layer_gain: a factor on the last matrix at the start of training.
-    label_smoothing: of every cross-entropy.
+    label_smoothing: of every cross-entropy. chips: how many chips share each batch, each with a part of it;
+    absent, one. The gradient then is the mean over as many chips, at the cost of their sampling only.
     """
 
     constraint: Constraint | None = None
@@ -32,6 +34,7 @@ class Method(Component, family="method"):
     noise_gradient: NoiseGradient = "detached"
     last_layer_gain: Annotated[float, Field(gt=0)] = 1.0
     label_smoothing: Annotated[float, Field(ge=0, lt=1)] = 0.0
+    chips: Annotated[int, Field(ge=1)] | None = None
 
     noisy: ClassVar[bool] = True
     """Whether training meets the device at all."""
@@ -111,15 +114,27 @@ class Objective(nn.Module):
         super().__init__()
         self.model, self.exits = model, exits
         self.method, self.hardware, self.seed, self.steps = method, hardware, seed, steps
-        self.step = 0
+        self.step, self.part = 0, 0
         self.weights, self.columns = hardware.crossbar(model), hardware.columns(model)
         if method.last_layer_gain != 1.0:
             list(self.weights.values())[-1].data.mul_(method.last_layer_gain)
         self.method.constrain(self)
 
     def forward(self, x: Tensor, y: Tensor) -> Tensor:
-        """The loss of one batch."""
-        return self.method.loss(self, x, y)
+        """The loss of one batch: the mean over the chips that share it, if several do."""
+        if self.method.chips in (None, 1):
+            return self.method.loss(self, x, y)
+        total = torch.zeros((), device=y.device)
+        for part, (inputs, labels) in enumerate(_shares(x, y, self.method.chips)):
+            self.part = part
+            total = total + self.method.loss(self, inputs, labels) * (len(labels) / len(y))
+        self.part = 0
+        return total
+
+    @property
+    def address(self) -> tuple[int, ...]:
+        """Where the draws of this step have their place, and those of this part of its batch."""
+        return (self.step, self.part) if self.part else (self.step,)
 
     @property
     def strength(self) -> float:
@@ -146,7 +161,7 @@ class Objective(nn.Module):
             self.weights if weights is None else weights,
             hardware or self.hardware,
             seed=self.seed,
-            path=("train", self.step, part),
+            path=("train", *self.address, part),
             strength=self.strength * ratio,
             gradient=self.method.noise_gradient,
             columns=self.columns,
@@ -178,3 +193,9 @@ class Objective(nn.Module):
     def detach(self) -> nn.Module:
         """The model, without exits."""
         return self.model
+
+
+def _shares(x: Tensor, y: Tensor, chips: int) -> Iterator[tuple[Tensor, Tensor]]:
+    """A batch in as many parts as there are chips, each of at least two examples, which batch norm needs."""
+    parts = max(1, min(chips, len(y) // 2))
+    yield from zip(x.tensor_split(parts), y.tensor_split(parts), strict=True)

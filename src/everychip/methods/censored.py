@@ -53,7 +53,7 @@ class Censored(Method):
         mapping = objective.hardware.mapping
         programmed = {}
         for name, weight in objective.weights.items():
-            rng = rng_for(objective.seed, "censored", objective.step, name, device=weight.device)
+            rng = rng_for(objective.seed, "censored", *objective.address, name, device=weight.device)
             full = full_precision(weight)
             unit = standard_normal(full.detach(), rng).clamp_(max=self.threshold).sub_(shift)
             with torch.set_grad_enabled(gradient == "pathwise"):

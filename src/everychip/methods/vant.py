@@ -35,7 +35,7 @@ class VANT(Method):
 
     def sigma(self, objective: Objective) -> float:
         """σ' of the objective's present step, in the unit of the device's nominal σ."""
-        rng = rng_for(objective.seed, "vant", objective.step)
+        rng = rng_for(objective.seed, "vant", *objective.address)
         nominal = objective.hardware.device.nominal_sigma or 0.0
         return abs(self.alpha * nominal + self.theta * float(torch.randn((), generator=rng)))
 

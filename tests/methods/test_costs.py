@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 import torch
+from torch import Tensor, nn
 
 from everychip import methods
 
@@ -33,7 +34,11 @@ COSTS = {
 def test_a_step_costs_what_the_method_says(setting, name):
     steps, spent = 8, []
     objective = COSTS[name].bind(setting.model, setting.hardware, sample=setting.x[:2], steps=steps)
-    setting.model.register_forward_hook(lambda *_: spent.append(1 if torch.is_grad_enabled() else 1 / 3))
+
+    def count(module: nn.Module, inputs: tuple[Tensor, ...], logits: Tensor) -> None:
+        spent.append(len(logits) / len(setting.x) * (1 if torch.is_grad_enabled() else 1 / 3))
+
+    setting.model.register_forward_hook(count)
     objective.train()
     if name == "distillation":
         objective.teacher.register_forward_hook(lambda *_: spent.append(1 / 3))

@@ -137,7 +137,7 @@ def test_frozen_layers_stay_to_the_bit(setting):
 @pytest.mark.parametrize("beta", [0.4, -0.5])
 def test_the_loss_with_feedback_and_penalty_is_its_equation(setting, beta):
     hardware = on(devices.Gaussian(sigma=0.2))
-    method = methods.Resilient(feedback=beta, quiet=0.7, alpha=1.5, ramp=None)
+    method = methods.Resilient(feedback=beta, quiet=0.7, alpha=1.5, ramp=None, chips=None)
     objective = method.bind(setting.model, hardware, seed=3)
     chip = objective.chip()
     z, clean = (setting.logits(held).double().numpy() for held in (chip, {}))
@@ -150,7 +150,9 @@ def test_the_loss_with_feedback_and_penalty_is_its_equation(setting, beta):
 
 
 def test_feedback_gives_the_share_of_the_gradient_and_nothing_through_the_clean_pass(setting):
-    objective = methods.Resilient(feedback=0.4, ramp=None).bind(setting.model, setting.hardware, seed=3)
+    objective = methods.Resilient(feedback=0.4, ramp=None, chips=None).bind(
+        setting.model, setting.hardware, seed=3
+    )
     with torch.no_grad():
         constant = copy.deepcopy(setting.model)(setting.x)
     objective(setting.x, setting.y).backward()
@@ -163,7 +165,7 @@ def test_feedback_gives_the_share_of_the_gradient_and_nothing_through_the_clean_
 
 def test_without_feedback_and_penalty_it_is_noise_injection_on_flat_weights(setting):
     twin = copy.deepcopy(setting.model)
-    own = methods.Resilient(alpha=1.3, rescale="none", ramp=None).bind(
+    own = methods.Resilient(alpha=1.3, rescale="none", ramp=None, chips=None).bind(
         setting.model, setting.hardware, seed=3
     )
     flat = methods.NoiseInjection(constraint=constraints.clip(1.3)).bind(twin, setting.hardware, seed=3)
@@ -171,7 +173,7 @@ def test_without_feedback_and_penalty_it_is_noise_injection_on_flat_weights(sett
 
 
 def test_the_clean_pass_moves_no_statistics_and_no_generator(setting):
-    objective = methods.Resilient(feedback=0.4, ramp=None).bind(setting.model, setting.hardware)
+    objective = methods.Resilient(feedback=0.4, ramp=None, chips=None).bind(setting.model, setting.hardware)
     with same_masks(objective):
         before = torch.get_rng_state()
         objective(setting.x, setting.y)

@@ -17,6 +17,7 @@ from typing import Any, Literal, Union, get_args, get_origin
 import typer
 from pydantic.fields import FieldInfo
 
+from everychip.array import Array
 from everychip.cli.app import app
 from everychip.component import Component, Config
 from everychip.constraints import Constraint
@@ -137,6 +138,7 @@ def recipe() -> Iterator[str]:
     yield from described(Experiment)
     for title, config in (
         ("[hardware]", Hardware),
+        ("[hardware.array]", Array),
         ("[training]", Training),
         ("[evaluation]", Evaluation),
         ("[compute]", Compute),

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 from torch.func import functional_call
 
+from everychip.array import Array, Cells, tiled
 from everychip.errors import ModelError
 from everychip.hardware import Hardware
 from everychip.mapping.columns import OUTPUTS_FIRST, Columns
@@ -70,10 +71,43 @@ def disturb(
         with torch.set_grad_enabled(gradient is not None):
             target = hardware.mapping.target(_full_precision(weight), columns=held)
             noisy = strided_as(weight, torch.add(target, deviation, alpha=strength).to(weight.dtype))
-            if gradient == "clean":
+            if hardware.array is not None:
+                at = (seed, *path)
+                cells = _cells(name, weight, noisy, hardware, strength=strength, at=at, columns=held)
+                noisy = tiled(target.to(weight.dtype) if gradient == "clean" else noisy, cells)
+            elif gradient == "clean":
                 noisy = with_clean_gradient(target.to(weight.dtype), noisy)
             programmed[name] = noisy
     return programmed
+
+
+def _cells(
+    name: str,
+    weight: Tensor,
+    noisy: Tensor,
+    hardware: Hardware,
+    *,
+    strength: float,
+    at: tuple[Any, ...],
+    columns: Columns,
+) -> Cells:
+    """What the tiles hold of a programmed weight: all of it or, where digits are converted, each slice."""
+    array, mapping = hardware.array or Array(), hardware.mapping
+    reads = rng_for(*at, name, "read", device=weight.device) if array.read_noise else None
+    with torch.no_grad():
+        exact = _full_precision(weight)
+        if not mapping.has_digits or array.shift_add == "analog":
+            return Cells(name, (noisy.detach(),), (exact.abs().amax(),), array, rng=reads)
+        rng = rng_for(*at, name, device=weight.device)
+        slices = mapping.slices(exact, hardware.device, rng, columns=columns)
+        held = (torch.add(s.target, s.deviation, alpha=strength).to(weight.dtype) for s in slices)
+        return Cells(
+            name,
+            tuple(strided_as(weight, one) for one in held),
+            tuple(s.unit for s in slices),
+            array,
+            rng=reads,
+        )
 
 
 def _full_precision(weight: Tensor) -> Tensor:

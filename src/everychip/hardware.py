@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _NormBase
 from torch.nn.parameter import UninitializedParameter
 
+from everychip.array import Array, must_be_caught
 from everychip.component import Config, refusal
 from everychip.devices import Device, Levels, Sequence
 from everychip.errors import ConfigError, ModelError
@@ -45,7 +46,8 @@ class Hardware(Config):
     """What a model is programmed into: one kind of cell, one mapping, and the layers that stay digital.
 
     device: the cell. mapping: how weights become conductances. digital: glob patterns of parameters or
-    modules that stay digital. embeddings: whether embedding tables are on the crossbar.
+    modules that stay digital. embeddings: whether embedding tables are on the crossbar. array: the tiles and
+    their converters; absent, the products of the programmed weights are exact.
 
     >>> from everychip.devices import Gaussian
     >>> Hardware(device=Gaussian(sigma=0.1)).table()["mapping"]["kind"]
@@ -56,6 +58,7 @@ class Hardware(Config):
     mapping: CellMapping = BitSliced()
     digital: tuple[str, ...] = ()
     embeddings: bool = False
+    array: Array | None = None
 
     @model_validator(mode="after")
     def _levels_need_digits(self) -> Self:
@@ -96,13 +99,13 @@ class Hardware(Config):
         """The same hardware with its device at another nominal σ."""
         return self.replace(device=self.device.with_sigma(sigma))
 
-    def placement(self, model: nn.Module) -> list[Placement]:
-        """Where every parameter of the model is held, in the model's own order."""
-        unmatched = set(self.digital)
     def at(self, time: float) -> Self:
         """The same hardware with its device read at another time since programming, in seconds."""
         return self.replace(device=self.device.at(time))
 
+    def placement(self, model: nn.Module) -> list[Placement]:
+        """Where every parameter of the model is held, in the model's own order."""
+        unmatched = set(self.digital)
         rows = []
         for names, owners, parameter in _parameters(model):
             crossbar, reason = self._place(names, owners, parameter, unmatched)
@@ -129,6 +132,7 @@ class Hardware(Config):
                     remedy="fold it with torch.nn.utils.parametrize.remove_parametrizations, "
                     "remove_weight_norm or prune.remove, or name it in hardware.digital",
                 )
+        self._must_be_caught(model, rows)
         held = {row.name: row.parameter for row in rows if row.crossbar}
         if not held:
             raise ModelError(
@@ -138,6 +142,11 @@ class Hardware(Config):
                 remedy="see everychip check; hardware.digital may cover every layer",
             )
         return held
+
+    def _must_be_caught(self, model: nn.Module, rows: list[Placement]) -> None:
+        for row in rows:
+            if self.array is not None and row.crossbar:
+                must_be_caught(row.name, [(owner, model.get_submodule(owner)) for owner in row.owners])
 
     def columns(self, model: nn.Module) -> dict[str, Columns]:
         """Which numbers share a column, for every parameter that the crossbar holds, by name."""

@@ -10,6 +10,7 @@ from typing import Any, Literal
 import torch
 from torch import Tensor, nn
 
+from everychip.calibration import calibrate
 from everychip.chip import Purpose, disturb, run
 from everychip.data import Arrays, as_arrays
 from everychip.draws import Draws
@@ -48,8 +49,8 @@ def evaluate(
     mean (two-stage sampling) but not for a percentile. until: "±0.2" stops as soon as the mean is known to
     ±0.2 points, after at most `chips` chips, by a 95 % interval that bears watching (`SequentialT`);
     "±0.2 bernstein" assumes no law of the chips and needs thousands of them (`Sequential`). mitigation: what
-    is done to each chip after it is programmed; calibration: the training data that it measures with, in
-    any of the same forms.
+    is done to each chip after it is programmed; calibration: the training data that it measures with, and
+    that an array's converters take their ranges from (`calibrate`), in any of the same forms.
     Chips 0 … chips−1 of a seed are the same whatever is asked beside them. At any time one chip and one batch
     of activations are held.
 
@@ -66,8 +67,9 @@ def evaluate(
     stops = enough(rule)
     test = as_arrays(data, split="test")
     k = len(test) if images is None else min(images, len(test))
-    write = _writer(model, hardware, seed=seed, purpose=purpose)
     layout = probe(model, test.x[:2]).layout
+    hardware = _ranged(model, hardware, calibration, layout=layout, seed=seed, precision=precision)
+    write = _writer(model, hardware, seed=seed, purpose=purpose)
     treat = _treatment(
         mitigation, model, hardware, calibration, layout=layout, seed=seed, precision=precision
     )
@@ -162,6 +164,23 @@ def _writer(
     return lambda chip: disturb(weights, hardware, seed=seed, path=(purpose, chip), columns=columns)
 
 
+def _ranged(
+    model: nn.Module,
+    hardware: Hardware,
+    calibration: Any,
+    *,
+    layout: torch.memory_format,
+    seed: int,
+    precision: Precision,
+) -> Hardware:
+    """The hardware with ranges for its converters, where there is data to measure them and none are set."""
+    array = hardware.array
+    if array is None or array.ranges is not None or calibration is None:
+        return hardware
+    with autocast(next(model.parameters()).device, precision):
+        return calibrate(model, hardware, calibration, seed=seed, layout=layout)
+
+
 def _treatment(
     mitigation: Mitigation | None,
     model: nn.Module,
@@ -173,7 +192,7 @@ def _treatment(
     precision: Precision,
 ) -> Callable[..., dict[str, Tensor]]:
     """What is done to each chip: nothing, or the mitigation, in the precision of the evaluation."""
-    if calibration is not None:
+    if mitigation is not None and calibration is not None:
         arrays = as_arrays(calibration, split="train")
         calibration = Arrays(laid_out(arrays.x, layout), arrays.y)
     treat = None if mitigation is None else mitigation.bind(model, hardware, calibration, seed=seed)

@@ -263,6 +263,7 @@ class _Loop:
             seed=self.seed,
             precision=self.training.precision,
             purpose="validate",
+            calibration=None if self.hardware.array is None else self.data,
             progress=quiet,
         )
         return {"accuracy": float(draws.accuracy.mean()), "nll": float(draws.nll.mean())}

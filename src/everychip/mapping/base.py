@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from abc import abstractmethod
+from dataclasses import dataclass
 from typing import Annotated, Any, ClassVar, Literal
 
 import torch
@@ -16,6 +17,18 @@ from everychip.devices.base import standard_normal
 from everychip.mapping.columns import OUTPUTS_FIRST, Columns
 from everychip.mapping.quantize import integers, straight_through
 from everychip.mapping.sign import Part, Sign, SignMagnitude
+
+
+@dataclass(frozen=True)
+class Slice:
+    """One digit of every weight: its target and one draw of its deviation, in the weights' own unit.
+
+    unit: what a cell at G_max counts for in this digit, in the same unit.
+    """
+
+    target: Float[Tensor, "*weights"]
+    deviation: Float[Tensor, "*weights"]
+    unit: Float[Tensor, ""]
 
 
 class CellMapping(Component, family="mapping"):
@@ -87,6 +100,38 @@ class CellMapping(Component, family="mapping"):
                 # The sign of the only draw of a symmetric law cannot matter.
                 errors.append(error if one_draw and device.symmetric else part.signed(error))
         return sum(errors[1:], errors[0])
+
+    def slices(
+        self,
+        weight: Float[Tensor, "*weights"],
+        device: Device,
+        rng: torch.Generator,
+        *,
+        columns: Columns = OUTPUTS_FIRST,
+    ) -> list[Slice]:
+        """The same draw as `deviation`, digit by digit from the lowest: what each slice of the weight holds.
+
+        >>> import torch; from everychip.devices import Ideal; from everychip.mapping import BitSliced
+        >>> whole = BitSliced(weight_bits=4, cell_bits=2, quantize=True)
+        >>> [s.target for s in whole.slices(torch.tensor([1.0, -0.4]), Ideal(), torch.Generator())]
+        [tensor([ 0.2000, -0.1333... tensor([ 0.8000, -0.2667])]
+        """
+        full = self._full_scale(weight, columns)
+        if self.steps is None:
+            return [Slice(weight, self.deviation(weight, device, rng, columns=columns), full.amax())]
+        found: dict[int, Slice] = {}
+        for part in self._parts(weight, full, columns):
+            held = zip(self.cells(part.magnitude), self._held(part), strict=True)
+            for digit, ((share, u), (worth, g)) in enumerate(held):
+                error = device.deviation(g, rng) * worth if part.noisy else torch.zeros_like(g)
+                pair = (u * (share * part.gain), error)
+                target, drawn = (
+                    full * (columns.over_columns(v, weight) if part.shared else part.signed(v)) for v in pair
+                )
+                unit = full.amax() * abs(worth)
+                before = found.get(digit, Slice(torch.zeros_like(weight), torch.zeros_like(weight), unit))
+                found[digit] = Slice(before.target + target, before.deviation + drawn, unit)
+        return list(found.values())
 
     def std(
         self, weight: Float[Tensor, "*weights"], device: Device, *, columns: Columns = OUTPUTS_FIRST

@@ -1,0 +1,67 @@
+"""What an array is: the size of its tiles, its converters, and the noise of a read."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from everychip.component import Config
+
+Bits = Annotated[int, Field(ge=2, le=24)]
+FullScale = Annotated[float, Field(ge=0)]
+
+
+class Ranges(Config):
+    """The full scales of the converters of one matrix, in the units of the network.
+
+    dac: the largest |x| that goes in. adc: the largest |partial sum| of every tile, as
+    adc[slice][row of tiles][column of tiles]; empty where no converter reads the sums.
+    """
+
+    dac: FullScale
+    adc: tuple[tuple[tuple[FullScale, ...], ...], ...] = ()
+
+
+class Array(Config):
+    """Crossbar tiles of rows × columns cells, a DAC on every row, an ADC behind the columns, digital sums.
+
+    y = Σ_t ADC_t(Σ_{i in t} W'_i · DAC(x_i) + n_t), t over the tiles that the inputs of a layer are split
+    into. DAC and ADC round to 2^(b−1) − 1 equal steps for either sign, b their bits: Δ·clip(round(v / Δ)),
+    Δ = range / (2^(b−1) − 1). Backward sees through both (straight-through).
+
+    rows, columns: of a tile. A linear layer has a row for each input, a convolution one for each input
+    channel and kernel position; whole channels share a tile where they fit, groups have tiles of their own.
+    dac_bits, adc_bits: absent, the converter is ideal.
+    ranges: full scales by the name of the parameter, as `everychip.calibration.calibrate` measures them: one
+    for the inputs of a layer, one for the sums of each tile. Absent, every read takes the largest values that
+    it meets itself, which therefore depend on the batch.
+    adc_percentile: of the |sums| that a measured range covers; below 100 the rare larger ones are clipped.
+    read_noise: the standard deviation of n_t, fresh in every read, in units of what one cell at G_max adds at
+    full input, max|W|·max|x|.
+    shift_add: how the slices of a mapping with digits come together: "digital", every slice is converted and
+    then added; "analog", they are added before the conversion. The two cells of a differential pair, or a
+    cell and its offset column, are subtracted before it.
+
+    Source: tiles and shift-and-add as in ISAAC (Shafiee et al., ISCA 2016); the unit of the read noise is
+    that of aihwkit (Rasch et al., AICAS 2021), whose default is 0.06.
+
+    >>> Array(rows=128, columns=128, dac_bits=8, adc_bits=8).label
+    'tiles of 128×128, 8-bit DAC, 8-bit ADC'
+    """
+
+    rows: Annotated[int, Field(ge=1)] = 256
+    columns: Annotated[int, Field(ge=1)] = 256
+    dac_bits: Bits | None = None
+    adc_bits: Bits | None = None
+    adc_percentile: Annotated[float, Field(gt=50, le=100)] = 100.0
+    read_noise: Annotated[float, Field(ge=0)] = 0.0
+    shift_add: Literal["digital", "analog"] = "digital"
+    ranges: dict[str, Ranges] | None = None
+
+    @property
+    def label(self) -> str:
+        """The array in one line."""
+        dac, adc = (f"{bits}-bit" if bits else "ideal" for bits in (self.dac_bits, self.adc_bits))
+        noise = f", read noise {self.read_noise:g}" if self.read_noise else ""
+        return f"tiles of {self.rows}×{self.columns}, {dac} DAC, {adc} ADC{noise}"

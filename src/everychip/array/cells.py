@@ -1,0 +1,57 @@
+"""What stands on the tiles of one weight, and what its converters have seen."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+from typing import Self
+
+import torch
+from torch import Tensor
+
+from everychip.array.base import Array, Ranges
+
+
+@dataclass
+class Seen:
+    """The largest values that the converters of one matrix met: max|x|, and max|sum| of every tile."""
+
+    dac: Tensor | None = None
+    adc: dict[tuple[int, int], Tensor] = field(default_factory=dict)
+
+    def see_inputs(self, largest: Tensor) -> None:
+        """Count the inputs of a read in."""
+        self.dac = largest if self.dac is None else torch.maximum(self.dac, largest)
+
+    def see_sums(self, part: int, row: int, largest: Tensor) -> None:
+        """Count the sums of a row of tiles in, in one slice of the weight."""
+        known = self.adc.get((part, row))
+        self.adc[part, row] = largest if known is None else torch.maximum(known, largest)
+
+    def ranges(self) -> Ranges:
+        """What was seen, as full scales."""
+        slices = sorted({part for part, _ in self.adc})
+        rows = sorted({row for _, row in self.adc})
+        adc = tuple(tuple(tuple(self.adc[part, row].tolist()) for row in rows) for part in slices)
+        return Ranges(dac=0.0 if self.dac is None else float(self.dac), adc=adc)
+
+
+@dataclass(frozen=True)
+class Cells:
+    """A programmed weight on an array: what every slice holds, and what reads it.
+
+    slices: their sum is the weight; one, unless the weight is held in digits that are converted one by one.
+    units: what one cell at G_max counts for in each of them. gain: a digital factor on the output. rng: of
+    the read noise, moved on by every read. seen: where reads write what they met, by name.
+    """
+
+    name: str
+    slices: tuple[Tensor, ...]
+    units: tuple[Tensor, ...]
+    array: Array
+    gain: float = 1.0
+    rng: torch.Generator | None = None
+    seen: dict[str, Seen] | None = None
+
+    def with_slices(self, slices: tuple[Tensor, ...], *, name: str | None = None) -> Self:
+        """The same with other tensors, as after a transposition, or a part of it under a name of its own."""
+        return replace(self, slices=slices, name=self.name if name is None else name)

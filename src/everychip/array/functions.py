@@ -1,0 +1,239 @@
+"""Torch's functions by what they do with a weight on tiles: read it, move its numbers about, or scale it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from functools import partial
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from everychip.array.converters import codes, largest, step
+from everychip.array.product import Product
+from everychip.array.read import Read
+from everychip.array.weight import TiledWeight, plain, refused, tiled
+from everychip.devices.base import standard_normal
+
+
+def linear(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
+    """x·Wᵀ + b; the bias is added digitally."""
+    _must_be_the_weight(F.linear, x, weight, bias)
+    rows = x.reshape(-1, x.shape[-1])
+    return _with_bias(_read(rows, weight, Product()), bias).reshape(*x.shape[:-1], weight.shape[0])
+
+
+def convolve(
+    dims: int,
+    x: Tensor,
+    weight: Tensor,
+    bias: Tensor | None = None,
+    stride: Any = 1,
+    padding: Any = 0,
+    dilation: Any = 1,
+    groups: int = 1,
+) -> Tensor:
+    """A convolution of images of so many dimensions."""
+    _must_be_the_weight(torch.conv2d, x, weight, bias)
+    spread = _each(dilation, dims)
+    if isinstance(padding, str):
+        x, padding = _padded(x, padding, weight.shape[2:], spread)
+    product = Product(dims, _each(stride, dims), _each(padding, dims), spread, (0,) * dims, groups)
+    return _on_batch(x, weight, bias, product)
+
+
+def convolve_back(
+    dims: int,
+    x: Tensor,
+    weight: Tensor,
+    bias: Tensor | None = None,
+    stride: Any = 1,
+    padding: Any = 0,
+    output_padding: Any = 0,
+    groups: int = 1,
+    dilation: Any = 1,
+) -> Tensor:
+    """A transposed convolution: one of the inputs with zeros between them, so that its sums are those."""
+    _must_be_the_weight(torch.conv_transpose2d, x, weight, bias)
+    steps, around, spread, added = (_each(v, dims) for v in (stride, padding, dilation, output_padding))
+    return _on_batch(x, weight, bias, Product(dims, steps, around, spread, added, groups, transposed=True))
+
+
+def matmul(a: Tensor, b: Tensor) -> Tensor:
+    """a·b with the weight on either side; a stack of matrices is a weight for each."""
+    if isinstance(a, TiledWeight):
+        _must_be_the_weight(torch.matmul, b, a)
+        if b.ndim == 1:
+            return linear(b, a)
+        return matmul(b.mT, _turned(a)).mT
+    _must_be_the_weight(torch.matmul, a, b)
+    if b.ndim == 2:
+        return linear(a, _turned(b))
+    if b.ndim != 3 or a.ndim > 3:
+        raise refused(torch.matmul, b)  # type: ignore[arg-type]
+    rows = a.expand(b.shape[0], *a.shape[-2:])
+    return torch.stack([linear(x, _turned(w)) for x, w in zip(rows, _each_of(b), strict=True)])
+
+
+def add_matmul(bias: Tensor, a: Tensor, b: Tensor, *, beta: float = 1, alpha: float = 1) -> Tensor:
+    """beta·bias + alpha·a·b."""
+    if isinstance(bias, TiledWeight):
+        raise refused(torch.addmm, bias)
+    product = matmul(a, b)
+    return product.mul(alpha).add(bias, alpha=beta) if (alpha, beta) != (1, 1) else product + bias
+
+
+def embedding(
+    indices: Tensor,
+    weight: Tensor,
+    padding_idx: int | None = None,
+    max_norm: float | None = None,
+    *options: Any,
+    **named: Any,
+) -> Tensor:
+    """A look-up is a one-hot read of one row: each number through an ADC whose range is max|W|."""
+    if not isinstance(weight, TiledWeight) or max_norm is not None:
+        raise refused(F.embedding, weight)  # type: ignore[arg-type]
+    cells, array = weight.cells, weight.cells.array
+    with torch.no_grad():
+        total = torch.zeros((), device=weight.device)
+        for held, cell in zip(cells.slices, cells.units, strict=True):
+            read = F.embedding(indices, held).to(torch.promote_types(held.dtype, torch.float32))
+            if array.read_noise and cells.rng is not None:
+                read += standard_normal(read, cells.rng) * (array.read_noise * cell)
+            if array.adc_bits is not None:
+                unit = step(largest(held).to(read.dtype), array.adc_bits)
+                read = codes(read / unit, array.adc_bits, clip=True) * unit
+            total = total + read
+    looked_up = F.embedding(indices, plain(weight), padding_idx, None, *options, **named)
+    return looked_up + (total * cells.gain - looked_up).detach().to(looked_up.dtype)
+
+
+def scale(weight: Any, factor: Any) -> Tensor:
+    """A number times the weight: a digital factor on what the array gives."""
+    if isinstance(factor, TiledWeight):
+        weight, factor = factor, weight
+    if not isinstance(factor, int | float):
+        raise refused(torch.mul, weight)
+    return tiled(plain(weight) * factor, replace(weight.cells, gain=weight.cells.gain * factor))
+
+
+def choose(condition: Tensor, a: Any, b: Any) -> Tensor:
+    """Cells of one programming where the condition holds, of another elsewhere."""
+    for one, other in ((a, b), (b, a)):
+        if not isinstance(one, TiledWeight):
+            raise refused(torch.where, other)
+    pairs = zip(a.cells.slices, b.cells.slices, strict=True)
+    slices = tuple(torch.where(condition, x, y) for x, y in pairs)
+    return tiled(torch.where(condition, plain(a), plain(b)), b.cells.with_slices(slices))
+
+
+def _read(x: Tensor, weight: Tensor, product: Product) -> Tensor:
+    assert isinstance(weight, TiledWeight)
+    kind = x.device.type
+    base = plain(weight)
+    if torch.is_autocast_enabled(kind):
+        dtype = torch.get_autocast_dtype(kind)
+        x, base = x.to(dtype), base.to(dtype)
+    if x.numel() == 0:
+        return product(x, base)
+    with torch.autocast(kind, enabled=False):
+        result: Tensor = Read.apply(x, base, weight.cells, product)  # type: ignore[no-untyped-call]
+        return result
+
+
+def _on_batch(x: Tensor, weight: Tensor, bias: Tensor | None, product: Product) -> Tensor:
+    """Convolve a batch, or a single image."""
+    single = x.ndim == product.dims + 1
+    y = _with_bias(_read(x.unsqueeze(0) if single else x, weight, product), bias)
+    return y.squeeze(0) if single else y
+
+
+def _with_bias(y: Tensor, bias: Tensor | None) -> Tensor:
+    return y if bias is None else y + bias.to(y.dtype).reshape(-1, *[1] * (y.ndim - 2))
+
+
+def _turned(weight: Tensor) -> TiledWeight:
+    """The weight as a linear layer holds it, outputs first."""
+    assert isinstance(weight, TiledWeight)
+    cells = weight.cells.with_slices(tuple(held.mT for held in weight.cells.slices))
+    return tiled(plain(weight).mT, cells)
+
+
+def _each_of(weight: Tensor) -> list[TiledWeight]:
+    """The matrices of a stack, each with a name of its own."""
+    assert isinstance(weight, TiledWeight)
+    cells = weight.cells
+    return [
+        tiled(one, cells.with_slices(tuple(held[n] for held in cells.slices), name=f"{cells.name}@{n}"))
+        for n, one in enumerate(plain(weight))
+    ]
+
+
+def _must_be_the_weight(func: Any, x: Tensor, weight: Tensor, bias: Tensor | None = None) -> None:
+    """One factor is a weight on tiles, the other an activation; anything else has no tiles."""
+    for other in (x, bias):
+        if isinstance(other, TiledWeight):
+            raise refused(func, other)
+    assert isinstance(weight, TiledWeight)
+
+
+def _each(value: Any, dims: int) -> tuple[int, ...]:
+    if isinstance(value, int):
+        return (value,) * dims
+    return tuple(value) * (dims if len(value) == 1 else 1)
+
+
+def _padded(x: Tensor, how: str, kernel: torch.Size, dilation: tuple[int, ...]) -> tuple[Tensor, int]:
+    """Images with "same" or "valid" padding around them."""
+    if how == "valid":
+        return x, 0
+    sides: list[int] = []
+    for size, spread in zip(reversed(kernel), reversed(dilation), strict=True):
+        missing = spread * (size - 1)
+        sides += [missing // 2, missing - missing // 2]
+    return F.pad(x, sides), 0
+
+
+FACTORS = ("input", "other", "mat1", "batch1", "vec", "mat2", "batch2")
+"""What torch calls the factors of products, in their order, where they are passed by name."""
+
+T = torch.Tensor
+
+READS: dict[Any, Callable[..., Tensor]] = {
+    F.linear: linear,
+    F.embedding: embedding,
+    torch.conv1d: partial(convolve, 1),
+    torch.conv2d: partial(convolve, 2),
+    torch.conv3d: partial(convolve, 3),
+    torch.conv_transpose1d: partial(convolve_back, 1),
+    torch.conv_transpose2d: partial(convolve_back, 2),
+    torch.conv_transpose3d: partial(convolve_back, 3),
+    **dict.fromkeys((torch.matmul, torch.mm, torch.mv, torch.bmm), matmul),
+    **dict.fromkeys((T.matmul, T.mm, T.mv, T.bmm, T.__matmul__), matmul),
+    T.__rmatmul__: lambda b, a: matmul(a, b),
+    **dict.fromkeys((torch.addmm, T.addmm, torch.baddbmm, T.baddbmm), add_matmul),
+}
+"""Functions that multiply activations by a weight."""
+
+VIEWS: frozenset[Any] = frozenset(
+    [
+        *(T.t, T.T.__get__, T.mT.__get__, T.transpose, T.permute, T.swapaxes, T.movedim, T.contiguous),  # type: ignore[attr-defined]
+        *(T.to, T.type, T.type_as, T.float, T.double, T.half, T.bfloat16, T.cpu, T.cuda),
+        *(T.detach, T.clone, T.data.__get__, T.requires_grad_),  # type: ignore[attr-defined]
+        *(T.view, T.view_as, T.reshape, T.flatten, T.unflatten, T.squeeze, T.unsqueeze, T.expand),
+        *(T.select, T.narrow, T.split, T.chunk, T.unbind, T.__getitem__, T.__iter__, T.split_with_sizes),
+        *(torch.t, torch.transpose, torch.permute, torch.swapaxes, torch.movedim, torch.detach),
+        *(torch.clone, torch.reshape, torch.flatten, torch.unflatten, torch.squeeze, torch.unsqueeze),
+        *(torch.select, torch.narrow, torch.split, torch.chunk, torch.unbind),
+    ]
+)
+"""Functions that give the same numbers in another place, shape or type."""
+
+CELLWISE: dict[Any, Callable[..., Tensor]] = {
+    **dict.fromkeys((torch.mul, T.mul, T.__mul__, T.__rmul__), scale),
+    torch.where: choose,
+}
+"""Functions of weights alone that stand for something the hardware can do."""

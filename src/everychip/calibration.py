@@ -1,0 +1,69 @@
+"""Calibration: the ranges of an array's converters, measured on training data."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from everychip.array import Seen, TiledWeight, tiled
+from everychip.chip import disturb, run
+from everychip.data import as_arrays
+from everychip.errors import ConfigError
+from everychip.hardware import Hardware
+from everychip.modes import evaluating
+from everychip.rng import rng_for
+
+
+def calibrate(
+    model: nn.Module,
+    hardware: Hardware,
+    data: Any,
+    *,
+    images: int = 500,
+    seed: int = 0,
+    layout: torch.memory_format = torch.contiguous_format,
+) -> Hardware:
+    """The same hardware with `array.ranges`: what its converters meet when training images are run.
+
+    DAC: max|x| of a layer's inputs; ADC: max|sum| of each tile, or the array's percentile of it. The cells
+    hold their targets, so that all chips of the model share the ranges; a matrix that is read several times
+    in a pass has the largest of its ranges. data: training data in any form that `evaluate` takes; `images`
+    random ones of it are run at once. layout: the memory format of the images.
+
+    >>> import torch, everychip as ec; from everychip.array import Array
+    >>> model, x = torch.nn.Linear(4, 2), torch.tensor([[1.0, -3.0, 2.0, 0.5]] * 2)
+    >>> hw = ec.Hardware(device=ec.devices.Gaussian(sigma=0.1), array=Array(dac_bits=8))
+    >>> calibrate(model, hw, (x, torch.zeros(2, dtype=torch.long))).array.ranges["weight"].dac
+    3.0
+    """
+    if hardware.array is None:
+        raise ConfigError(
+            "hardware.array", found="no array", expected="an array, whose converters have ranges to measure"
+        )
+    arrays = as_arrays(data, split="train")
+    order = torch.randperm(len(arrays), generator=rng_for(seed, "calibration"))
+    x = arrays.x[order[:images]].to(next(model.parameters()).device)
+    if x.ndim == 4:
+        x = x.contiguous(memory_format=layout)
+    seen: dict[str, Seen] = {}
+    array = hardware.array.replace(ranges=None, read_noise=0.0)
+    held = disturb(
+        hardware.crossbar(model),
+        hardware.replace(array=array),
+        seed=seed,
+        path=("calibration",),
+        strength=0.0,
+        columns=hardware.columns(model),
+    )
+    with torch.no_grad(), evaluating(model):
+        run(model, {name: _watched(weight, seen) for name, weight in held.items()}, x)
+    ranges = {name: one.ranges() for name, one in sorted(seen.items())}
+    return hardware.replace(array=hardware.array.replace(ranges=ranges))
+
+
+def _watched(weight: Tensor, seen: dict[str, Seen]) -> TiledWeight:
+    assert isinstance(weight, TiledWeight)
+    return tiled(weight.as_subclass(Tensor), replace(weight.cells, seen=seen))

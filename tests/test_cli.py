@@ -53,7 +53,8 @@ def refused(result: tuple[int, str, str]) -> str:
 
 
 def test_the_commands_are_those_of_the_design() -> None:
-    assert COMMANDS == ["check", "demo", "devices", "mappings", "methods", "report", "run", "sql", "study"]
+    listed = "check demo devices export mappings methods report run sql study"
+    assert COMMANDS == listed.split()
 
 
 @pytest.mark.parametrize("name", COMMANDS)
@@ -276,6 +277,16 @@ def test_check_says_what_is_on_the_crossbar_and_at_which_effective_noise(everych
     )
     assert everychip("check", "digits")[0] == 0
     assert everychip("check", "demo")[0] == 0
+
+
+def test_check_writes_the_same_json_into_a_file(everychip: Run, tmp_path: Path) -> None:
+    code, out, err = everychip("check", "mlp", "--json", "-o", "there.json")
+    assert (code, err) == (0, "Written: there.json\n")
+    facts = json.loads((tmp_path / "there.json").read_text())
+    assert facts == json.loads(out)
+    assert {"model", "macs_on_crossbar", "parameters_on_crossbar", "rows", "sigma_of_rms"} <= facts.keys()
+    assert "no folder nowhere" in refused(everychip("check", "mlp", "--json", "-o", "nowhere/x.json"))
+    assert "found a folder" in refused(everychip("check", "mlp", "--json", "-o", str(tmp_path)))
 
 
 def test_check_takes_a_users_own_model_even_where_it_does_not_take_the_data(

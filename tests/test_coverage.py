@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from everychip.coverage import check
+from everychip.coverage import Coverage, check
 from everychip.devices import Gaussian
 from everychip.errors import ModelError
 from everychip.hardware import Hardware
@@ -108,7 +108,20 @@ def test_the_text_fits_eighty_columns_and_names_the_totals() -> None:
 def test_the_table_is_plain_data() -> None:
     rows = check(Reader(), HARDWARE, TOKENS).table()
     assert json.loads(json.dumps(rows)) == rows
-    assert {"name", "layer", "shape", "parameters", "macs", "crossbar", "reason", "remedy"} == rows[0].keys()
+    assert {
+        "name", "layer", "shape", "parameters", "macs", "crossbar", "reason", "remedy", "share_of_parameters",
+        "share_of_macs",
+    } == rows[0].keys()  # fmt: skip
+
+
+def test_the_shares_of_the_rows_and_of_two_activations_are_everything() -> None:
+    coverage = check(Reader(), HARDWARE, TOKENS)
+    facts = json.loads(json.dumps(coverage.facts()))
+    assert sum(row["share_of_parameters"] for row in facts["rows"]) == pytest.approx(1)
+    between = facts["macs_between_activations"] / facts["macs"]
+    assert sum(row["share_of_macs"] for row in facts["rows"]) + between == pytest.approx(1)
+    assert Coverage.of(facts) == coverage
+    assert all(row["share_of_macs"] is None for row in check(Reader(), HARDWARE).table())
 
 
 def test_the_macs_do_not_depend_on_the_size_of_the_sample() -> None:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import textwrap
-from dataclasses import asdict, dataclass
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, fields
+from typing import Any, Self
 
 from torch import Tensor, nn
 
@@ -57,24 +59,68 @@ class Coverage:
         return self.between_activations + sum(row.macs or 0 for row in self.rows)
 
     def table(self) -> list[dict[str, object]]:
-        """The rows as plain values, for JSON and HTML."""
-        return [{**asdict(row), "shape": list(row.shape)} for row in self.rows]
+        """The rows as plain values, with each one's share of all parameters and MACs, 0 … 1."""
+        everything, macs = sum(row.parameters for row in self.rows), self.total_macs
+        return [
+            {
+                **asdict(row),
+                "shape": list(row.shape),
+                "share_of_parameters": row.parameters / everything,
+                "share_of_macs": None if row.macs is None or not macs else row.macs / macs,
+            }
+            for row in self.rows
+        ]
+
+    def facts(self) -> dict[str, object]:
+        """All of it as plain values, for JSON; `Coverage.of` reads them back."""
+        return {
+            "model": self.model,
+            "parameters_on_crossbar": self.parameters,
+            "macs_on_crossbar": self.macs,
+            "macs": self.total_macs,
+            "macs_between_activations": self.between_activations,
+            "rows": self.table(),
+        }
+
+    @classmethod
+    def of(cls, facts: Mapping[str, Any]) -> Self:
+        """What `facts` told.
+
+        >>> from everychip.devices import Gaussian
+        >>> coverage = check(nn.Linear(3, 2), Hardware(device=Gaussian(sigma=0.1)))
+        >>> Coverage.of(coverage.facts()) == coverage
+        True
+        """
+        names = [field.name for field in fields(Row)]
+        rows = [
+            Row(**{**{name: row[name] for name in names}, "shape": tuple(row["shape"])})
+            for row in facts["rows"]
+        ]
+        return cls(str(facts["model"]), tuple(rows), facts["macs_between_activations"])
+
+    @property
+    def matrices(self) -> tuple[Row, ...]:
+        """The rows of what is, or could be, multiplied by: all but biases, norms and other vectors."""
+        return tuple(row for row in self.rows if row.macs or row.crossbar or len(row.shape) > 1)
+
+    def summary(self) -> str:
+        """The totals in a sentence or two."""
+        return " ".join(_totals(self))
 
     def __str__(self) -> str:
         """The matrices in a table 80 columns wide, then why the rest is digital, then the totals."""
         reasons = {row: (row.reason, row.remedy) for row in self.rows if _needs_a_note(row)}
         notes = list(dict.fromkeys(reasons.values()))
         lines = [_line("matrix", "layer", "shape", "MACs", "crossbar"), "─" * 79]
-        for row in self.rows:
-            if row.macs or row.crossbar or len(row.shape) > 1:
-                held = "yes" if row.crossbar else "no"
-                number = f" ({notes.index(reasons[row]) + 1})" if row in reasons else ""
-                macs, shape = _short(row.macs) if row.macs else "–", "×".join(map(str, row.shape))
-                lines.append(_line(row.name, row.layer, shape, macs, held + number))
+        for row in self.matrices:
+            held = "yes" if row.crossbar else "no"
+            number = f" ({notes.index(reasons[row]) + 1})" if row in reasons else ""
+            macs, shape = short(row.macs) if row.macs else "–", "×".join(map(str, row.shape))
+            lines.append(_line(row.name, row.layer, shape, macs, held + number))
         lines.append("─" * 79)
         for n, note in enumerate(notes, start=1):
             lines += _explained(n, [row for row in self.rows if reasons.get(row) == note])
-        return "\n".join([*lines, *_totals(self)])
+        return "\n".join([*lines, *_wrapped(self.summary())])
 
 
 def check(model: nn.Module, hardware: Hardware, sample: Tensor | None = None) -> Coverage:
@@ -141,15 +187,17 @@ def _explained(number: int, rows: list[Row]) -> list[str]:
 
 def _totals(coverage: Coverage) -> list[str]:
     values = sum(row.parameters for row in coverage.rows)
-    text = f"{coverage.model}: {_percent(coverage.parameters)} of {_short(values)} weights"
+    text = f"{coverage.model}: {percent(coverage.parameters)} of {short(values)} weights"
     total = coverage.total_macs
     if coverage.macs is not None and total:
-        text += f" and {_percent(coverage.macs)} of {_short(total)} MACs per input"
-    text += " are on the crossbar."
+        text += f" and {percent(coverage.macs)} of {short(total)} MACs per input"
+    sentences = [text + " are on the crossbar."]
     if total and coverage.between_activations:
-        share = _percent(coverage.between_activations / total)
-        text += f" {share} of the MACs multiply two activations, as attention scores do, and are digital."
-    return _wrapped(text)
+        share = percent(coverage.between_activations / total)
+        sentences.append(
+            f"{share} of the MACs multiply two activations, as attention scores do, and are digital."
+        )
+    return sentences
 
 
 def _line(name: str, layer: str, shape: str, macs: str, held: str) -> str:
@@ -158,20 +206,18 @@ def _line(name: str, layer: str, shape: str, macs: str, held: str) -> str:
 
 
 def _fit(text: str, width: int) -> str:
-    """The text in a column, its middle left out where it is too long.
+    """The text in a column, its beginning left out where it is too long: the end tells layers apart.
 
     >>> _fit("encoder.layers.11.self_attn", 15)
-    'encoder…lf_attn'
+    '…s.11.self_attn'
     """
-    if len(text) > width:
-        text = text[: width // 2] + "…" + text[len(text) - (width - width // 2 - 1) :]
-    return text.ljust(width)
+    return (text if len(text) <= width else "…" + text[len(text) - width + 1 :]).ljust(width)
 
 
-def _short(number: int) -> str:
+def short(number: int) -> str:
     """The number with three digits and its power of a thousand.
 
-    >>> _short(37_158_912), _short(640)
+    >>> short(37_158_912), short(640)
     ('37.2 M', '640')
     """
     value, power = float(number), 0
@@ -181,10 +227,10 @@ def _short(number: int) -> str:
     return f"{value:.{digits}f}{('', ' k', ' M', ' G', ' T')[power]}"
 
 
-def _percent(share: float) -> str:
+def percent(share: float) -> str:
     """The share with one decimal, never rounded to all or nothing.
 
-    >>> _percent(0.5), _percent(0.9999), _percent(1.0)
+    >>> percent(0.5), percent(0.9999), percent(1.0)
     ('50.0 %', 'over 99.9 %', '100.0 %')
     """
     if 0.9995 <= share < 1:

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from everychip.cli.watching import console
 from everychip.component import merge, override, read_toml
-from everychip.errors import ConfigError, DataError, EverychipError, ModelError, known_names
+from everychip.errors import ConfigError, DataError, EverychipError, ModelError, StoreError, known_names
 
 if TYPE_CHECKING:
     from torch import nn
@@ -25,7 +26,7 @@ BARE: dict[str, Any] = {
 """What stands around a model that comes without a recipe."""
 
 
-def check(model: str, settings: list[str], *, as_json: bool) -> int:
+def check(model: str, settings: list[str], *, as_json: bool, output: Path | None = None) -> int:
     """Coverage and effective noise of a recipe's model, a shipped model or a user's own."""
     from everychip.chip import effective_sigma
     from everychip.study.environment import threads_set
@@ -36,11 +37,25 @@ def check(model: str, settings: list[str], *, as_json: bool) -> int:
         network = experiment.model.build(splits.input_shape, splits.classes, seed=experiment.seed)
         coverage, remark = _coverage(network, experiment, splits)
         effective = effective_sigma(network, experiment.hardware)
+    facts = json.dumps(_facts(experiment, coverage, effective), indent=1, ensure_ascii=False)
+    if output is not None:
+        write_output(output, facts + "\n")
     if as_json:
-        print(json.dumps(_facts(experiment, coverage, effective), indent=1, ensure_ascii=False))  # noqa: T201
+        print(facts)  # noqa: T201
     else:
         _show(experiment, coverage, effective, remark)
     return 0
+
+
+def write_output(path: Path, text: str) -> None:
+    """Write a file that was asked for, or say in one line why not."""
+    from everychip.study.files import write_text
+
+    if path.is_dir() or not path.parent.is_dir():
+        found = "a folder" if path.is_dir() else f"no folder {path.parent}"
+        raise StoreError(str(path), found=found, expected="the name of a file in a folder that is there")
+    write_text(path, text)
+    console(stderr=True).print(f"Written: {path}", soft_wrap=True, highlight=False, markup=False)
 
 
 def _experiment(model: str, settings: list[str]) -> Experiment:
@@ -112,11 +127,7 @@ def _show(experiment: Experiment, coverage: Coverage, effective: EffectiveSigma,
 def _facts(experiment: Experiment, coverage: Coverage, effective: EffectiveSigma) -> dict[str, Any]:
     device = experiment.hardware.device
     return {
-        "model": coverage.model,
-        "parameters_on_crossbar": coverage.parameters,
-        "macs_on_crossbar": coverage.macs,
-        "macs": coverage.total_macs,
-        "rows": coverage.table(),
+        **coverage.facts(),
         "device": device.label,
         "sigma": device.nominal_sigma,
         "sigma_of_max": effective.of_max,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+import textwrap
 from pathlib import Path
 
 from torch import nn
@@ -21,7 +22,7 @@ _SCRIPT = '''"""{title}: the trained network on aihwkit's torch tiles. Written b
 
     python {script}
 
-needs everychip, and aihwkit ({install}). {noise}
+{needs}
 """
 
 from pathlib import Path
@@ -90,7 +91,6 @@ def _script(experiment: Experiment) -> str:
     return _SCRIPT.format(
         title=experiment.title or experiment.name,
         script=SCRIPT,
-        install=INSTALL,
-        noise=noise,
+        needs=textwrap.fill(f"needs everychip, and aihwkit ({INSTALL}). {noise}", 100),
         program="" if known.model is None else _PROGRAM.format(time=time),
     )

@@ -9,6 +9,8 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+from everychip.coverage import Coverage
+
 METHOD_ORDER = (
     "vanilla",
     "noise_injection",
@@ -207,7 +209,8 @@ class Results:
     """A run or a study, as its folder tells it.
 
     `axes` maps an axis of the grid to its labels in order; `recipe` is the resolved TOML as it stands in
-    the folder; `left_out` names combinations that the study skipped on purpose.
+    the folder; `left_out` names combinations that the study skipped on purpose; `coverage` tells what the
+    crossbar holds of each network, where the runs recorded it.
     """
 
     path: Path
@@ -222,6 +225,7 @@ class Results:
     runs: tuple[Run, ...]
     groups: tuple[Group, ...]
     left_out: tuple[str, ...] = ()
+    coverage: tuple[Coverage, ...] = ()
 
     @cached_property
     def methods(self) -> tuple[str, ...]:

@@ -12,8 +12,10 @@ import torch
 from torch import nn
 
 from everychip.chip import effective_sigma, program
+from everychip.coverage import check
 from everychip.data import Splits
 from everychip.draws import Draws
+from everychip.errors import ModelError
 from everychip.hardware import Hardware
 from everychip.monte_carlo import evaluate
 from everychip.progress import Event, Listener, quiet
@@ -76,6 +78,7 @@ class _Execution:
                 "seconds": sum(seconds.values()),
                 "seconds_by_stage": seconds,
                 "seed": self.experiment.seed,
+                "coverage": self._coverage(model, splits),
                 **record,
             },
         )
@@ -116,6 +119,13 @@ class _Execution:
         state = {"format": STATE_FORMAT, **known, "seconds": seconds}
         write_json(self._partial / STATE, state)
         return state
+
+    def _coverage(self, model: nn.Module, splits: Splits) -> dict[str, Any]:
+        """What of the model the crossbar holds; MACs are left out where its forward cannot be traced."""
+        try:
+            return check(model, self.experiment.hardware, splits.train.x[:2]).facts()
+        except ModelError:
+            return check(model, self.experiment.hardware).facts()
 
     def _evaluate(self, model: nn.Module, splits: Splits, seconds: dict[str, float]) -> dict[str, float]:
         """One parquet file for each condition, those of an interrupted evaluation kept; then all as one."""

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from everychip.component import read_toml, write_toml
+from everychip.component import content_hash, read_toml, write_toml
 from everychip.errors import ConfigError, StoreError
 from everychip.progress import Event
 from everychip.study import store
@@ -207,11 +207,24 @@ class _Execution:
                 "environment": environment(threads=self.grid.experiments[0].compute.threads),
                 "seconds": self.seconds_before + elapsed,
                 "runs": [self._row(experiment) for experiment in self.grid.experiments],
+                "coverage": self._coverage(),
                 "left_out": list(self.grid.left_out),
                 "merged": list(self.grid.merged),
             },
         )
         self.saved = time.monotonic()
+
+    def _coverage(self) -> list[dict[str, Any]]:
+        """What the crossbar holds of each network of the study, told once."""
+        found: dict[str, dict[str, Any]] = {}
+        for experiment in self.grid.experiments:
+            run = self.complete.get(experiment.id)
+            facts = run and run.record.get("coverage")
+            if facts:
+                name = str(experiment.described()["model"])
+                entry = found.setdefault(content_hash(facts), {"models": [], **facts})
+                entry["models"] = sorted({*entry["models"], name})
+        return list(found.values())
 
     def _row(self, experiment: Experiment) -> dict[str, Any]:
         row: dict[str, Any] = {

@@ -1,0 +1,63 @@
+"""Coverage: what of each network is on the crossbar, and why the rest is not."""
+
+from __future__ import annotations
+
+from everychip.coverage import Coverage
+from everychip.coverage import Row as Parameter
+from everychip.report.blocks import Block, Column, Details, Row, Section, Table, Text
+from everychip.report.results import Results
+
+LEAD = (
+    "The device disturbs what is on the crossbar, and nothing else. A multiplication of two activations has "
+    "no weight that a crossbar could hold; biases and norms are computed digitally."
+)
+LONG = 24
+"""A table of more matrices than this is folded away."""
+COLUMNS = (
+    Column("matrix", "key"),
+    Column("layer", "remark"),
+    Column("shape"),
+    Column("weights in %"),
+    Column("MACs in %"),
+    Column("crossbar", "remark"),
+)
+
+
+def section(results: Results, *, target: float | None) -> Section | None:
+    """The coverage of every network of the results."""
+    del target
+    if not results.coverage:
+        return None
+    blocks: list[Block] = [Text((LEAD,))]
+    for coverage in results.coverage:
+        blocks.append(Text((coverage.summary(),)))
+        drawn = _table(coverage)
+        blocks.append(Details(f"{len(drawn.rows)} matrices", drawn) if len(drawn.rows) > LONG else drawn)
+    return Section("coverage", 60, "What is on the crossbar", tuple(blocks))
+
+
+def _table(coverage: Coverage) -> Table:
+    weights = sum(row.parameters for row in coverage.rows)
+    rows = [_row(row, weights, coverage.total_macs) for row in coverage.matrices]
+    others = [row for row in coverage.rows if row not in coverage.matrices]
+    reasons = {row.reason: 0 for row in others}
+    for row in others:
+        reasons[row.reason] += 1
+    notes = tuple(f"{reason}: {count} more parameters." for reason, count in reasons.items())
+    return Table("", COLUMNS, tuple(rows), notes)
+
+
+def _row(row: Parameter, weights: int, macs: int | None) -> Row:
+    shape = "×".join(map(str, row.shape))
+    held = "yes" if row.crossbar and row.reason == "a matrix" else _why(row)
+    share = "" if not macs or row.macs is None else _percent(row.macs / macs)
+    return Row((row.name, row.layer, shape, _percent(row.parameters / weights), share, held))
+
+
+def _why(row: Parameter) -> str:
+    words = f"{'yes' if row.crossbar else 'no'}: {row.reason}"
+    return f"{words}; {row.remedy}" if row.remedy else words
+
+
+def _percent(share: float) -> str:
+    return f"{100 * share:.1f}"

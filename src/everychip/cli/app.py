@@ -31,9 +31,6 @@ Output = Annotated[
 ]
 Workers = Annotated[int, typer.Option(min=1, help="How many runs at a time, each in a process of its own.")]
 AsJson = Annotated[bool, typer.Option("--json", help="JSON on standard output, for programs.")]
-JsonFile = Annotated[
-    Path | None, typer.Option("--output", "-o", metavar="FILE", help="Write the JSON into a file, too.")
-]
 
 
 def _version(asked: bool) -> None:
@@ -131,7 +128,6 @@ def check(
     ],
     settings: Settings = [],  # noqa: B006
     as_json: AsJson = False,
-    output: JsonFile = None,
 ) -> None:
     """What of a model is on the crossbar, at which effective noise.
 
@@ -140,7 +136,7 @@ def check(
     """
     from everychip.cli import checking
 
-    raise typer.Exit(checking.check(model, settings, as_json=as_json, output=output))
+    raise typer.Exit(checking.check(model, settings, as_json=as_json))
 
 
 @app.command()
@@ -150,7 +146,7 @@ def devices(
     ] = None,
     as_json: AsJson = False,
 ) -> None:
-    """The devices and presets, with their sources and effective noise."""
+    """The devices and presets, their sources and effective noise."""
     from everychip.cli import catalogue
 
     raise typer.Exit(catalogue.devices(kind, as_json=as_json))
@@ -227,7 +223,7 @@ def export(
     ] = False,
     chips: Annotated[int, typer.Option(min=2, help="How many chips each simulator programs.")] = 100,
 ) -> None:
-    """Give a run's network to another simulator, or ask whether it agrees.
+    """Give a run's network to another simulator, and compare.
 
     Writes weights, recipe and a script that loads them. With --check and no -o, only compares.
     """
@@ -260,6 +256,50 @@ def methods(
     from everychip.cli import catalogue
 
     raise typer.Exit(catalogue.methods(kind, as_json=as_json))
+
+
+@app.command()
+def sensitivity(
+    run: Annotated[
+        str,
+        typer.Argument(
+            metavar="RUN",
+            help="The folder of a run; or a recipe, which is executed first.",
+            show_default=False,
+        ),
+    ],
+    settings: Settings = [],  # noqa: B006
+    chips: Annotated[int, typer.Option(min=2, help="How many chips are programmed for each layer.")] = 20,
+    all_but: Annotated[
+        bool, typer.Option("--all-but", help="Ask what comes back where one layer alone has no noise.")
+    ] = False,
+    target: Annotated[
+        float | None, typer.Option(help="Find the σ at which the mean accuracy crosses this, 0 … 1.")
+    ] = None,
+    drop: Annotated[
+        str | None,
+        typer.Option(metavar="POINTS", help="Or so much below the one without noise; 1 point if absent."),
+    ] = None,
+    output: Output = None,
+    as_json: AsJson = False,
+) -> None:
+    """Which layers of a trained model the noise hurts.
+
+    Programs the same chips with the noise of one layer at a time; says which layers deserve write-verify or
+    digital execution, and up to which σ the accuracy holds. Writes sensitivity.json and a chart into the
+    folder of the run, whose report then shows them. Of a run, --set changes hardware and evaluation only.
+    """
+    from everychip.cli import asking
+    from everychip.study.sensitivity import Question
+
+    question = Question(
+        chips=chips,
+        mode="all_but" if all_but else "only",
+        target=target,
+        drop=drop,
+        settings=tuple(settings),
+    )
+    raise typer.Exit(asking.sensitivity(run, question, output, as_json=as_json))
 
 
 @app.command()

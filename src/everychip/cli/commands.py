@@ -4,16 +4,26 @@ from __future__ import annotations
 
 import shlex
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from everychip.cli.watching import console, watching
 
 if TYPE_CHECKING:
+    from everychip.study.experiment import Experiment
     from everychip.study.grid import Study
+    from everychip.study.store import Run
     from everychip.study.study import Outcome
 
 RESULTS = Path("everychip-runs")
 """Where results lie unless another folder is asked for."""
+
+
+class Executed(NamedTuple):
+    """A recipe that was executed: where, what it asked for, and what came of it."""
+
+    folder: Path
+    experiment: Experiment
+    run: Run
 
 
 def demo(settings: list[str], output: Path | None, workers: int) -> int:
@@ -25,8 +35,8 @@ def demo(settings: list[str], output: Path | None, workers: int) -> int:
     return report(outcome.folder, None, None) or _tell_failures(outcome)
 
 
-def run(recipe: str, settings: list[str], output: Path | None) -> int:
-    """One recipe into one folder."""
+def executed(recipe: str, settings: list[str], output: Path | None) -> Executed:
+    """One recipe into one folder, watched."""
     from everychip.study.execution import run as execute
     from everychip.study.experiment import Experiment
 
@@ -37,6 +47,12 @@ def run(recipe: str, settings: list[str], output: Path | None) -> int:
         watcher.started(experiment)
         done = execute(experiment, folder, progress=lambda event: watcher.event(experiment.id, event))
         watcher.finished(experiment, done, "")
+    return Executed(folder, experiment, done)
+
+
+def run(recipe: str, settings: list[str], output: Path | None) -> int:
+    """One recipe into one folder, and its verdict."""
+    folder, experiment, done = executed(recipe, settings, output)
     from everychip.report.reading import load
     from everychip.report.terminal import show
 

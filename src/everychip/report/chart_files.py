@@ -25,10 +25,17 @@ def write_charts(
     for form in formats:
         if form not in FORMATS:
             raise ConfigError("formats", found=f"unknown format {form!r}", remedy=known_names(form, FORMATS))
+    return write_figures(figures(results), folder, formats=formats)
+
+
+def write_figures(
+    shown: Sequence[Figure], folder: str | Path, *, formats: Sequence[str] = ("svg",)
+) -> tuple[Path, ...]:
+    """Write these figures into `folder` under their names, once in each format, and return the files."""
     target = Path(folder)
     make_folder(target)
     written = []
-    for figure in figures(results):
+    for figure in shown:
         spec = still(figure)
         for form in formats:
             path = target / f"{figure.name}.{form}"

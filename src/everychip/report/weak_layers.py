@@ -1,0 +1,225 @@
+"""What `everychip sensitivity` left in run folders, as the report reads it: a table and its charts."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import BaseModel, ValidationError
+
+from everychip.errors import StoreError
+from everychip.layer_noise import WORTH
+from everychip.report.blocks import Column, Figure, Panel, Row, Table
+from everychip.report.plots import GREY, Rows, chart_of, percent, spec_of
+from everychip.report.wording import effective, sigma_text
+from everychip.report.wording import percent as in_percent
+from everychip.study.files import read_json
+from everychip.study.sensitivity import FILE, FORMAT
+
+COLOURS = {"": GREY, "write-verify": "#e69f00", "digital": "#0072b2"}
+LOST = {
+    "only": "Points lost by the noise of one layer alone",
+    "all_but": "Points that come back where one layer has no noise",
+}
+
+
+class Layer(BaseModel):
+    """One layer: its shares, its noise, and what it costs (0 … 1)."""
+
+    layer: str
+    weights: float
+    macs: float | None
+    of_rms: float
+    lost: float
+    low: float | None
+    high: float | None
+    advice: Literal["digital", "write-verify", ""]
+
+
+class Layers(BaseModel):
+    """The layers of one run, the costliest first."""
+
+    mode: Literal["only", "all_but"]
+    clean: float
+    layers: list[Layer]
+
+
+class Step(BaseModel):
+    """The mean accuracy at one σ."""
+
+    sigma: float
+    mean: float
+    low: float | None
+    high: float | None
+
+
+class Crossing(BaseModel):
+    """The σ at which the accuracy crosses its target."""
+
+    target: float
+    sigma: float | None
+    low: float
+    high: float | None
+    steps: list[Step]
+
+
+class Record(BaseModel):
+    """What the report reads of sensitivity.json."""
+
+    device: str
+    sigma: float | None
+    sensitivity: Layers
+    words: str
+    break_even: Crossing | None
+    break_even_words: str
+    remarks: list[str]
+
+
+@dataclass(frozen=True)
+class WeakLayers:
+    """The answer of one run; `run` is what to call it, empty where there is no other."""
+
+    run: str
+    record: Record
+
+
+def read_answer(folder: Path, run: str = "") -> tuple[WeakLayers, ...]:
+    """The answer that lies in a run folder, if there is one."""
+    path = folder / FILE
+    if not path.is_file():
+        return ()
+    data = read_json(path, form=FORMAT)
+    try:
+        return (WeakLayers(run, Record.model_validate(data)),)
+    except ValidationError as error:
+        first = error.errors(include_url=False)[0]
+        place = ".".join(str(part) for part in first["loc"])
+        raise StoreError(
+            str(path),
+            found=f"{place}: {first['msg'].lower()}",
+            expected=f"a record of the format {FORMAT}",
+            remedy="ask again: everychip sensitivity",
+        ) from None
+
+
+def table(answer: WeakLayers) -> Table:
+    """A row for each layer, the costliest first."""
+    record = answer.record
+    columns = (
+        Column("layer", "key"),
+        Column("weights", below="%"),
+        Column("MACs", below="%"),
+        Column("σ_W/rms"),
+        Column("points lost" if record.sensitivity.mode == "only" else "points back"),
+        Column("deserves", "key"),
+    )
+    rows = tuple(
+        Row(
+            (
+                row.layer,
+                in_percent(row.weights),
+                "–" if row.macs is None else in_percent(row.macs),
+                effective(row.of_rms),
+                _lost(row),
+                row.advice or "nothing",
+            )
+        )
+        for row in record.sensitivity.layers
+    )
+    sigma = "" if record.sigma is None else f" at σ = {sigma_text(record.sigma)}"
+    where = f", {answer.run}" if answer.run else ""
+    notes = (record.words, *record.remarks)
+    return Table(f"Layer by layer on {record.device}{sigma}{where}", columns, rows, notes)
+
+
+def _lost(row: Layer) -> str:
+    half = 0.0 if row.low is None or row.high is None else (row.high - row.low) / 2
+    return f"{100 * row.lost:.2f} ± {100 * half:.2f}".replace("-", "−")
+
+
+def figure(answers: Sequence[WeakLayers]) -> Figure:
+    """What each layer costs, and accuracy over σ with the break-even."""
+    panels = []
+    for answer in answers:
+        where = f"{answer.run}: " if answer.run else ""
+        record = answer.record
+        panels.append(Panel(where + LOST[record.sensitivity.mode], _layers_chart(record.sensitivity)))
+        if record.break_even is not None:
+            panels.append(
+                Panel(f"{where}Accuracy over σ, and its break-even", _crossing_chart(record.break_even))
+            )
+    caption = (
+        f"With intervals that hold for all layers together at 95 %. The dotted line marks {100 * WORTH:g} "
+        "points: a layer deserves something where its interval lies wholly beyond."
+    )
+    if any(answer.record.break_even for answer in answers):
+        caption += " Vertical lines: the break-even σ and its 95 % interval; horizontal: the target."
+    return Figure("sensitivity", "Sensitivity to noise, layer by layer", tuple(panels), (), caption)
+
+
+def _layers_chart(found: Layers) -> dict[str, Any]:
+    import altair as alt
+
+    rows: Rows = [
+        {
+            "layer": row.layer,
+            "points": percent(row.lost),
+            "low": percent(row.lost if row.low is None else row.low),
+            "high": percent(row.lost if row.high is None else row.high),
+            "deserves": row.advice or "nothing",
+            "word": row.advice,
+            "MACs": "–" if row.macs is None else f"{in_percent(row.macs)} %",
+            "weights": f"{in_percent(row.weights)} %",
+        }
+        for row in found.layers
+    ]
+    y = alt.Y("layer:N", title=None, sort=[row.layer for row in found.layers])
+    x = alt.X("points:Q", title="points of accuracy")
+    scale = alt.Scale(domain=[advice or "nothing" for advice in COLOURS], range=list(COLOURS.values()))
+    paint = alt.Color("deserves:N", scale=scale, legend=None)
+    base = chart_of("costs").encode(y=y, color=paint)
+    layers = [
+        chart_of("worth").mark_rule(strokeDash=[2, 2], color=GREY).encode(x="points:Q"),
+        base.mark_rule(strokeWidth=2).encode(x=alt.X("low:Q"), x2="high:Q"),
+        base.mark_point(filled=True, size=70, opacity=1).encode(
+            x=x, tooltip=["layer:N", "points:Q", "deserves:N", "weights:N", "MACs:N"]
+        ),
+        base.mark_text(align="left", dx=8, dy=-8).encode(x=x, text="word:N"),
+    ]
+    return spec_of(layers, height={"step": 36}, costs=rows, worth=[{"points": percent(WORTH)}])
+
+
+def _near(found: Crossing) -> list[Step]:
+    """The steps around the crossing, up to the first one far beyond it; all of them where there is none."""
+    far = [step.sigma for step in found.steps if found.high is not None and step.sigma > 2 * found.high]
+    return [step for step in found.steps if not far or step.sigma <= min(far)]
+
+
+def _crossing_chart(found: Crossing) -> dict[str, Any]:
+    import altair as alt
+
+    steps: Rows = [
+        {
+            "sigma": step.sigma,
+            "mean": percent(step.mean),
+            "low": percent(step.mean if step.low is None else max(step.low, 0.0)),
+            "high": percent(step.mean if step.high is None else min(step.high, 1.0)),
+        }
+        for step in _near(found)
+    ]
+    ends: Rows = [{"sigma": s} for s in (found.low, found.sigma, found.high) if s is not None]
+    y = alt.Y("mean:Q", title="accuracy in %", scale=alt.Scale(zero=False))
+    base = chart_of("steps").encode(x=alt.X("sigma:Q", title="nominal device σ"))
+    layers = [
+        chart_of("ends").mark_rule(strokeDash=[2, 2], color=GREY).encode(x="sigma:Q"),
+        chart_of("target").mark_rule(strokeDash=[2, 2], color=GREY).encode(y="mean:Q"),
+        base.mark_area(opacity=0.16, color=COLOURS["digital"]).encode(y=alt.Y("low:Q"), y2="high:Q"),
+        base.mark_line(color=COLOURS["digital"]).encode(y=y),
+        base.mark_point(filled=True, size=36, opacity=1, color=COLOURS["digital"]).encode(
+            y=y, tooltip=["sigma:Q", "mean:Q", "low:Q", "high:Q"]
+        ),
+    ]
+    target: Mapping[str, Any] = {"mean": percent(found.target)}
+    return spec_of(layers, height=300, steps=steps, ends=ends, target=[dict(target)])

@@ -1,0 +1,168 @@
+"""Which layers of a finished run the noise hurts, and how much of it the run bears: kept beside it."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from torch import nn
+
+from everychip.component import override, read_toml
+from everychip.crossing import BreakEven, break_even
+from everychip.data import Splits
+from everychip.errors import ConfigError, StoreError
+from everychip.hardware import Hardware
+from everychip.layer_noise import Mode, Sensitivity, sensitivity
+from everychip.progress import Listener
+from everychip.study import store
+from everychip.study.environment import environment, threads_set
+from everychip.study.experiment import Experiment
+from everychip.study.files import held, write_json
+from everychip.study.trained import trained_model
+
+FORMAT, FILE = "everychip-sensitivity/1", "sensitivity.json"
+STUDY = "study.json"
+CHANGEABLE = ("hardware", "evaluation", "compute")
+"""The keys of a recipe that may change after its training."""
+DROP = "1 point"
+_TOLERANCE = 0.02
+
+
+@dataclass(frozen=True)
+class Question:
+    """What is asked of a run.
+
+    chips: how many are programmed for every layer. mode: as in `sensitivity`. target, drop: as in
+    `break_even`; neither, one point. settings: `a.b=c` changes of what is no part of the training.
+    """
+
+    chips: int = 20
+    mode: Mode = "only"
+    target: float | None = None
+    drop: str | None = None
+    settings: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What came of it; break_even is None for a device without a nominal σ. remarks: what was left out."""
+
+    experiment: Experiment
+    sensitivity: Sensitivity
+    break_even: BreakEven | None
+    remarks: tuple[str, ...]
+
+
+def ask(folder: Path, question: Question, *, progress: Listener | None = None) -> Answer:
+    """Measure the trained model of a run folder layer by layer, and write sensitivity.json into it."""
+    experiment = _experiment(folder, question.settings)
+    _refuse(experiment, question)
+    splits = experiment.data.load()
+    started = time.monotonic()
+    with held(folder), threads_set(experiment.compute.threads):
+        model = _model(experiment, folder, splits)
+        answer = _answer(experiment, model, splits, question, progress)
+        seconds = time.monotonic() - started
+        write_json(folder / FILE, _record(answer, question, seconds=seconds))
+    return answer
+
+
+def _experiment(folder: Path, settings: Iterable[str]) -> Experiment:
+    if (folder / STUDY).exists():
+        runs = sorted(child.name for child in (folder / "runs").glob("*") if store.is_complete(child))
+        raise StoreError(
+            str(folder),
+            found="a study: many trained models",
+            expected="the folder of one run",
+            remedy=f"name one of them: {folder / 'runs' / runs[0]}" if runs else None,
+        )
+    store.open_run(folder)
+    change = override({}, settings)
+    for key in change:
+        if key not in CHANGEABLE:
+            raise ConfigError(
+                f"--set {key}",
+                found="a key of which the trained weights depend",
+                expected=f"one of {', '.join(CHANGEABLE)}",
+                remedy="run the changed recipe, or name the recipe in place of the folder",
+            )
+    place = folder / store.RECIPE
+    return Experiment.changed(read_toml(place), change, where=str(place))
+
+
+def _refuse(experiment: Experiment, question: Question) -> None:
+    """What `break_even` would refuse only after the layers were measured."""
+    asked = [name for name in ("target", "drop") if getattr(question, name) is not None]
+    if len(asked) > 1:
+        raise ConfigError("sensitivity", found="both a target and a drop", expected="one of them")
+    device = experiment.hardware.device
+    if asked and device.nominal_sigma is None:
+        raise ConfigError(
+            f"--{asked[0]}",
+            found=f"that {device.label} has no nominal σ, and so no break-even σ",
+            expected=f"no --{asked[0]}, or a device with one (gaussian, levels, log_normal, mismatch)",
+        )
+
+
+def _model(experiment: Experiment, folder: Path, splits: Splits) -> nn.Module:
+    model = trained_model(experiment, folder / store.MODEL, splits=splits)
+    if not all(bool(tensor.isfinite().all()) for tensor in model.state_dict().values()):
+        raise StoreError(str(folder), found="a diverged training", expected="weights that are finite")
+    return model
+
+
+def _answer(
+    experiment: Experiment, model: nn.Module, splits: Splits, question: Question, progress: Listener | None
+) -> Answer:
+    hardware, asked = _cells_only(experiment.hardware), experiment.evaluation
+    options: dict[str, Any] = {
+        "chips": question.chips,
+        "seed": experiment.seed,
+        "batch_size": asked.batch_size,
+        "precision": asked.precision,
+        "images": asked.images,
+        "progress": progress,
+    }
+    found = sensitivity(model, hardware, splits.test, mode=question.mode, **options)
+    crossing = None
+    if hardware.device.nominal_sigma is not None:
+        drop = DROP if question.target is None and question.drop is None else question.drop
+        goal: dict[str, Any] = {"target": question.target, "drop": drop, "tolerance": _TOLERANCE}
+        crossing = break_even(model, hardware, splits.test, **goal, **options)
+    return Answer(experiment, found, crossing, tuple(_remarks(experiment)))
+
+
+def _cells_only(hardware: Hardware) -> Hardware:
+    """The hardware without tiles and converters: what is asked is whose cells to write more carefully."""
+    return hardware if hardware.array is None else hardware.replace(array=None)
+
+
+def _remarks(experiment: Experiment) -> Iterable[str]:
+    device, asked = experiment.hardware.device, experiment.evaluation
+    if asked.mitigation is not None:
+        yield f"The chips are as they were programmed: {asked.mitigation.kind} is left out."
+    if _cells_only(experiment.hardware) is not experiment.hardware:
+        yield "Only the noise of the cells: tiles and converters are left out."
+    if device.nominal_sigma is None:
+        yield f"No break-even: {device.label} has no nominal σ to change."
+
+
+def _record(answer: Answer, question: Question, *, seconds: float) -> Mapping[str, Any]:
+    experiment, crossing = answer.experiment, answer.break_even
+    device = experiment.hardware.device
+    return {
+        "format": FORMAT,
+        "device": device.label,
+        "sigma": device.nominal_sigma,
+        "settings": list(question.settings),
+        "sensitivity": answer.sensitivity.table(),
+        "words": answer.sensitivity.words,
+        "break_even": None if crossing is None else crossing.table(),
+        "break_even_words": "" if crossing is None else str(crossing),
+        "remarks": list(answer.remarks),
+        "environment": environment(threads=experiment.compute.threads),
+        "seconds": seconds,
+    }

@@ -31,6 +31,9 @@ Output = Annotated[
 ]
 Workers = Annotated[int, typer.Option(min=1, help="How many runs at a time, each in a process of its own.")]
 AsJson = Annotated[bool, typer.Option("--json", help="JSON on standard output, for programs.")]
+JsonFile = Annotated[
+    Path | None, typer.Option("--output", "-o", metavar="FILE", help="Write the JSON into a file, too.")
+]
 
 
 def _version(asked: bool) -> None:
@@ -128,6 +131,7 @@ def check(
     ],
     settings: Settings = [],  # noqa: B006
     as_json: AsJson = False,
+    output: JsonFile = None,
 ) -> None:
     """What of a model is on the crossbar, at which effective noise.
 
@@ -136,7 +140,7 @@ def check(
     """
     from everychip.cli import checking
 
-    raise typer.Exit(checking.check(model, settings, as_json=as_json))
+    raise typer.Exit(checking.check(model, settings, as_json=as_json, output=output))
 
 
 @app.command()

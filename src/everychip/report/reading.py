@@ -8,6 +8,7 @@ from typing import Any, TypeVar
 from pydantic import BaseModel, ValidationError
 
 from everychip.component import read_toml
+from everychip.coverage import Coverage
 from everychip.errors import StoreError
 from everychip.report.grouping import groups_of
 from everychip.report.results import Results, Run
@@ -52,6 +53,7 @@ class _RunRecord(BaseModel):
     history: list[dict[str, Any]] = []
     training_id: str = ""
     environment: dict[str, Any] = {}
+    coverage: dict[str, Any] | None = None
 
     def run(self) -> Run:
         return Run(
@@ -78,6 +80,7 @@ class _StudyRecord(BaseModel):
     seconds: float | None = None
     runs: list[_RunRecord] = []
     left_out: list[dict[str, str]] = []
+    coverage: list[dict[str, Any]] = []
 
 
 _Record = TypeVar("_Record", bound=BaseModel)
@@ -115,6 +118,7 @@ def _load_study(folder: Path) -> Results:
         runs=runs,
         groups=groups_of(files, about.axes, runs),
         left_out=tuple(", ".join(label for label in labels.values() if label) for labels in about.left_out),
+        coverage=_coverage(folder / "study.json", about.coverage),
         weak_layers=tuple(
             answer for run in runs for answer in read_answer(folder / "runs" / run.id, run.name) if run.id
         ),
@@ -137,8 +141,18 @@ def _load_run(folder: Path) -> Results:
         seconds=about.seconds,
         runs=(run,),
         groups=groups_of([folder / "draws.parquet"], {}, (run,)),
+        coverage=_coverage(folder / "run.json", [about.coverage] if about.coverage else []),
         weak_layers=read_answer(folder),
     )
+
+
+def _coverage(path: Path, found: list[dict[str, Any]]) -> tuple[Coverage, ...]:
+    try:
+        return tuple(Coverage.of(facts) for facts in found)
+    except (KeyError, TypeError) as error:
+        raise StoreError(
+            str(path), found=f"a coverage without {error}", expected="what `check` tells"
+        ) from None
 
 
 def _text(path: Path) -> str:

@@ -9,6 +9,8 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from everychip.coverage import Coverage
+
 if TYPE_CHECKING:
     from everychip.report.weak_layers import WeakLayers
 
@@ -210,7 +212,8 @@ class Results:
     """A run or a study, as its folder tells it.
 
     `axes` maps an axis of the grid to its labels in order; `recipe` is the resolved TOML as it stands in
-    the folder; `left_out` names combinations that the study skipped on purpose; `weak_layers` is what
+    the folder; `left_out` names combinations that the study skipped on purpose; `coverage` tells what the
+    crossbar holds of each network, where the runs recorded it; `weak_layers` is what
     `everychip sensitivity` found in its runs.
     """
 
@@ -226,6 +229,7 @@ class Results:
     runs: tuple[Run, ...]
     groups: tuple[Group, ...]
     left_out: tuple[str, ...] = ()
+    coverage: tuple[Coverage, ...] = ()
     weak_layers: tuple[WeakLayers, ...] = ()
 
     @cached_property

@@ -75,6 +75,7 @@ CASES = {
     "clean gradient in bfloat16": (
         convolutional_net, images, methods.NoiseInjection(noise_gradient="clean"), {"precision": "bfloat16"},
     ),
+    "an average of the weights": (convolutional_net, images, methods.NoiseInjection(), {"average": 0.9}),
     "ties, scalars and frozen ones": (_WithScalar, vectors, methods.NoiseInjection(), {}),
 }  # fmt: skip
 

@@ -13,10 +13,9 @@ from torch import nn
 from torch.nn.functional import cross_entropy
 
 import everychip as ec
-from everychip import Hardware, constraints, devices, fit, methods, rng_for
-from everychip.data import Arrays, Augment, Data, Splits
+from everychip import Hardware, constraints, devices, fit, methods, rng_for, training
+from everychip.data import Arrays, Augment, Data, Splits, split_holdout
 from everychip.errors import ConfigError
-from everychip.training import split_holdout
 
 # --- learning ---------------------------------------------------------------------------------------------
 
@@ -223,6 +222,29 @@ def test_a_last_epoch_that_is_cut_short_still_ends_the_schedules_and_is_validate
     )
     assert len(longer.history) == len(shorter.history) == 2
     assert longer.forwards == 360 and shorter.forwards == 270
+
+
+# --- averaging --------------------------------------------------------------------------------------------
+
+
+def test_the_average_is_the_exponential_one_of_every_step_written_out(monkeypatch):
+    seen, step = [], training._Loop._step
+
+    def recorded(loop, chosen, batch):
+        loss = step(loop, chosen, batch)
+        seen.append({name: value.detach().clone() for name, value in loop.model.state_dict().items()})
+        return loss
+
+    monkeypatch.setattr(training._Loop, "_step", recorded)
+    model = nn.Sequential(nn.Linear(6, 8), nn.BatchNorm1d(8), nn.Linear(8, 3))
+    fitted = run(model, arrays(), methods.NoiseInjection(), epochs=1, average=0.8)
+    expected = seen[0]
+    for state in seen[1:]:
+        expected = {name: 0.8 * expected[name] + 0.2 * state[name] for name in state}
+    assert len(seen) > 5
+    for name, value in fitted.model.state_dict().items():
+        if value.is_floating_point():
+            torch.testing.assert_close(value, expected[name])
 
 
 # --- choosing the epoch -----------------------------------------------------------------------------------

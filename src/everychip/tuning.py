@@ -12,7 +12,7 @@ import torch
 from torch import nn
 
 from everychip.component import merge
-from everychip.data import as_arrays
+from everychip.data import as_arrays, split_holdout
 from everychip.errors import ConfigError
 from everychip.hardware import Hardware
 from everychip.methods import Method
@@ -20,7 +20,7 @@ from everychip.monte_carlo import evaluate
 from everychip.progress import Event, Listener, listening, quiet
 from everychip.rng import rng_for, seed_for
 from everychip.tails import kpp
-from everychip.training import Fitted, Training, split_holdout, train
+from everychip.training import Fitted, Training, train
 
 Score = Literal["kpp", "mean"]
 

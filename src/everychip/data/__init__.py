@@ -6,6 +6,7 @@ from everychip.data.augment import CropFlip
 from everychip.data.base import Augment, Data
 from everychip.data.convert import arrays, as_arrays
 from everychip.data.digits import Digits
+from everychip.data.holdout import split_holdout
 from everychip.data.hub import Hub
 from everychip.data.tensors import Tensors
 from everychip.data.values import Arrays, Splits
@@ -21,4 +22,5 @@ __all__ = [
     "Tensors",
     "arrays",
     "as_arrays",
+    "split_holdout",
 ]

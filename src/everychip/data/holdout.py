@@ -1,0 +1,18 @@
+"""What of the training data is kept aside for selection."""
+
+from __future__ import annotations
+
+import torch
+
+from everychip.data.values import Arrays
+from everychip.errors import ConfigError
+from everychip.rng import rng_for
+
+
+def split_holdout(data: Arrays, share: float, *, seed: int) -> tuple[Arrays, Arrays]:
+    """The training data without a random share of it, and that share, for selection."""
+    kept = min(len(data) - 2, max(1, round(share * len(data))))
+    if kept < 1:
+        raise ConfigError("training data", found=f"{len(data)} examples", expected="at least 3")
+    order = torch.randperm(len(data), generator=rng_for(seed, "holdout"))
+    return data.take(order[kept:]), data.take(order[:kept])

@@ -85,7 +85,7 @@ class ClipToNoise(Constraint):
     Source: this project's own.
 
     >>> import torch; from everychip.devices import preset
-    >>> law = ClipToNoise(device=preset("FeFET6", sigma=0.2))
+    >>> law = ClipToNoise(device=preset("FeFET6", sigma=0.2), target=0.23)
     >>> middle, ends = torch.linspace(-1, 1, 100), torch.tensor([[1.0, -1.0], [0.9, 0.1]])
     >>> round(law.alpha(middle), 2), round(law.alpha(ends), 2)
     (1.33, 2.5)
@@ -93,7 +93,7 @@ class ClipToNoise(Constraint):
 
     device: Device
     mapping: CellMapping = BitSliced()
-    target: Annotated[float, Field(gt=0)] = 0.23
+    target: Annotated[float, Field(gt=0)] = 0.16
 
     def apply(self, weights: Iterable[Tensor]) -> None:
         for weight in weights:

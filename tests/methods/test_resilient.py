@@ -40,7 +40,7 @@ def on(device, **fields):
 
 
 @pytest.mark.parametrize(
-    ("sigma", "alpha"), [(0.4, 1.3), (0.2, 0.23 / (FACTOR * 0.2)), (0.1, 2.5), (0.0, 2.5)]
+    ("sigma", "alpha"), [(0.4, 1.3), (0.2, 1.3), (0.1, 0.16 / (FACTOR * 0.1)), (0.0, 2.5)]
 )
 def test_alpha_is_the_target_over_the_effective_noise_within_its_bounds(sigma, alpha):
     chosen = methods.Resilient().resolved(on(devices.Gaussian(sigma=sigma)))

@@ -58,14 +58,14 @@ class Resilient(Method):
     clean pass, an idea after arXiv 2305.14561.
 
     >>> from everychip.devices import preset
-    >>> chosen = Resilient().resolved(Hardware(device=preset("FeFET6", sigma=0.2)))
+    >>> chosen = Resilient().resolved(Hardware(device=preset("FeFET6", sigma=0.1)))
     >>> round(chosen.alpha, 2), chosen.noise_gradient
-    (1.33, 'pathwise')
+    (1.86, 'pathwise')
     """
 
     alpha: Annotated[float, Field(ge=1)] | Literal["auto"] = "auto"
     alpha_of: Literal["network", "layer"] = "network"
-    target: Annotated[float, Field(gt=0)] = 0.23
+    target: Annotated[float, Field(gt=0)] = 0.16
     rescale: Literal["auto", "all", "none"] = "auto"
     feedback: Annotated[float, Field(lt=1)] = 0.0
     quiet: Annotated[float, Field(ge=0)] = 0.0
@@ -94,8 +94,8 @@ class Resilient(Method):
         >>> for sigma in (0.1, 0.2, 0.4):
         ...     chosen = Resilient().resolved(Hardware(device=Gaussian(sigma=sigma)))
         ...     print(sigma, chosen.constraint, chosen.noise_gradient)
-        0.1 alpha=2.5 detached
-        0.2 alpha=1.4789 detached
+        0.1 alpha=2.0575 detached
+        0.2 alpha=1.3 detached
         0.4 alpha=1.3 detached
         """
         changes: dict[str, Any] = {}

@@ -7,10 +7,14 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
 from typing import Any, Self
 
+import torch
 from torch import Tensor, nn
 
+from everychip.chip import program, run
 from everychip.hardware import Hardware, Placement
 from everychip.macs import trace
+from everychip.modes import evaluating
+from everychip.rng import contained
 
 _WIDTHS = (29, 18, 13)
 _UNUSED = "a matrix, but the sample's forward never multiplies by it"
@@ -126,7 +130,8 @@ class Coverage:
 def check(model: nn.Module, hardware: Hardware, sample: Tensor | None = None) -> Coverage:
     """Say which parameters and which share of the MACs are on the crossbar, and why the others are not.
 
-    sample: a batch as the model takes it; with it the multiply-accumulates (MACs, per input) are counted.
+    sample: a batch as the model takes it; with it the multiply-accumulates (MACs, per input) are counted, and
+    where there is an array, its reads are tried. What an array cannot carry out is refused.
 
     >>> import torch, everychip as ec
     >>> model = torch.nn.Sequential(torch.nn.Linear(8, 4), torch.nn.LayerNorm(4), torch.nn.Linear(4, 2))
@@ -144,11 +149,20 @@ def check(model: nn.Module, hardware: Hardware, sample: Tensor | None = None) ->
         counted = trace(model, few)
         by_parameter = {name: macs // len(few) for name, macs in counted.by_parameter.items()}
         between = counted.between_activations // len(few)
+        if hardware.array is not None:
+            _read_through(model, hardware, few)
     rows = [
         _row(model, placed, None if by_parameter is None else by_parameter.get(placed.name, 0))
         for placed in hardware.placement(model)
     ]
     return Coverage(type(model).__name__, tuple(rows), between)
+
+
+def _read_through(model: nn.Module, hardware: Hardware, sample: Tensor) -> None:
+    """Run one chip, which refuses whatever would compute past the converters."""
+    chip = program(model, hardware, seed=0, chip=0)
+    with torch.no_grad(), evaluating(model), contained(0, "check"):
+        run(model, chip, sample)
 
 
 def _row(model: nn.Module, placed: Placement, macs: int | None) -> Row:

@@ -37,6 +37,10 @@ class ModelError(EverychipError, ValueError):
     """A model cannot be programmed, run or given exits."""
 
 
+class ArrayError(ModelError):
+    """A model multiplies by a weight in a way that no array carries out."""
+
+
 class SampleSizeError(EverychipError, ValueError):
     """The draws are too few for the statement that was asked of them."""
 

@@ -11,7 +11,7 @@ from torch import Tensor
 from torch.utils._pytree import tree_leaves, tree_map_only
 
 from everychip.array.cells import Cells
-from everychip.errors import ModelError
+from everychip.errors import ArrayError
 
 
 class TiledWeight(Tensor):
@@ -116,10 +116,10 @@ def _plain_value(func: Callable[..., Any], args: Any, kwargs: Any) -> Any:
     return result
 
 
-def refused(func: Callable[..., Any], weight: TiledWeight) -> ModelError:
+def refused(func: Callable[..., Any], weight: TiledWeight) -> ArrayError:
     """A function that the array has no tiles for."""
     owner = weight.cells.name.partition("@")[0].rpartition(".")[0] or weight.cells.name
-    return ModelError(
+    return ArrayError(
         weight.cells.name,
         found=f"{getattr(func, '__name__', func)}, which an array does not carry out",
         expected="linear, convolution, matmul, attention or an embedding",

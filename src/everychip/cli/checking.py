@@ -8,7 +8,15 @@ from typing import TYPE_CHECKING, Any
 
 from everychip.cli.watching import console
 from everychip.component import merge, override, read_toml
-from everychip.errors import ConfigError, DataError, EverychipError, ModelError, StoreError, known_names
+from everychip.errors import (
+    ArrayError,
+    ConfigError,
+    DataError,
+    EverychipError,
+    ModelError,
+    StoreError,
+    known_names,
+)
 
 if TYPE_CHECKING:
     from torch import nn
@@ -95,7 +103,7 @@ def _coverage(network: nn.Module, experiment: Experiment, splits: Splits) -> tup
 
     try:
         return check(network, experiment.hardware, splits.train.x[:2]), ""
-    except (ConfigError, DataError):
+    except (ArrayError, ConfigError, DataError):
         raise
     except (EverychipError, RuntimeError) as error:
         if experiment.model.kind != "factory":
@@ -119,6 +127,8 @@ def _show(experiment: Experiment, coverage: Coverage, effective: EffectiveSigma,
     say(str(coverage))
     if remark:
         say(remark, "yellow")
+    if experiment.hardware.array is not None:
+        say(f"Array: {experiment.hardware.array.label}.")
     say("")
     say(f"What {device.label}{sigma} does to the weights, as they are before training:", "bold")
     say(str(effective))
@@ -128,6 +138,7 @@ def _facts(experiment: Experiment, coverage: Coverage, effective: EffectiveSigma
     device = experiment.hardware.device
     return {
         **coverage.facts(),
+        **({"array": experiment.hardware.array.label} if experiment.hardware.array else {}),
         "device": device.label,
         "sigma": device.nominal_sigma,
         "sigma_of_max": effective.of_max,

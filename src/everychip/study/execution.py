@@ -174,7 +174,7 @@ class _Execution:
             precision=asked.precision,
             images=asked.images,
             mitigation=asked.mitigation,
-            calibration=None if asked.mitigation is None else data.train,
+            calibration=None if asked.mitigation is None and hardware.array is None else data.train,
             progress=tell,
         )
         effective = effective_sigma(model, hardware)
@@ -208,6 +208,8 @@ def _rows(draws: Draws, facts: Mapping[str, Any], *, chips: int) -> dict[str, li
 
 
 def _all_chips_alike(model: nn.Module, hardware: Hardware, *, seed: int) -> bool:
+    if hardware.array is not None and hardware.array.read_noise:
+        return False
     first, second = (program(model, hardware, seed=seed, chip=chip) for chip in (0, 1))
     return all(torch.equal(first[name], second[name]) for name in first)
 

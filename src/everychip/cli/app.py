@@ -156,6 +156,34 @@ def devices(
     raise typer.Exit(catalogue.devices(kind, as_json=as_json))
 
 
+@app.command()
+def cost(
+    model: Annotated[
+        str,
+        typer.Argument(
+            metavar="MODEL",
+            help="A recipe, a kind of model (vgg8), or package.module:function.",
+            show_default=False,
+        ),
+    ],
+    settings: Settings = [],  # noqa: B006
+    components: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE.toml", help="Components of your own; ISAAC's if absent."),
+    ] = None,
+    as_json: AsJson = False,
+    output: JsonFile = None,
+) -> None:
+    """Estimate what a model takes in silicon.
+
+    Counts cells, tiles, ADC conversions, write pulses, and what exits add to training; estimates energy, time
+    and area from a table of components, and compares with the design that they come from.
+    """
+    from everychip.cli import costing
+
+    raise typer.Exit(costing.cost(model, settings, components, as_json=as_json, output=output))
+
+
 def _group(name: str, words: str) -> typer.Typer:
     """A command that has commands of its own."""
     group = typer.Typer(no_args_is_help=True, context_settings={"help_option_names": ["-h", "--help"]})

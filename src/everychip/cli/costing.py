@@ -1,0 +1,230 @@
+"""`everychip cost`: what a network takes in cells, conversions, writes; roughly in energy, time, area."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from textwrap import wrap
+from typing import TYPE_CHECKING, Any
+
+from everychip.cli.checking import _experiment, write_output
+from everychip.cli.watching import console
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+    from everychip.cost import Components, Cost, ExitCost
+    from everychip.study.experiment import Experiment
+
+WIDTH = 80
+
+
+def cost(
+    model: str, settings: list[str], components: Path | None, *, as_json: bool, output: Path | None
+) -> int:
+    """Count and estimate the model of a recipe, a shipped model or a user's own."""
+    from everychip.cost import Components, estimate, exit_cost
+    from everychip.study.environment import threads_set
+
+    table = Components.from_toml(components) if components else Components.shipped()
+    experiment = _experiment(model, settings)
+    with threads_set(experiment.compute.threads):
+        splits = experiment.data.load()
+        network = experiment.model.build(splits.input_shape, splits.classes, seed=experiment.seed)
+        sample = splits.train.x[:2]
+        found = estimate(network, experiment.hardware, sample, components=table)
+        design = _on_the_design(found, table)
+        training = exit_cost(network, experiment.method, sample, seed=experiment.seed)
+    facts = json.dumps(_facts(experiment, found, design, training), indent=1, ensure_ascii=False)
+    if output is not None:
+        write_output(output, facts + "\n")
+    if as_json:
+        print(facts)  # noqa: T201
+    else:
+        _show(experiment, found, design, training)
+    return 0
+
+
+def _on_the_design(found: Cost, table: Components) -> Cost | None:
+    """The same network with the bits of the published design, if the table tells of one."""
+    from everychip.cost.estimate import estimate_matrices, published_format
+
+    form = published_format(table)
+    return None if form is None else estimate_matrices(found.matrices, form, table)
+
+
+def _show(experiment: Experiment, found: Cost, design: Cost | None, training: ExitCost) -> None:
+    out = console()
+    width = min(WIDTH, out.width)
+    out.print(_table(found), width=width)
+    for line in _lines(experiment, found, training, width=width - 1):
+        out.print(line, highlight=False, markup=False)
+    for paragraph in (_beside(design), _caution(found)):
+        if paragraph:
+            out.print()
+            out.print("\n".join(wrap(paragraph, width - 1)), highlight=False, markup=False, style="dim")
+
+
+def _table(found: Cost) -> Table:
+    from rich.box import SIMPLE_HEAD
+    from rich.table import Table
+
+    table = Table(box=SIMPLE_HEAD, pad_edge=False, collapse_padding=True)
+    from everychip.coverage import short
+
+    table.add_column("matrix", no_wrap=True, overflow="ellipsis", max_width=26)
+    for name in ("weights", "cells", "tiles", "used", "reads", "conversions"):
+        table.add_column(name, justify="right", no_wrap=True)
+    for layer in found.layers:
+        numbers = (layer.weights, layer.cells, layer.tiles)
+        cells = [short(number) for number in numbers] + [f"{layer.occupied:.0%}".replace("%", " %")]
+        name = layer.name if len(layer.name) <= 26 else "…" + layer.name[-25:]
+        table.add_row(name, *cells, short(layer.array_reads), short(layer.conversions))
+    return table
+
+
+def _facts_in_words(experiment: Experiment, found: Cost, training: ExitCost) -> dict[str, str]:
+    """What there is to say, by what it is about."""
+    form, tiles = found.format, found.total("tiles")
+    of_chip = tiles / found.components.arrays_in("chip")
+    sides = "cells" if form.sides == 1 else "pairs of cells"
+    return {
+        "Cells": f"{_short(found, 'cells')}, {form.slices} {sides} for a weight; {tiles} tiles of "
+        f"{form.rows}×{form.columns}, {found.occupied:.0%} used",
+        "Per input": f"{_short(found, 'macs')} MACs, {_short(found, 'array_reads')} reads of a tile, "
+        f"{_short(found, 'conversions')} ADC conversions",
+        "Writes": f"{_pulses(found.pulses)}; {_pulses(found.pulses_verified)} if every cell is "
+        f"verified{_selected(experiment, found)}",
+        "Energy": f"{quantity(found.energy_j, 'J')} per input, {found.tera_ops_per_w:.2g} TOPS/W: "
+        + _largest(found),
+        "Time": f"{quantity(found.latency_s, 's')} per input, layer after layer; inputs "
+        f"{quantity(found.interval_s, 's')} apart if all layers work at once",
+        "Area": f"{found.area_mm2:.3g} mm², {of_chip:.2%} of the arrays of a chip",
+        "Training": f"{training.method}: {_times(training.factor)} plain training{_heads(training)}",
+    }
+
+
+def _lines(experiment: Experiment, found: Cost, training: ExitCost, *, width: int) -> list[str]:
+    """The same as lines of a terminal, the labels hanging out on the left."""
+    lines = []
+    for label, words in _facts_in_words(experiment, found, training).items():
+        lines += wrap(
+            words.replace("%", " %"), width, initial_indent=f"{label:<11}", subsequent_indent=" " * 11
+        )
+    return lines
+
+
+def _short(found: Cost, name: str) -> str:
+    from everychip.coverage import short
+
+    return short(found.total(name))
+
+
+def _pulses(number: float) -> str:
+    from everychip.coverage import short
+
+    return f"{short(round(number))} pulses"
+
+
+def _largest(found: Cost) -> str:
+    """The three components that take most of the energy."""
+    shares = sorted(zip(found.energy_by_part, found.components.component, strict=True), key=lambda s: -s[0])
+    names = [f"{part.name.partition(',')[0]} {joules / found.energy_j:.0%}" for joules, part in shares[:3]]
+    return ", ".join(names)
+
+
+def _times(factor: float) -> str:
+    return "the MACs of" if factor == 1 else f"{factor:.3g} times the MACs of"
+
+
+def _heads(training: ExitCost) -> str:
+    if not training.positions:
+        return ""
+    return (
+        f"; its {len(training.positions)} exits add {training.of_macs:.1%} MACs and "
+        f"{training.of_parameters:.1%} parameters, and are dropped afterwards"
+    )
+
+
+def _selected(experiment: Experiment, found: Cost) -> str:
+    """What a recipe's selective write-verify takes."""
+    from everychip.mitigate import SelectiveWriteVerify
+
+    asked = experiment.evaluation.mitigation
+    if not isinstance(asked, SelectiveWriteVerify):
+        return ""
+    blind = found.components.write.pulses
+    each = asked.fraction * asked.cycles + (1 - asked.fraction) * blind
+    return f"; {_pulses(found.total('cells') * each)} if it is the recipe's {asked.fraction:.0%}"
+
+
+def _beside(design: Cost | None) -> str:
+    """The published design on the same network."""
+    if design is None or design.components.published is None:
+        return ""
+    own, name = design.components.published, design.components.name
+    words = (
+        f"{name}, as published: {own.power_w:g} W, {own.area_mm2:g} mm² and {own.tera_ops:g} TOPS a chip. "
+        f"With its {own.weight_bits}-bit weights in {own.cell_bits}-bit cells and {own.input_bits}-bit "
+        f"inputs, this network takes {design.total('tiles')} tiles and {quantity(design.energy_j, 'J')} per "
+        f"input, {design.energy_j / design.full_use_j:.2g} times what the published "
+        f"{own.tera_ops_per_w:.2g} TOPS/W would take: those are with every cell at work, here "
+        f"{design.occupied:.0%} of them hold something."
+    )
+    return words.replace("%", " %")
+
+
+def _caution(found: Cost) -> str:
+    parts = found.components.component
+    doubtful = sum(not part.verified for part in parts)
+    unverified = f" {doubtful} of {len(parts)} components are unverified." if doubtful else ""
+    return (
+        f"An estimate with the components of {found.components.name} ({found.components.source})."
+        f"{unverified} Left out: digital layers, traffic between chips and with memory, leakage, the energy "
+        "of writes, copies of early layers. ADCs are the table's, whatever bits the hardware asks for. "
+        "Components of your own: --components my.toml"
+    )
+
+
+def quantity(value: float, unit: str) -> str:
+    """A quantity with three digits and the prefix that suits it.
+
+    >>> quantity(1.6e-6, "s"), quantity(0.0, "J")
+    ('1.6 µs', '0 J')
+    """
+    prefixes = {0: "", -3: "m", -6: "µ", -9: "n", -12: "p"}
+    power = next((p for p in prefixes if abs(value) >= 10.0**p), -12 if value else 0)
+    return f"{value / 10.0**power:.3g} {prefixes[power]}{unit}"
+
+
+def _facts(experiment: Experiment, found: Cost, design: Cost | None, training: ExitCost) -> dict[str, Any]:
+    """Everything for programs, SI units."""
+    parts = [part.name for part in found.components.component]
+    facts = {
+        "model": experiment.model.label,
+        "estimate": True,
+        "components": found.components.table(),
+        "format": vars(found.format),
+        "layers": [vars(layer) for layer in found.layers],
+        **_sums(found),
+        "energy_by_component_j": dict(zip(parts, found.energy_by_part, strict=True)),
+        "training": {**vars(training), "factor": training.factor},
+    }
+    if design is not None:
+        facts["as_published"] = {**_sums(design), "at_published_efficiency_j": design.full_use_j}
+    return facts
+
+
+def _sums(found: Cost) -> dict[str, Any]:
+    names = ("weights", "macs", "cells", "tiles", "array_reads", "rows_driven", "conversions")
+    return {
+        **{name: found.total(name) for name in names},
+        "occupied": found.occupied,
+        "write_pulses": found.pulses,
+        "write_pulses_verified": found.pulses_verified,
+        "energy_j": found.energy_j,
+        "latency_s": found.latency_s,
+        "interval_s": found.interval_s,
+        "area_mm2": found.area_mm2,
+        "chips": found.chips,
+    }

@@ -1,0 +1,72 @@
+"""`everychip cost` in a terminal of 80 columns, as JSON, and its refusals."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from everychip.cli import call
+
+MODEL = ("cost", "mlp", "--set", "data.size=8")
+
+
+@pytest.fixture(autouse=True)
+def _narrow(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("COLUMNS", "80")
+    monkeypatch.chdir(tmp_path)
+
+
+def test_it_says_what_it_counts_that_it_is_an_estimate_and_whom_it_compares_with(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    assert call([*MODEL, "--set", "method=irs"]) == 0
+    told = capsys.readouterr().out
+    assert max(map(len, told.splitlines())) <= 80
+    words = " ".join(told.split())
+    for expected in (
+        "ADC conversions",
+        "if every cell is verified",
+        "exits add",
+        "An estimate",
+        "TOPS a chip",
+    ):
+        assert expected in words
+    assert "of 9 components are unverified" in words
+
+
+def test_json_and_file_hold_the_same_numbers(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    assert call([*MODEL, "--json", "-o", "cost.json"]) == 0
+    facts = json.loads(capsys.readouterr().out)
+    assert facts == json.loads((tmp_path / "cost.json").read_text())
+    assert facts["cells"] == sum(layer["cells"] for layer in facts["layers"]) == 4 * facts["weights"]
+    assert facts["energy_j"] == pytest.approx(sum(facts["energy_by_component_j"].values()))
+    assert facts["estimate"] is True
+    # 16-bit weights in place of 8: twice the cells; what is converted and read stands in proportion.
+    assert facts["as_published"]["cells"] == 2 * facts["cells"]
+
+
+def test_selective_write_verify_counts_its_share(capsys: pytest.CaptureFixture[str]) -> None:
+    verify = 'evaluation.mitigation={kind="selective_write_verify", fraction=0.1}'
+    assert call([*MODEL, "--set", verify]) == 0
+    assert "if it is the recipe's 10 %" in " ".join(capsys.readouterr().out.split())
+
+
+@pytest.mark.parametrize(
+    ("words", "error"),
+    [
+        (("cost", "no-such-model"), "no-such-model"),
+        ((*MODEL, "--components", "none.toml"), "none.toml"),
+        ((*MODEL, "--set", "hardware.digital=['*']"), "no matrix that a crossbar could hold"),
+        ((*MODEL, "-o", "nowhere/cost.json"), "no folder nowhere"),
+    ],
+)
+def test_a_mistake_is_one_line(
+    words: tuple[str, ...], error: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert call(list(words)) == 2
+    told = capsys.readouterr()
+    assert told.out == ""
+    assert error in told.err
+    assert told.err.count("\n") == 1

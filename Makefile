@@ -46,6 +46,7 @@ lint: setup ## Check style, types and the direction of imports
 
 docs: setup ## Write docs/reference from the code, and what the documentation's blocks print
 	$(BIN)/python docs/make_reference.py
+	$(BIN)/python docs/device_pages.py
 	$(BIN)/python docs/run_pages.py
 
 bench: setup ## Measure what the methods cost beside plain training

@@ -74,7 +74,8 @@ measure or write each chip again (per chip) apart from what needs no look at the
 
 DEVICES = """\
 A device is the physics of one memory cell, a mapping says how weights become conductances. σ is a number of
-the device; [what it means](../explanation/what-sigma-means.md) for a weight depends on the mapping."""
+the device; [what it means](../explanation/what-sigma-means.md) for a weight depends on the mapping.
+[The devices family by family](../explanation/devices/README.md) have plots of their laws."""
 
 PRESETS = """\
 ## Presets

@@ -126,3 +126,32 @@ def test_slices_add_up_to_the_programmed_weight(sign, outputs):
     assert torch.allclose(outputs(model, x, Array(rows=7, columns=4), mapping=mapping), plain, atol=1e-5)
     together = Array(rows=7, columns=4, shift_add="analog")
     assert torch.allclose(outputs(model, x, together, mapping=mapping), plain, atol=1e-5)
+
+
+@pytest.mark.slow
+def test_gpt2_and_a_vision_transformer_run_through_an_array_as_they_are(hardware, outputs):
+    """From a config, without downloads; GPT-2 holds its weights the other way round (Conv1D)."""
+    hf = pytest.importorskip("transformers")
+    small = {"hidden_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2, "num_labels": 3}
+    gpt2 = {"vocab_size": 20, "n_positions": 8, "n_embd": 16, "n_layer": 1, "n_head": 2, "num_labels": 3}
+    models = (
+        (
+            hf.GPT2ForSequenceClassification(
+                hf.GPT2Config(**gpt2, pad_token_id=0, bos_token_id=1, eos_token_id=1)
+            ),
+            torch.arange(1, 15).reshape(2, 7),
+        ),
+        (
+            hf.ViTForImageClassification(
+                hf.ViTConfig(**small, intermediate_size=32, image_size=8, patch_size=4)
+            ),
+            torch.randn(2, 3, 8, 8),
+        ),
+    )
+    for model, x in models:
+        model.eval()
+        hw = hardware(Array(rows=20, columns=12, dac_bits=8, adc_bits=8))
+        assert set(calibrate(model, hw, (x, torch.tensor([0, 1]))).array.ranges) == set(hw.crossbar(model))
+        plain = outputs(model, x).logits
+        assert torch.allclose(outputs(model, x, Array(rows=20, columns=12)).logits, plain, atol=1e-5)
+        assert not torch.allclose(outputs(model, x, hw.array.replace(adc_bits=2)).logits, plain, atol=1e-5)

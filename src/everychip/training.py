@@ -192,8 +192,7 @@ class _Loop:
         self.average = None if training.average is None else _averaged(model, training.average)
         self.optimizer = _optimizer(self.objective, training)
         self.model, self.method, self.hardware, self.training = model, method, hardware, training
-        self.seed, self.tell = seed, tell
-        self.classes = highest + 1
+        self.seed, self.tell, self.classes = seed, tell, highest + 1
         self.epoch, self.history, self.best, self.status = 0, [], _Best(), "converged"  # type: ignore[var-annotated]
         self.fingerprint = content_hash(
             {

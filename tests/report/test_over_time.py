@@ -118,7 +118,7 @@ def test_verdicts_and_comparisons_are_those_of_the_last_time(aged: Results) -> N
     assert "On the device at 1 year" in at_training_sigma(aged).title
     for difference in differences(aged.panels):
         assert difference.method.time == difference.control.time == 31_536_000.0
-    assert "1 year (σ_W/rms(W)" in to_markdown(aged)
+    assert "**At 1 year (σ_W/rms(W)" in to_markdown(aged)
     assert "training σ" not in to_markdown(aged)
 
 

@@ -129,6 +129,7 @@ def test_times_are_read_with_their_units_in_order_and_once(tiny: Make) -> None:
     assert experiment.evaluation.time == (25, 3600, 5400, 172_800, 2_592_000, 31_536_000)
     assert [one.time for one in experiment.conditions()] == list(experiment.evaluation.time)
     assert experiment.conditions()[-1].hardware.device == experiment.hardware.device.at("1y")
+    assert tiny(merge(PCM, {"evaluation": {"time": "1h"}})).evaluation.time == (3600,)
 
 
 def test_a_device_that_ages_is_read_at_its_own_time_unless_others_are_asked_for(tiny: Make) -> None:
@@ -155,7 +156,8 @@ def test_times_change_nothing_of_the_training(tiny: Make) -> None:
         ({"evaluation": {"time": [-1.0]}}, "greater than or equal to 0"),
         ({"evaluation": {"time": [float("inf")]}}, "finite"),
         ({"evaluation": {"time": ["1e400 s"]}}, "finite"),
-        ({"evaluation": {"time": "1h"}}, r"evaluation\.time: found '1h'"),
+        ({"evaluation": {"time": "noon"}}, r"evaluation\.time\.0: found 'noon'"),
+        ({"evaluation": {"time": {"h": 1}}}, r"evaluation\.time: found \{'h': 1\}"),
         (
             {"evaluation": {"sigma": [0.1]}},
             r"evaluation\.sigma: found σ, while PCM-Nandakumar .* no nominal σ",

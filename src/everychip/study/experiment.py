@@ -56,6 +56,11 @@ class Evaluation(Config):
     def _ascending(cls, sigma: tuple[float, ...]) -> tuple[float, ...]:
         return tuple(sorted(set(sigma)))
 
+    @field_validator("time", mode="before")
+    @classmethod
+    def _one_is_a_list(cls, time: Any) -> Any:
+        return [time] if isinstance(time, str | float | int) else time
+
     @field_validator("time")
     @classmethod
     def _in_order(cls, time: tuple[float, ...] | None) -> tuple[float, ...] | None:

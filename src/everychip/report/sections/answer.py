@@ -26,6 +26,7 @@ def _finding(results: Results, panel: Panel, target: float | None) -> str:
     ranked = sorted(panel.at_sigma, key=lambda group: -verdict_of(group).mean.estimate)
     heading = results.heading(panel.context)
     where = at_sigma(panel.sigma, panel.at_sigma) + (f", {heading}" if heading else "")
+    where = f"At {where}" if panel.sigma is None and panel.time is not None else where
     best, *others = ranked
     text = (
         f"**{where}.** {best.method} {'has the highest mean:' if others else 'keeps'} {_kept(panel, best)}."

@@ -168,6 +168,20 @@ def test_mitigations_treat_chips_on_an_array():
     assert abs(compensated - plain) < 0.1
 
 
+def test_drift_compensation_reads_attention_on_an_array_as_without_one(hardware):
+    model = nn.Sequential(nn.Linear(8, 8), nn.TransformerEncoderLayer(8, 2, 16, batch_first=True))
+    data = (torch.randn(20, 5, 8), torch.zeros(20, dtype=torch.long))
+    scaled = {}
+    for name, array in (("plain", None), ("array", Array(rows=5, columns=4))):
+        hw = hardware(array)
+        treat = ec.mitigate.DriftCompensation(images=20).bind(model, hw, data)
+        scaled[name] = treat(ec.program(model, hw, seed=0, chip=0), seed=0, path=("evaluate", 0))
+    for name, weight in scaled["array"].items():
+        gain = weight.cells.gain
+        assert torch.allclose(weight.cells.slices[0] * gain, scaled["plain"][name], atol=1e-6)
+    assert any(abs(weight.cells.gain - 1) > 1e-4 for weight in scaled["array"].values())
+
+
 def test_a_digital_factor_on_a_weight_scales_what_the_array_gives(hardware):
     layer, x = nn.Linear(20, 6, bias=False), torch.randn(7, 20)
     chip = ec.program(layer, hardware(COARSE), seed=0, chip=0)

@@ -3,6 +3,6 @@
 from everychip.array.base import Array, Ranges
 from everychip.array.cells import Cells, Seen
 from everychip.array.uncaught import must_be_caught
-from everychip.array.weight import TiledWeight, tiled
+from everychip.array.weight import TiledWeight, plain, tiled
 
-__all__ = ["Array", "Cells", "Ranges", "Seen", "TiledWeight", "must_be_caught", "tiled"]
+__all__ = ["Array", "Cells", "Ranges", "Seen", "TiledWeight", "must_be_caught", "plain", "tiled"]

@@ -15,6 +15,7 @@ from torch.func import functional_call
 from torch.nn.modules.conv import _ConvNd
 from torch.utils._pytree import tree_map_only
 
+from everychip.array import plain
 from everychip.chip import run
 from everychip.hardware import Hardware, Placement
 from everychip.mitigate.base import Address, Mitigation, Treatment
@@ -89,7 +90,7 @@ class _Readout:
     def size(self, weight: Tensor) -> float:
         if self.calls:
             return sum(call.size(weight) for call in self.calls)
-        return float((self.weight.sign() * weight).sum(dtype=torch.float64))
+        return float((self.weight.sign() * plain(weight)).sum(dtype=torch.float64))
 
     def scale(self, weight: Tensor) -> float:
         """What the programmed matrix has to be multiplied by; 1 where nothing can be read from it."""

@@ -13,6 +13,7 @@ import torch
 from torch import nn
 
 import everychip as ec
+from everychip.array import Array
 from everychip.cli import call
 from everychip.devices import Device, Gaussian, Hermes, NeuRram, Pcm
 from everychip.export import agreement, load_aihwkit, to_aihwkit
@@ -126,6 +127,26 @@ def test_a_device_without_a_counterpart_compares_the_logits_only() -> None:
     assert found.comparison is None
     assert found.agrees
     assert "gaussian has no noise model" in found.reason
+
+
+def test_a_mapping_and_an_array_that_aihwkit_has_not_are_left_out_on_both_sides() -> None:
+    sliced = ec.mapping.BitSliced(weight_bits=4, cell_bits=2, quantize=True)
+    array = Array(rows=16, columns=16, dac_bits=2, adc_bits=2)
+    asked = ec.Hardware(device=Pcm(read_noise=0), mapping=sliced, array=array)
+    plain = hardware(Pcm(read_noise=0))
+    coarse, exact = (agreement(trained(), hw, some_digits(), chips=5) for hw in (asked, plain))
+    assert coarse.hardware == exact.hardware == plain
+    assert coarse.ours is not None
+    assert exact.ours is not None
+    assert torch.equal(coarse.ours.accuracy, exact.ours.accuracy)
+
+
+def test_a_device_that_needs_digits_is_compared_without_noise() -> None:
+    sliced = ec.mapping.BitSliced(weight_bits=8, cell_bits=2, quantize=True)
+    asked = ec.Hardware(device=ec.devices.preset("FeFET6", sigma=0.1, level_of="cell"), mapping=sliced)
+    found = agreement(trained(), asked, some_digits(), chips=2)
+    assert found.agrees
+    assert "FeFET6 has no noise model" in found.reason
 
 
 @pytest.fixture(scope="module")

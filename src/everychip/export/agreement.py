@@ -70,16 +70,17 @@ def agreement(
     """Program the same weights in both simulators and compare logits without noise, accuracy with it.
 
     aihwkit holds a weight on a pair of cells, one of them idle, with one scale for a layer; so the mapping
-    here is `direct` with the sign `differential`, whatever that of `hardware` is. The two draw different
-    noise: chip 5 of one is not chip 5 of the other. data: as for `evaluate`, its test part.
+    here is `direct` with the sign `differential`, whatever that of `hardware` is, and its array, if it has
+    one, is left out on both sides. The two draw different noise: chip 5 of one is not chip 5 of the
+    other. data: as for `evaluate`, its test part.
     """
     test = as_arrays(data, split="test")
     analog = to_aihwkit(model, hardware)
-    same = hardware.replace(mapping=Direct(sign="differential"))
     logits = _difference(model, analog, test)
     known = counterpart(hardware.device)
     if known.model is None:
-        return Agreement(logits, same, None, None, known.reason)
+        return Agreement(logits, hardware, None, None, known.reason)
+    same = hardware.replace(mapping=Direct(sign="differential"), array=None)
     with listening(progress) as tell:
         ours = evaluate(model, same, test, chips=chips, seed=seed)
         tell(Event("chips", chips, 2 * chips, {"accuracy": float(ours.accuracy.mean())}))

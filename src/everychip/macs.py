@@ -17,6 +17,7 @@ from torch.utils._pytree import tree_leaves
 from torch.utils.flop_counter import flop_registry
 
 from everychip.errors import ModelError
+from everychip.modes import evaluating
 from everychip.rng import contained
 
 aten = torch.ops.aten
@@ -79,7 +80,7 @@ def trace(model: nn.Module, sample: Tensor) -> Trace:
     counter = _Counter(dict(model.named_parameters()), buffers)
     calls: list[Call] = []
     with ExitStack() as stack:
-        for context in (_in_eval_mode(model), _decomposed(), contained(0, "macs"), torch.no_grad()):
+        for context in (evaluating(model), _decomposed(), contained(0, "macs"), torch.no_grad()):
             stack.enter_context(context)
         stack.enter_context(_recorded(model, counter, calls))
         stack.enter_context(counter)
@@ -185,19 +186,6 @@ def _decomposed() -> Iterator[None]:
         torch.backends.mha.set_fastpath_enabled(fastpath)
         for backend, value in zip(backends, enabled, strict=True):
             backend.enabled = value
-
-
-@contextmanager
-def _in_eval_mode(model: nn.Module) -> Iterator[None]:
-    # The flags are set directly: a model may override train() with effects of its own.
-    flags = {module: module.training for module in model.modules()}
-    try:
-        for module in flags:
-            module.training = False
-        yield
-    finally:
-        for module, flag in flags.items():
-            module.training = flag
 
 
 @contextmanager

@@ -20,7 +20,9 @@ def evaluating(model: nn.Module) -> Iterator[None]:
     True
     """
     modes = [(module, module.training) for module in model.modules()]
-    model.eval()
+    # The flags are set directly: a model may override train() with effects of its own.
+    for module, _ in modes:
+        module.training = False
     try:
         yield
     finally:

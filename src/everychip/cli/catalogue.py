@@ -184,7 +184,7 @@ def _preset(name: str) -> dict[str, Any]:
     facts = presets()[name]
     sigma = {"sigma": NOMINAL} if facts["kind"] == "levels" else {}
     device = preset(name, **sigma)
-    effective = effective_sigma(_normal_matrix(), Hardware(device=device, mapping=_mapping_for(device)))
+    effective = effective_sigma(normal_matrix(), Hardware(device=device, mapping=_mapping_for(device)))
     return {
         "preset": name,
         "table": {**device.table(), **sigma},
@@ -205,7 +205,7 @@ def _mapping_for(device: Device) -> CellMapping:
     return Direct() if device.needs_cells else BitSliced()
 
 
-def _normal_matrix() -> Any:
+def normal_matrix() -> Any:
     """A layer of normally distributed weights, the same for every device."""
     import torch
 

@@ -167,11 +167,11 @@ def _p(p: float) -> str:
 def _effective(found: Fit) -> str:
     """What the device does to weights, because σ(g) of a device says that only together with a mapping."""
     from everychip.chip import effective_sigma
-    from everychip.cli.catalogue import _normal_matrix
+    from everychip.cli.catalogue import normal_matrix
     from everychip.hardware import Hardware
     from everychip.mapping import Direct
 
-    effective = effective_sigma(_normal_matrix(), Hardware(device=found.device, mapping=Direct()))
+    effective = effective_sigma(normal_matrix(), Hardware(device=found.device, mapping=Direct()))
     return (
         f"Weights: σ_W/max|W| {100 * effective.of_max:.2f} %, σ_W/rms(W) {effective.of_rms:.3f} "
         "(one analog cell for each weight, normally distributed weights)"

@@ -166,7 +166,8 @@ def test_an_exported_folder_loads_by_its_script_without_a_pickle(run_folder: Pat
         [sys.executable, "there/load_aihwkit.py"], capture_output=True, text=True, timeout=100, cwd=tmp_path,
         check=False,
     )  # fmt: skip
-    assert "AnalogLinear" in script.stdout, script.stderr
+    assert script.returncode == 0, script.stderr  # it prints the network and programs a chip
+    assert "AnalogLinear" in script.stdout
     x = torch.randn(3, 1, 8, 8)
     analog = load_aihwkit(tmp_path / "there").eval()
     torch.testing.assert_close(analog(x), load_aihwkit(run_folder).eval()(x))

@@ -29,7 +29,7 @@ from pathlib import Path
 
 from everychip.export import load_aihwkit
 
-model = load_aihwkit(Path(__file__).parent)
+model = load_aihwkit(Path(__file__).parent).eval()
 
 if __name__ == "__main__":
     print(model)

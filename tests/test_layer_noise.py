@@ -7,6 +7,8 @@ import torch
 from torch import nn
 
 from everychip import Hardware, devices, evaluate, mapping, program, rng_for, sensitivity
+from everychip.array import Array
+from everychip.calibration import calibrate
 from everychip.data import Arrays
 from everychip.errors import ConfigError, ModelError, SampleSizeError
 from everychip.intervals import Interval
@@ -38,6 +40,28 @@ def test_every_accuracy_is_that_of_a_chip_put_together_by_hand(mode: str) -> Non
             others, one = (ideal, noisy) if mode == "only" else (noisy, ideal)
             by_hand = measure(model, {**others, row.layer: one[row.layer]}, data)["accuracy"]
             assert float(row.accuracy[chip]) == by_hand
+
+
+def test_on_an_array_every_layer_is_read_through_its_converters() -> None:
+    model, data = task()
+    coarse = HARDWARE.replace(array=Array(rows=4, columns=4, dac_bits=3, adc_bits=3))
+    found = sensitivity(model, coarse, data, chips=3, calibration=data)
+    ranged = calibrate(model, coarse, data)
+    ideal = program(model, ranged.with_sigma(0.0), seed=0, chip=0)
+    assert found.clean == measure(model, ideal, data)["accuracy"] < 1
+    assert found.noisy == evaluate(model, coarse, data, chips=3, calibration=data).verdict().mean
+    for row in found.layers:
+        by_hand = {**ideal, row.layer: program(model, ranged, seed=0, chip=2)[row.layer]}
+        assert float(row.accuracy[2]) == measure(model, by_hand, data)["accuracy"]
+
+
+def test_a_read_that_differs_is_made_for_every_chip() -> None:
+    model, data = task()
+    loud = HARDWARE.with_sigma(0.0).replace(array=Array(rows=4, columns=4, read_noise=0.5))
+    assert 0 < sensitivity(model, loud, data, chips=5).clean < 1
+    lost = sensitivity(model, loud, data, chips=5).layers[0].lost
+    assert lost.half is not None
+    assert lost.half > 0
 
 
 def test_with_noise_everywhere_the_chips_are_those_of_an_evaluation() -> None:

@@ -18,7 +18,7 @@ from everychip.hardware import Hardware
 from everychip.intervals import Interval, mean_interval
 from everychip.macs import trace
 from everychip.modes import evaluating
-from everychip.monte_carlo import Precision, measure, must_be_positive, part_of, probe
+from everychip.monte_carlo import Precision, measure, must_be_positive, part_of, probe, ranged
 from everychip.progress import Event, Listener, listening
 from everychip.rng import contained
 
@@ -127,13 +127,15 @@ def sensitivity(
     batch_size: int = 500,
     precision: Precision = "float32",
     images: int | None = None,
+    calibration: Any = None,
     progress: Listener | None = None,
 ) -> Sensitivity:
     """Measure every chip with the noise of one crossbar layer at a time, or of all layers but one.
 
     chips: those that `evaluate` programs with the same seed: a layer has the same noise in all of its
-    measurements, so that differences are paired. It costs (layers + 1)·chips evaluations. images: as in
-    `evaluate`, each chip's own random part of the test set.
+    measurements, so that differences are paired. It costs (layers + 1)·chips evaluations. images,
+    calibration: as in `evaluate`, each chip's own random part of the test set, and the training data that an
+    array's converters take their ranges from. On an array every layer is read through it, noisy or not.
 
     >>> import torch, everychip as ec
     >>> model = torch.nn.Sequential(torch.nn.Linear(4, 16), torch.nn.ReLU(), torch.nn.Linear(16, 2))
@@ -149,7 +151,7 @@ def sensitivity(
     if mode not in ("only", "all_but"):
         raise ConfigError("sensitivity.mode", found=repr(mode), expected='"only" or "all_but"')
     test = as_arrays(data, split="test")
-    bench = _Bench(model, hardware, test, images or len(test), seed, batch_size, precision)
+    bench = _Bench(model, hardware, test, images or len(test), seed, batch_size, precision, calibration)
     total = chips * (len(bench.weights) + 2)
     measured: dict[str, list[float]] = {}
     with torch.no_grad(), evaluating(model), listening(progress) as tell:
@@ -173,11 +175,13 @@ class _Bench:
         seed: int,
         batch_size: int,
         precision: Precision,
+        calibration: Any,
     ) -> None:
-        self.model, self.hardware, self.test, self.seed = model, hardware, test, seed
+        self.model, self.test, self.seed = model, test, seed
         self.images = min(images, len(test))
         self.weights = hardware.crossbar(model)
         layout = probe(model, test.x[:2]).layout
+        self.hardware = ranged(model, hardware, calibration, layout=layout, seed=seed, precision=precision)
         self.how: dict[str, Any] = {"batch_size": batch_size, "precision": precision, "layout": layout}
         # What the cells would hold without noise is not always the weight: it may be rounded.
         self.ideal = self._programmed(0, strength=0.0)
@@ -187,13 +191,18 @@ class _Bench:
         """The accuracies of one chip: without noise (""), with all of it ("*"), and of every layer."""
         seen = part_of(self.test, self.images, seed=self.seed, chip=chip)
         noisy = self._programmed(chip)
-        if self._clean is None or self.images < len(self.test):
+        if self._clean is None or self.images < len(self.test) or self._reads_differ:
             self._clean = self._accuracy(self.ideal, seen)
         yield "", self._clean
         yield "*", self._accuracy(noisy, seen)
         around, inside = (self.ideal, noisy) if mode == "only" else (noisy, self.ideal)
         for name in self.weights:
             yield name, self._accuracy({**around, name: inside[name]}, seen)
+
+    @property
+    def _reads_differ(self) -> bool:
+        """Whether the same cells say something else when they are read again."""
+        return self.hardware.array is not None and self.hardware.array.read_noise > 0
 
     def _programmed(self, chip: int, strength: float = 1.0) -> dict[str, Tensor]:
         columns = self.hardware.columns(self.model)

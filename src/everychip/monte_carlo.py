@@ -68,7 +68,7 @@ def evaluate(
     test = as_arrays(data, split="test")
     k = len(test) if images is None else min(images, len(test))
     layout = probe(model, test.x[:2]).layout
-    hardware = _ranged(model, hardware, calibration, layout=layout, seed=seed, precision=precision)
+    hardware = ranged(model, hardware, calibration, layout=layout, seed=seed, precision=precision)
     write = _writer(model, hardware, seed=seed, purpose=purpose)
     treat = _treatment(
         mitigation, model, hardware, calibration, layout=layout, seed=seed, precision=precision
@@ -164,7 +164,7 @@ def _writer(
     return lambda chip: disturb(weights, hardware, seed=seed, path=(purpose, chip), columns=columns)
 
 
-def _ranged(
+def ranged(
     model: nn.Module,
     hardware: Hardware,
     calibration: Any,

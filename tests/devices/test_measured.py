@@ -80,6 +80,10 @@ def test_a_time_is_chosen_and_never_interpolated():
     with pytest.raises(ConfigError, match="found 60 s, which was not measured.*1, 3600") as error:
         device.at(60)
     assert "\n" not in str(error.value)
+    written = Device.parse({**device.table(), "time": "1h"})
+    assert written == device.at(3600)
+    with pytest.raises(ConfigError, match="a text such as"):
+        Device.parse({**device.table(), "time": "soon"})
     with pytest.raises(ConfigError, match="found no time"):
         Measured(laws=laws, g_max=25.0, source="a.csv")
     with pytest.raises(ConfigError, match="not measured"):

@@ -13,6 +13,7 @@ from everychip.component import merge
 from everychip.crossing import break_even
 from everychip.errors import ConfigError, StoreError
 from everychip.layer_noise import sensitivity
+from everychip.monte_carlo import evaluate
 from everychip.study import store
 from everychip.study.execution import run
 from everychip.study.experiment import Experiment
@@ -76,6 +77,21 @@ def test_a_device_without_sigma_has_layers_and_no_break_even(tmp_path: Path, tin
     assert aged.sensitivity.noisy.estimate != found.sensitivity.noisy.estimate
     with pytest.raises(ConfigError, match=r"--target: found that PCM-Nandakumar .* no nominal σ"):
         ask(tmp_path, Question(chips=3, target=0.5))
+
+
+def test_a_run_on_an_array_is_asked_through_it_with_measured_ranges(folder: Path) -> None:
+    coarse = "hardware.array={ rows = 16, columns = 16, dac_bits = 3, adc_bits = 3 }"
+    found = ask(folder, Question(chips=3, settings=(coarse,)))
+    experiment = found.experiment
+    splits = experiment.data.load()
+    model = trained_model(experiment, folder / store.MODEL)
+    options: dict[str, Any] = {"chips": 3, "seed": experiment.seed, "calibration": splits.train}
+    by_hand = evaluate(model, experiment.hardware, splits.test, **options).verdict().mean
+    assert found.sensitivity.noisy == by_hand
+    assert found.break_even is not None
+    assert found.break_even.clean == found.sensitivity.clean
+    assert found.remarks == ("Through the array: without noise means without that of the cells.",)
+    assert found.sensitivity.clean != ask(folder, QUICK).sensitivity.clean
 
 
 def test_a_mitigation_of_the_recipe_is_left_out_and_said(tmp_path: Path, tiny: Make) -> None:

@@ -87,7 +87,8 @@ def _facts_in_words(experiment: Experiment, found: Cost, training: ExitCost) -> 
     """What there is to say, by what it is about."""
     form, tiles = found.format, found.total("tiles")
     of_chip = tiles / found.components.arrays_in("chip")
-    sides = "cells" if form.sides == 1 else "pairs of cells"
+    one, more = ("cell", "cells") if form.sides == 1 else ("pair of cells", "pairs of cells")
+    sides = one if form.slices == 1 else more
     return {
         "Cells": f"{_short(found, 'cells')}, {form.slices} {sides} for a weight; {tiles} tiles of "
         f"{form.rows}×{form.columns}, {found.occupied:.0%} used",

@@ -10,6 +10,7 @@ from pydantic import Field, model_validator
 from torch import Tensor
 
 from everychip.component import Config, refusal
+from everychip.devices.ageing import Time
 from everychip.devices.base import Device, Sigma, standard_normal
 
 Fraction = Annotated[float, Field(ge=0, le=1)]
@@ -30,7 +31,7 @@ class Law(Config):
     (0.0, 1.0)
     """
 
-    time: Annotated[float, Field(ge=0)] | None = None
+    time: Time | None = None
     g: Annotated[tuple[Fraction, ...], Field(min_length=2)]
     bias: tuple[float, ...]
     cell_to_cell: tuple[Sigma, ...] | None = None
@@ -91,8 +92,8 @@ class Measured(Device):
     bit slice) that is programmed: all cells of an array move together, by σ_die at their conductance. Nothing
     is clipped at zero: what that did to the measured cells is in their bias and σ. The law is one of a cell,
     so the mapping has cells: `mapping = "direct"`, or `bit_sliced` with `quantize = true`.
-    laws: the tables, one for each time. time: which of them holds, in seconds; a time between two measured
-    ones is refused. g_max: G_max in µS. source: the file of measurements.
+    laws: the tables, one for each time. time: which of them holds, in seconds or as "1h"; a time between two
+    measured ones is refused. g_max: G_max in µS. source: the file of measurements.
 
     `everychip device fit measured.csv --unit uS -o mydevice.toml` writes one; a recipe reads it with
     `hardware = { device = { file = "mydevice.toml" }, mapping = "direct" }`.
@@ -106,7 +107,7 @@ class Measured(Device):
     """
 
     laws: Annotated[tuple[Law, ...], Field(min_length=1)]
-    time: Annotated[float, Field(ge=0)] | None = None
+    time: Time | None = None
     g_max: Annotated[float, Field(gt=0)]
     source: str
 

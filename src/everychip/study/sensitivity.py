@@ -14,7 +14,6 @@ from everychip.component import override, read_toml
 from everychip.crossing import BreakEven, break_even
 from everychip.data import Splits
 from everychip.errors import ConfigError, StoreError
-from everychip.hardware import Hardware
 from everychip.layer_noise import Mode, Sensitivity, sensitivity
 from everychip.progress import Listener
 from everychip.study import store
@@ -117,13 +116,14 @@ def _model(experiment: Experiment, folder: Path, splits: Splits) -> nn.Module:
 def _answer(
     experiment: Experiment, model: nn.Module, splits: Splits, question: Question, progress: Listener | None
 ) -> Answer:
-    hardware, asked = _cells_only(experiment.hardware), experiment.evaluation
+    hardware, asked = experiment.hardware, experiment.evaluation
     options: dict[str, Any] = {
         "chips": question.chips,
         "seed": experiment.seed,
         "batch_size": asked.batch_size,
         "precision": asked.precision,
         "images": asked.images,
+        "calibration": None if hardware.array is None else splits.train,
         "progress": progress,
     }
     found = sensitivity(model, hardware, splits.test, mode=question.mode, **options)
@@ -135,17 +135,12 @@ def _answer(
     return Answer(experiment, found, crossing, tuple(_remarks(experiment)))
 
 
-def _cells_only(hardware: Hardware) -> Hardware:
-    """The hardware without tiles and converters: what is asked is whose cells to write more carefully."""
-    return hardware if hardware.array is None else hardware.replace(array=None)
-
-
 def _remarks(experiment: Experiment) -> Iterable[str]:
     device, asked = experiment.hardware.device, experiment.evaluation
     if asked.mitigation is not None:
         yield f"The chips are as they were programmed: {asked.mitigation.kind} is left out."
-    if _cells_only(experiment.hardware) is not experiment.hardware:
-        yield "Only the noise of the cells: tiles and converters are left out."
+    if experiment.hardware.array is not None:
+        yield "Through the array: without noise means without that of the cells."
     if device.nominal_sigma is None:
         yield f"No break-even: {device.label} has no nominal σ to change."
 

@@ -12,7 +12,7 @@ COSTS = {
     "vanilla": methods.Vanilla(),
     "noise_injection": methods.NoiseInjection(),
     "temperature": methods.Temperature(),
-    "over_noise": methods.OverNoise(ramp=None),
+    "over_noise": methods.OverNoise(ramp=0),
     "irs": methods.IRS(hidden=8),
     "deep_supervision": methods.DeepSupervision(hidden=8),
     "ovf": methods.OVF(increments=(0.1, 0.05)),

@@ -78,7 +78,7 @@ def test_what_is_resolved_stays_and_survives_its_own_table(alpha_of):
 
 
 def test_a_constraint_of_ones_own_takes_the_place_of_alpha(setting):
-    method = methods.Resilient(alpha=1.2, constraint=constraints.clip(2.0), ramp=None)
+    method = methods.Resilient(alpha=1.2, constraint=constraints.clip(2.0), ramp=0)
     assert method.bind(setting.model, setting.hardware).method.constraint == constraints.clip(2.0)
 
 
@@ -90,8 +90,8 @@ def test_a_number_for_alpha_is_taken_as_it_is():
 def test_bind_trains_with_what_is_resolved_and_leaves_digital_layers_alone(setting):
     kept = setting.model.out.weight.detach().clone()
     hardware = setting.hardware.replace(digital=("out",), device=FEFET)
-    objective = methods.Resilient(ramp=None).bind(setting.model, hardware)
-    assert objective.method == methods.Resilient(ramp=None).resolved(hardware)
+    objective = methods.Resilient(ramp=0).bind(setting.model, hardware)
+    assert objective.method == methods.Resilient(ramp=0).resolved(hardware)
     assert torch.equal(setting.model.out.weight, kept)
     w = setting.model.hidden.weight.detach()
     assert float(w.abs().max() / w.square().mean().sqrt()) < 1.45 < 1.7
@@ -103,7 +103,7 @@ def test_bind_trains_with_what_is_resolved_and_leaves_digital_layers_alone(setti
 )
 def test_layers_without_a_normalisation_keep_their_rms(setting, rescale, kept):
     before = {name: p.detach().square().mean().sqrt() for name, p in setting.model.named_parameters()}
-    objective = methods.Resilient(rescale=rescale, alpha=1.2, ramp=None).bind(setting.model, setting.hardware)
+    objective = methods.Resilient(rescale=rescale, alpha=1.2, ramp=0).bind(setting.model, setting.hardware)
     for _ in range(10):
         objective.after_step()
     for name in ("conv1", "conv2", "hidden", "out"):
@@ -127,7 +127,7 @@ def test_the_layers_that_a_norm_follows_are_found_in_the_papers_networks():
 def test_frozen_layers_stay_to_the_bit(setting):
     setting.model.hidden.weight.requires_grad_(False)
     kept = setting.model.hidden.weight.clone()
-    methods.Resilient(ramp=None).bind(setting.model, setting.hardware).after_step()
+    methods.Resilient(ramp=0).bind(setting.model, setting.hardware).after_step()
     assert torch.equal(setting.model.hidden.weight, kept)
 
 
@@ -137,7 +137,7 @@ def test_frozen_layers_stay_to_the_bit(setting):
 @pytest.mark.parametrize("beta", [0.4, -0.5])
 def test_the_loss_with_feedback_and_penalty_is_its_equation(setting, beta):
     hardware = on(devices.Gaussian(sigma=0.2))
-    method = methods.Resilient(feedback=beta, quiet=0.7, alpha=1.5, ramp=None, chips=None)
+    method = methods.Resilient(feedback=beta, quiet=0.7, alpha=1.5, ramp=0, chips=1)
     objective = method.bind(setting.model, hardware, seed=3)
     chip = objective.chip()
     z, clean = (setting.logits(held).double().numpy() for held in (chip, {}))
@@ -150,9 +150,7 @@ def test_the_loss_with_feedback_and_penalty_is_its_equation(setting, beta):
 
 
 def test_feedback_gives_the_share_of_the_gradient_and_nothing_through_the_clean_pass(setting):
-    objective = methods.Resilient(feedback=0.4, ramp=None, chips=None).bind(
-        setting.model, setting.hardware, seed=3
-    )
+    objective = methods.Resilient(feedback=0.4, ramp=0, chips=1).bind(setting.model, setting.hardware, seed=3)
     with torch.no_grad():
         constant = copy.deepcopy(setting.model)(setting.x)
     objective(setting.x, setting.y).backward()
@@ -165,7 +163,7 @@ def test_feedback_gives_the_share_of_the_gradient_and_nothing_through_the_clean_
 
 def test_without_feedback_and_penalty_it_is_noise_injection_on_flat_weights(setting):
     twin = copy.deepcopy(setting.model)
-    own = methods.Resilient(alpha=1.3, rescale="none", ramp=None, chips=None).bind(
+    own = methods.Resilient(alpha=1.3, rescale="none", ramp=0, chips=1).bind(
         setting.model, setting.hardware, seed=3
     )
     flat = methods.NoiseInjection(constraint=constraints.clip(1.3)).bind(twin, setting.hardware, seed=3)
@@ -173,7 +171,7 @@ def test_without_feedback_and_penalty_it_is_noise_injection_on_flat_weights(sett
 
 
 def test_the_clean_pass_moves_no_statistics_and_no_generator(setting):
-    objective = methods.Resilient(feedback=0.4, ramp=None, chips=None).bind(setting.model, setting.hardware)
+    objective = methods.Resilient(feedback=0.4, ramp=0, chips=1).bind(setting.model, setting.hardware)
     with same_masks(objective):
         before = torch.get_rng_state()
         objective(setting.x, setting.y)

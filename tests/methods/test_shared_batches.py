@@ -14,7 +14,7 @@ from everychip.chip import run
 EVERY = {
     "noise_injection": methods.NoiseInjection,
     "temperature": methods.Temperature,
-    "over_noise": lambda **f: methods.OverNoise(**{"ramp": None, **f}),
+    "over_noise": lambda **f: methods.OverNoise(**{"ramp": 0, **f}),
     "irs": lambda **f: methods.IRS(hidden=8, **f),
     "deep_supervision": lambda **f: methods.DeepSupervision(hidden=8, **f),
     "ovf": lambda **f: methods.OVF(increments=(0.1, 0.05), **f),
@@ -26,7 +26,7 @@ EVERY = {
     "sam": lambda **f: methods.SAM(noise=True, **f),
     "samson": lambda **f: methods.SAMSON(noise=True, **f),
     "adversarial_weight": lambda **f: methods.AdversarialWeight(attack_steps=1, **f),
-    "resilient": lambda **f: methods.Resilient(**{"ramp": None, **f}),
+    "resilient": lambda **f: methods.Resilient(**{"ramp": 0, **f}),
 }
 
 

@@ -23,14 +23,15 @@ class Method(Component, family="method"):
     """A training objective from one paper. What follows composes with every one of them.
 
     constraint: what the crossbar's weights are brought back to after each step. ramp: the share of training
-    over which the noise grows linearly from 0 to its full strength. noise_gradient: what backward sees of the
-    noise (`everychip.chip.disturb`). last_layer_gain: a factor on the last matrix at the start of training.
-    label_smoothing: of every cross-entropy. chips: how many chips share each batch, each with a part of it;
-    absent, one. The gradient then is the mean over as many chips, at the cost of their sampling only.
+    over which the noise grows linearly from 0 to its full strength; 0 or absent: at once. noise_gradient:
+    what backward sees of the noise (`everychip.chip.disturb`). last_layer_gain: a factor on the last matrix
+    at the start of training. label_smoothing: of every cross-entropy. chips: how many chips share each batch,
+    each with a part of it; absent, one. The gradient then is the mean over as many chips, at the cost of
+    their sampling only.
     """
 
     constraint: Constraint | None = None
-    ramp: Annotated[float, Field(gt=0, le=1)] | None = None
+    ramp: Annotated[float, Field(ge=0, le=1)] | None = None
     noise_gradient: NoiseGradient = "detached"
     last_layer_gain: Annotated[float, Field(gt=0)] = 1.0
     label_smoothing: Annotated[float, Field(ge=0, lt=1)] = 0.0
@@ -71,7 +72,7 @@ class Method(Component, family="method"):
         sample: a batch of at least two inputs, which sizes the exits of the methods that have them. steps:
         the length of training in steps, which a ramp needs.
         """
-        if self.ramp is not None and steps is None:
+        if self.ramp and steps is None:
             raise ConfigError(
                 "method.ramp",
                 found="no length of training",
@@ -139,7 +140,7 @@ class Objective(nn.Module):
     @property
     def strength(self) -> float:
         """The share of the full noise that this step meets."""
-        if self.method.ramp is None or self.steps is None:
+        if not self.method.ramp or self.steps is None:
             return 1.0
         return min(1.0, self.step / (self.method.ramp * self.steps))
 

@@ -49,7 +49,7 @@ class DeepSupervision(InternalExits):
 class OverNoise(Method):
     """Noise injection at more than the device's σ, the control of OVF's larger σ: σ_train = r·σ.
 
-    ratio: r, without unit; the deviation of every cell is scaled by it. Set `ramp` to reach it gradually.
+    ratio: r, without unit; the deviation of every cell is scaled by it, gradually over the `ramp`.
     Cost: 1 forward per step. Source: arXiv 2602.07320, r in {1.25, 1.5, 2} with a linear ramp.
 
     >>> OverNoise().ramp
@@ -57,7 +57,7 @@ class OverNoise(Method):
     """
 
     ratio: Annotated[float, Field(gt=0)] = 1.5
-    ramp: Annotated[float, Field(gt=0, le=1)] | None = 0.5
+    ramp: Annotated[float, Field(ge=0, le=1)] = 0.5
     noisy: ClassVar[bool] = True
 
     def loss(self, objective: Objective, x: Tensor, y: Tensor) -> Tensor:

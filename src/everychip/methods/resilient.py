@@ -49,7 +49,7 @@ class Resilient(Method):
     and "pathwise" elsewhere. feedback: β, below 1: the gradient sees the share 1 − β of the logits' error.
     quiet: q; the penalty moves weights to where the device is quiet (`noise_to_signal`). population: the
     share of training after which batch norm is corrected, over another fifth, to the running statistics that
-    every chip is evaluated with (`batch_renorm.population_norm`); None: never. chips: 4 share each batch, so
+    every chip is evaluated with (`batch_renorm.population_norm`); 1: never. chips: 4 share each batch, so
     that a step does not follow the accidents of one.
     Cost: 1 forward per step; with feedback 1⅓, since the clean one has no backward.
 
@@ -69,9 +69,9 @@ class Resilient(Method):
     rescale: Literal["auto", "all", "none"] = "auto"
     feedback: Annotated[float, Field(lt=1)] = 0.0
     quiet: Annotated[float, Field(ge=0)] = 0.0
-    population: Annotated[float, Field(ge=0, lt=1)] | None = 0.3
-    ramp: Annotated[float, Field(gt=0, le=1)] | None = 0.5
-    chips: Annotated[int, Field(ge=1)] | None = 4
+    population: Annotated[float, Field(ge=0, le=1)] = 0.3
+    ramp: Annotated[float, Field(ge=0, le=1)] = 0.5
+    chips: Annotated[int, Field(ge=1)] = 4
     noise_gradient: Literal["auto", "detached", "pathwise", "clean"] = "auto"  # type: ignore[assignment]
 
     @field_validator("alpha", mode="before")
@@ -133,7 +133,7 @@ class Resilient(Method):
 
     def _chip_logits(self, objective: Objective, x: Tensor) -> Tensor:
         share = 0.0
-        if self.population is not None and objective.steps is not None:
+        if objective.steps is not None:
             share = min(1.0, max(0.0, (objective.step / objective.steps - self.population) / ONSET))
         with population_norm(objective.model, share):
             return objective.noisy_logits(x)

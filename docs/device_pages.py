@@ -314,14 +314,14 @@ AFTER = "σ right after programming"
 
 def pages() -> dict[str, tuple[Panel, ...]]:
     """The panels of every page, by the page's name."""
-    log_normal = math.sqrt((math.exp(0.09) - 1) * math.exp(0.09))
+    log_normal = math.sqrt((math.exp(0.25) - 1) * math.exp(0.25))
     example = devices.Measured(laws=(MEASURED,), g_max=25.0, source="invented")
     ageing = f"{TIME}; one σ to either side"
     pcm = drifting("PCM-Nandakumar", 20.0, pcm_exponent, (5.0, 12.5, 25.0))
     hermes = drifting("Hermes-2", 300.0, hermes_exponent, (4.0, 10.0, 20.0))
     relative = (
-        fractions("mismatch, σ = 0.3", lambda g: 0.3 * g, devices.Mismatch(sigma=0.3)),
-        fractions("log_normal, σ = 0.3", lambda g: log_normal * g, devices.LogNormal(sigma=0.3)),
+        fractions("Mismatch-Buechel", lambda g: 0.3 * g, devices.preset("Mismatch-Buechel")),
+        fractions("LogNormal-CorrectNet", lambda g: log_normal * g, devices.preset("LogNormal-CorrectNet")),
     )
     ladder = (("RRAM1", 1), ("FeFET2", 2), ("FeFET3", 3), ("RRAM4", 4), ("FeFET6", 6))
     uniform = fractions("gaussian, σ = 0.1", lambda _: 0.1, devices.Gaussian(sigma=0.1))

@@ -36,6 +36,13 @@ def test_log_normal_has_the_moments_of_the_log_normal_law(g):
     assert float(devices.LogNormal(sigma=0.4).std(torch.tensor(g))) == pytest.approx(g * std, rel=1e-6)
 
 
+@pytest.mark.parametrize("g", CONDUCTANCES)
+def test_the_presets_of_relative_noise_have_the_sigma_of_their_source(g):
+    assert_moments(program(devices.preset("Mismatch-Buechel"), g), mean=g, std=0.3 * g)
+    grown = g * math.exp(0.125)  # σ = 0.5: the mean is e^{σ²/2}, the variance (e^{σ²} − 1)·e^{σ²}
+    assert_moments(program(devices.preset("LogNormal-CorrectNet"), g), mean=grown, std=grown * 0.53294)
+
+
 def test_log_normal_is_never_negative():
     assert float(program(devices.LogNormal(sigma=2.0), 0.5).min()) > 0
 

@@ -49,6 +49,17 @@ def test_json_is_what_lies_in_the_folder(folder: Path, capsys: pytest.CaptureFix
     assert capsys.readouterr().out == (folder / "sensitivity.json").read_text(encoding="utf-8")
 
 
+def test_a_target_above_the_clean_accuracy_is_refused_before_any_layer_is_measured(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def never(*_: object, **__: object) -> None:
+        raise AssertionError("a layer was measured")
+
+    monkeypatch.setattr("everychip.study.sensitivity.sensitivity", never)
+    assert call(["sensitivity", str(folder), "--chips", "2", "--target", "0.9999"]) == 2
+    assert "without noise is" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [

@@ -126,12 +126,12 @@ def _answer(
         "calibration": None if hardware.array is None else splits.train,
         "progress": progress,
     }
-    found = sensitivity(model, hardware, splits.test, mode=question.mode, **options)
-    crossing = None
+    crossing = None  # first, since it refuses a target that the network misses even without noise
     if hardware.device.nominal_sigma is not None:
         drop = DROP if question.target is None and question.drop is None else question.drop
         goal: dict[str, Any] = {"target": question.target, "drop": drop, "tolerance": _TOLERANCE}
         crossing = break_even(model, hardware, splits.test, **goal, **options)
+    found = sensitivity(model, hardware, splits.test, mode=question.mode, **options)
     return Answer(experiment, found, crossing, tuple(_remarks(experiment)))
 
 

@@ -211,7 +211,7 @@ def _crossing_chart(found: Crossing) -> dict[str, Any]:
     ]
     ends: Rows = [{"sigma": s} for s in (found.low, found.sigma, found.high) if s is not None]
     y = alt.Y("mean:Q", title="accuracy in %", scale=alt.Scale(zero=False))
-    base = chart_of("steps").encode(x=alt.X("sigma:Q", title="nominal device σ"))
+    base = chart_of("steps").encode(x=alt.X("sigma:Q", title="nominal device σ", axis=alt.Axis(tickCount=5)))
     layers = [
         chart_of("ends").mark_rule(strokeDash=[2, 2], color=GREY).encode(x="sigma:Q"),
         chart_of("target").mark_rule(strokeDash=[2, 2], color=GREY).encode(y="mean:Q"),

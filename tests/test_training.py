@@ -262,6 +262,20 @@ def test_the_weights_are_those_of_the_best_validated_epoch():
     assert float(again.nll.mean()) == pytest.approx(fitted.history[fitted.best_epoch]["nll"], rel=1e-6)
 
 
+def test_the_last_epoch_is_kept_where_that_is_asked():
+    data = arrays(n=200)
+    data = Arrays(data.x + 0.9 * torch.randn(data.x.shape, generator=rng_for(1)), data.y)
+    options = {"epochs": 6, "lr": 0.2, "schedule": "constant", "seed": 3}
+    model = mlp()
+    last = run(copy.deepcopy(model), data, keep="last", **options)
+    best = run(model, data, **options)
+    assert best.best_epoch < last.best_epoch == 5
+    assert last.history == best.history
+    _, holdout = split_holdout(data, 0.1, seed=3)
+    again = ec.evaluate(last.model, HARDWARE, holdout, chips=4, seed=3, purpose="validate")
+    assert float(again.accuracy.mean()) == last.history[5]["accuracy"]
+
+
 @pytest.mark.parametrize("method", [methods.Vanilla(), methods.NoiseInjection(), methods.OVF()])
 def test_the_holdout_is_never_trained_on_and_chips_are_never_those_of_an_evaluation(method, monkeypatch):
     addresses = set()

@@ -267,7 +267,7 @@ def test_the_last_epoch_is_kept_where_that_is_asked():
     data = arrays(n=200)
     data = Arrays(data.x + 0.9 * torch.randn(data.x.shape, generator=rng_for(1)), data.y)
     options = {"epochs": 6, "lr": 0.2, "schedule": "constant", "seed": 3}
-    with contained(0):
+    with contained(1):
         model = mlp()
     last = run(copy.deepcopy(model), data, keep="last", **options)
     best = run(model, data, **options)

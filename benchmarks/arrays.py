@@ -23,8 +23,9 @@ from everychip.array import Array
 from everychip.calibration import calibrate
 from everychip.chip import run
 from everychip.data import Arrays
+from everychip.layouts import faster_layout
 from everychip.modes import evaluating
-from everychip.monte_carlo import Precision, autocast, faster_layout
+from everychip.monte_carlo import Precision, autocast
 from everychip.rng import rng_for
 
 IMAGES, STRIDE = 500, 1

@@ -22,9 +22,10 @@ import torch
 
 import everychip as ec
 from everychip.data import Arrays
+from everychip.layouts import faster_layout
 from everychip.methods import Method
 from everychip.modes import evaluating
-from everychip.monte_carlo import Precision, autocast, faster_layout, measure
+from everychip.monte_carlo import Precision, autocast, measure
 from everychip.rng import rng_for
 
 BATCH, IMAGES, STRIDE = 128, 2000, 3

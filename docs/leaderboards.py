@@ -15,6 +15,7 @@ from everychip.report.wording import percent, points
 from everychip.study.table import query
 
 RESULTS = Path(__file__).parents[1] / "results"
+PER_CHIP = ", per chip"
 REFERENCES = ("noise_injection", "temperature", "resilient")
 
 Cell = tuple[str, float]
@@ -33,11 +34,12 @@ def chosen(name: str) -> dict[str, tuple[str, float]]:
     return best
 
 
-def cells(name: str) -> dict[Cell, dict[str, Accuracies]]:
+def cells(name: str, *, per_chip: bool = False) -> dict[Cell, dict[str, Accuracies]]:
     """Accuracies at the σ of training (vanilla: at every σ), by device and σ, then by method and seed."""
-    words = """
+    words = f"""
         select device, sigma::double, method, seed, accuracy from draws
-        where sigma > 0 and (sigma = sigma_train or sigma_train = 0) order by device, sigma desc, seed, chip
+        where sigma > 0 and (sigma = sigma_train or sigma_train = 0) and per_chip = {per_chip}
+        order by device, sigma desc, seed, chip
     """
     found: dict[Cell, dict[str, Accuracies]] = {}
     for device, sigma, method, seed, accuracy in query(RESULTS / name / "draws.parquet", words)[1]:
@@ -65,6 +67,19 @@ def table(rows: dict[str, Accuracies]) -> str:
     return "\n".join(lines)
 
 
+def calibrated(name: str) -> str:
+    """What a calibration of every chip adds, on the same trainings and chips."""
+    lines = ["| device | σ | method | per chip [95 %] | to the same without [95 %] |", "|---|---:|---|---:|---:|"]
+    population = cells(name)
+    for (device, sigma), rows in cells(name, per_chip=True).items():
+        for row, accuracies in rows.items():
+            whole, plain = seeds_interval(accuracies), row.removesuffix(PER_CHIP)
+            more = points(compare_seeds(accuracies, population[device, sigma][plain]).difference)
+            value = f"{percent(whole.estimate)} {whole.bounds()}"
+            lines.append(f"| {device} | {sigma:g} | {plain} | {value} | {more} |")
+    return "\n".join(lines)
+
+
 def settings(name: str) -> str:
     """What tuning chose for every row, with the validation accuracy it was chosen by."""
     lines = ["| method | setting | on validation |", "|---|---|---:|"]
@@ -77,6 +92,7 @@ def parts() -> Iterator[str]:
     for folder in sorted(RESULTS.glob("leaderboard-*")):
         for rows in cells(folder.name).values():
             yield table(rows)
+        yield calibrated(folder.name)
         yield settings(folder.name.removeprefix("leaderboard-"))
 
 

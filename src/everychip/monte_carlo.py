@@ -16,6 +16,7 @@ from everychip.data import Arrays, as_arrays
 from everychip.draws import Draws
 from everychip.errors import ConfigError, ModelError
 from everychip.hardware import Hardware
+from everychip.layouts import laid_out, safe_layout
 from everychip.metrics import per_chip
 from everychip.mitigate import Address, Mitigation
 from everychip.modes import evaluating
@@ -125,7 +126,7 @@ def probe(model: nn.Module, x: Tensor, *, layout: torch.memory_format | None = N
 
     It cannot where it calls `.view` on the features of a convolution, which needs them contiguous.
     """
-    layout = layout or (torch.channels_last if x.ndim == 4 else torch.contiguous_format)
+    layout = layout or safe_layout(model, x)
     kernels = {name: laid_out(p, layout) for name, p in model.named_parameters() if p.ndim == 4}
     try:
         with torch.no_grad(), evaluating(model), contained(0, "probe"):
@@ -139,16 +140,6 @@ def probe(model: nn.Module, x: Tensor, *, layout: torch.memory_format | None = N
             found=f"that it fails on inputs of shape {list(x.shape)}, {x.dtype} ({error})",
             expected="a model that takes a batch of the data's inputs",
         ) from error
-
-
-def laid_out(tensor: Tensor, layout: torch.memory_format) -> Tensor:
-    """Images and convolution weights in a memory format; tensors of another number of axes as they are."""
-    return tensor.contiguous(memory_format=layout) if tensor.ndim == 4 else tensor
-
-
-def faster_layout(tensor: Tensor) -> Tensor:
-    """Images and convolution weights channels-last, which CPUs and tensor cores run faster."""
-    return laid_out(tensor, torch.channels_last)
 
 
 def autocast(device: torch.device, precision: Precision) -> torch.autocast:

@@ -20,8 +20,9 @@ from everychip.component import Config, content_hash
 from everychip.data import Arrays, Augment, as_arrays, split_holdout
 from everychip.errors import DataError, ModelError, StoreError
 from everychip.hardware import Hardware
+from everychip.layouts import laid_out
 from everychip.methods import Method, Objective
-from everychip.monte_carlo import Precision, autocast, evaluate, laid_out, measure, probe
+from everychip.monte_carlo import Precision, autocast, evaluate, measure, probe
 from everychip.progress import Event, Listener, listening, quiet
 from everychip.rng import contained, rng_for
 

@@ -55,7 +55,7 @@ def test_temperature_divides_the_logits(setting, chips_run, t):
 
 
 def test_over_noise_meets_ratio_times_sigma(setting, chips_run):
-    method = methods.OverNoise(ratio=2.0, ramp=None)
+    method = methods.OverNoise(ratio=2.0, ramp=0)
     _, loss = one_loss(method, setting)
     (chip,) = chips_run
     assert loss == pytest.approx(

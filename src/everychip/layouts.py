@@ -1,0 +1,41 @@
+"""The memory format that images and convolution weights are computed in."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+_BLOCK = 16
+"""Input channels below which oneDNN pads the block it copies strided pixels into, on CPUs with AVX-512."""
+
+
+def laid_out(tensor: Tensor, layout: torch.memory_format) -> Tensor:
+    """Images and convolution weights in a memory format; tensors of another number of axes as they are."""
+    return tensor.contiguous(memory_format=layout) if tensor.ndim == 4 else tensor
+
+
+def faster_layout(tensor: Tensor) -> Tensor:
+    """Images and convolution weights channels-last, which CPUs and tensor cores run faster."""
+    return laid_out(tensor, torch.channels_last)
+
+
+def safe_layout(model: nn.Module, x: Tensor) -> torch.memory_format:
+    """Channels-last for images, unless the model has a convolution that oneDNN computes wrongly so.
+
+    The gradient of a strided 1×1 convolution of fewer than 16 input channels is written past the end of its
+    workspace: wrong numbers, or a crash. Source: uxlfoundation/oneDNN issue 6035, open when this was written.
+
+    >>> narrow = nn.Sequential(nn.Conv2d(4, 8, 1, stride=2))
+    >>> safe_layout(narrow, torch.zeros(2, 4, 8, 8))
+    torch.contiguous_format
+    """
+    if x.ndim != 4 or any(_miscomputed(module) for module in model.modules()):
+        return torch.contiguous_format
+    return torch.channels_last
+
+
+def _miscomputed(module: nn.Module) -> bool:
+    if not isinstance(module, nn.Conv2d) or module.weight.device.type != "cpu":
+        return False
+    pointwise, strided = set(module.kernel_size) == {1}, max(module.stride) > 1
+    return pointwise and strided and module.in_channels // module.groups < _BLOCK

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 import runpy
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -15,6 +17,7 @@ from everychip.study.table import query
 
 ROOT = Path(__file__).parents[1]
 FOLDERS = sorted(path.parent for path in (ROOT / "results").glob("*/study.json"))
+BOARDS = [folder.name.removeprefix("leaderboard-") for folder in FOLDERS if "leaderboard" in folder.name]
 NEFT = ROOT / "results" / "neft-vgg8-mnist-quarter"
 
 
@@ -60,6 +63,36 @@ def test_the_page_on_what_survives_shows_the_table_of_the_committed_draws() -> N
     table = runpy.run_path(str(ROOT / "docs" / "ingredients.py"))["table"]()
     assert table.count("\n") == 6
     assert table in page
+
+
+@pytest.mark.parametrize(
+    ("script", "page", "tables"),
+    [
+        ("buechel", "buechel-table-1", lambda script: [script["table"]()]),
+        ("bars", "the-bars", lambda script: [script[name]() for name in ("bars", "mnist", "cifar10")]),
+        ("leaderboards", "leaderboards", lambda script: list(script["parts"]())),
+    ],
+)
+def test_a_page_shows_what_its_script_prints(
+    script: str, page: str, tables: Callable[[dict[str, Any]], list[str]]
+) -> None:
+    words = (ROOT / "docs" / "explanation" / f"{page}.md").read_text(encoding="utf-8")
+    printed = tables(runpy.run_path(str(ROOT / "docs" / f"{script}.py")))
+    assert printed
+    for table in printed:
+        assert table.count("\n") > 3
+        assert table in words
+
+
+@pytest.mark.parametrize("board", BOARDS)
+def test_a_leaderboard_has_the_settings_that_tuning_chose(board: str) -> None:
+    chosen = runpy.run_path(str(ROOT / "docs" / "leaderboards.py"))["chosen"](board)
+    recipes = ROOT / "src" / "everychip" / "recipes"
+    shown = read_toml(recipes / f"leaderboard-{board}.toml")["axes"]["method"]
+    tried = read_toml(recipes / f"tuning-{board}.toml")["axes"]["method"]
+    assert len(chosen) > 15
+    for row, (setting, _) in chosen.items():
+        assert shown[row] == tried[f"{row}: {setting}"]
 
 
 def test_the_draws_have_one_row_for_every_chip_at_every_sigma() -> None:

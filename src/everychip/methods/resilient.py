@@ -69,7 +69,7 @@ class Resilient(Method):
     rescale: Literal["auto", "all", "none"] = "auto"
     feedback: Annotated[float, Field(lt=1)] = 0.0
     quiet: Annotated[float, Field(ge=0)] = 0.0
-    population: Annotated[float, Field(ge=0, le=1)] = 0.3
+    population: Annotated[float, Field(ge=0, le=1)] = 0.5
     ramp: Annotated[float, Field(ge=0, le=1)] = 0.5
     chips: Annotated[int, Field(ge=1)] = 4
     noise_gradient: Literal["auto", "detached", "pathwise", "clean"] = "auto"  # type: ignore[assignment]

@@ -1,17 +1,19 @@
-"""The table of docs/explanation/what-survives.md, from the committed draws.
+"""The tables of docs/explanation/what-survives.md, from committed results.
 
 python docs/ingredients.py
 """
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 from everychip.paired import compare_seeds
 from everychip.report.wording import percent, points
 from everychip.study.table import query
 
-DRAWS = Path(__file__).parents[1] / "results" / "resilient-vgg8-mnist-ablation" / "draws.parquet"
+RESULTS = Path(__file__).parents[1] / "results"
+DRAWS = RESULTS / "resilient-vgg8-mnist-ablation" / "draws.parquet"
 ROWS = (
     "published",
     "ramp",
@@ -48,5 +50,26 @@ def table() -> str:
     return "\n".join(lines)
 
 
+def choices() -> str:
+    """Validation accuracy of every choice of resilient: the mean of three trainings, and the lowest."""
+    record = json.loads((RESULTS / "tuning-resilient" / "study.json").read_text(encoding="utf-8"))
+    found: dict[str, dict[str, list[float]]] = {}
+    for run in record["runs"]:
+        labels = run["labels"]
+        cell = f"{labels['data']}, σ {labels['sigma_train']}"
+        found.setdefault(labels["method"], {}).setdefault(cell, []).append(run["validation_accuracy"])
+    cells = list(next(iter(found.values())))
+    lines = ["| choice | " + " | ".join(cells) + " |", "|---|" + "---:|" * len(cells)]
+    for choice, scores in found.items():
+        shown = [
+            f"{percent(sum(scores[cell]) / len(scores[cell]))} ({percent(min(scores[cell]))})"
+            if cell in scores
+            else "–"
+            for cell in cells
+        ]
+        lines.append(f"| {choice} | " + " | ".join(shown) + " |")
+    return "\n".join(lines)
+
+
 if __name__ == "__main__":
-    print(table())
+    print(table(), choices(), sep="\n\n")

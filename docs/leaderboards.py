@@ -69,7 +69,8 @@ def table(rows: dict[str, Accuracies]) -> str:
 
 def calibrated(name: str) -> str:
     """What a calibration of every chip adds, on the same trainings and chips."""
-    lines = ["| device | σ | method | per chip [95 %] | to the same without [95 %] |", "|---|---:|---|---:|---:|"]
+    lines = ["| device | σ | method | per chip [95 %] | to the same without [95 %] |"]
+    lines.append("|---|---:|---|---:|---:|")
     population = cells(name)
     for (device, sigma), rows in cells(name, per_chip=True).items():
         for row, accuracies in rows.items():

@@ -18,7 +18,7 @@ ALL = {
     "noise_injection": methods.NoiseInjection,
     "temperature": methods.Temperature,
     "deep_supervision": lambda **f: methods.DeepSupervision(hidden=16, **f),
-    "over_noise": lambda **f: methods.OverNoise(**{"ramp": None, **f}),
+    "over_noise": lambda **f: methods.OverNoise(**{"ramp": 0.0, **f}),
     "irs": lambda **f: methods.IRS(hidden=16, **f),
     "ovf": methods.OVF,
 }

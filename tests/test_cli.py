@@ -336,3 +336,14 @@ def test_mappings_and_signs_tell_what_their_classes_say(everychip: Run) -> None:
 def test_a_preset_is_told_with_the_effective_noise_of_its_device(everychip: Run) -> None:
     facts = json.loads(everychip("devices", "rram1", "--json")[1])
     assert facts["sigma_of_max"] == pytest.approx(0.7776 * 0.1, abs=1e-4)
+
+
+@pytest.mark.parametrize("native", [True, False])
+def test_a_run_says_once_that_this_processor_only_emulates_its_precision(
+    everychip: Run, monkeypatch: pytest.MonkeyPatch, native: bool
+) -> None:
+    monkeypatch.setattr("everychip.cli.advice._computes_bfloat16", lambda: native)
+    code, _, err = everychip("run", "digits", *TINY, "--set", "training.precision=bfloat16")
+    assert code == 0
+    assert err.count("--set training.precision=float32") == (not native)
+    assert "evaluation.precision" not in err

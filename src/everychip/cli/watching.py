@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
+from everychip.cli.advice import advice
 from everychip.devices.ageing import duration as age
 from everychip.progress import Event
 from everychip.study.experiment import Experiment
@@ -78,6 +79,7 @@ class Lines(Watcher):
         self._names: dict[str, str] = {}
         self._told: dict[str, float] = {}
         self._heading = ""  # said before the first line, so that a mistake stays alone on its line
+        self._advice = ""
 
     def begin(self, waiting: int, complete: int) -> None:
         self._clock.waiting = waiting
@@ -86,6 +88,9 @@ class Lines(Watcher):
     def started(self, experiment: Experiment) -> None:
         self._names[experiment.id] = experiment.name
         self._told[experiment.id] = time.monotonic()
+        if (words := advice(experiment)) not in ("", self._advice):
+            self._advice = words
+            self._say(words)
 
     def event(self, run: str, event: Event) -> None:
         self._clock.running[run] = share_of(event)
@@ -113,6 +118,7 @@ class Bars(Watcher):
         self._bars, self._title, self._clock = bars, title, Clock()
         self._tasks: dict[str, TaskID] = {}
         self._all: TaskID | None = None
+        self._advice = ""
 
     def begin(self, waiting: int, complete: int) -> None:
         self._clock.waiting = waiting
@@ -125,6 +131,9 @@ class Bars(Watcher):
         room = self._bars.console.width - _BESIDE_NAME
         name = experiment.name if len(experiment.name) <= room else experiment.name[: room - 1] + "…"
         self._tasks[experiment.id] = self._bars.add_task(name, total=1.0, text="starting")
+        if (words := advice(experiment)) not in ("", self._advice):
+            self._advice = words
+            self._bars.console.print(words, style="yellow", markup=False, highlight=False, soft_wrap=True)
 
     def event(self, run: str, event: Event) -> None:
         if run in self._tasks:

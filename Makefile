@@ -44,9 +44,10 @@ lint: setup ## Check style, types and the direction of imports
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
-docs: setup ## Write docs/reference from the code, and what the documentation's blocks print
+docs: setup ## Write docs/reference from the code, the tables of results, and what the blocks print
 	$(BIN)/python docs/make_reference.py
 	$(BIN)/python docs/device_pages.py
+	$(BIN)/python docs/fill_tables.py
 	$(BIN)/python docs/run_pages.py
 
 bench: setup ## Measure what the methods cost beside plain training

@@ -1,13 +1,12 @@
-"""The tables of docs/explanation/the-bars.md: what resilient reaches, from the committed draws.
-
-python docs/bars.py
-"""
+"""The tables of docs/explanation/the-bars.md: what resilient reaches, from the committed draws."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+
+from leaderboards import Accuracies, rows
 
 from everychip.intervals import Interval, seeds_interval
 from everychip.paired import compare_seeds
@@ -27,14 +26,19 @@ INGREDIENTS = (
 OWN = ("resilient", "noise_injection + clip", "noise_injection (published)", "vanilla")
 """Rows of a leaderboard that are no rivals: resilient's own control, and what has no ramp."""
 
-Accuracies = dict[int, list[float]]
+BOARDS = (
+    ("leaderboard-mnist", "MNIST", 0.4),
+    ("leaderboard-fashion", "Fashion-MNIST", 0.4),
+    ("leaderboard-cifar10", "CIFAR-10", 0.2),
+)
+"""Their names, and the σ at which the methods are compared."""
 
 
 def accuracies(study: str, method: str, *, trained: float, sigma: float) -> Accuracies:
     """The accuracy of every chip at a σ, of a method trained at another, by seed."""
     words = f"""
-        select seed, accuracy from draws where method = '{method}' and abs(sigma - {sigma}) < 1e-9
-        and abs(sigma_train - {trained}) < 1e-9 order by seed, chip
+        select seed, accuracy from draws where method = '{method}' and device = 'RRAM1'
+        and abs(sigma - {sigma}) < 1e-9        and abs(sigma_train - {trained}) < 1e-9 order by seed, chip
     """
     found: Accuracies = {}
     for seed, accuracy in query(RESULTS / study / "draws.parquet", words)[1]:
@@ -120,44 +124,35 @@ def tested() -> Iterator[Bar]:
     yield Bar("CIFAR-10, σ 0.4: above noise injection as published, points", 0.125, above(severe, published))
     ramped = cifar10_at(0.4, "noise_injection + ramp")
     yield Bar("CIFAR-10, σ 0.4: above noise injection with the ramp, points", 0.0, above(severe, ramped))
-    clean = accuracies("resilient-cifar10", "vanilla", trained=0.0, sigma=0.0)
-    quiet = accuracies("resilient-cifar10", "resilient", trained=0.1, sigma=0.0)
-    yield Bar("CIFAR-10, trained at σ 0.1: clean accuracy to vanilla's, points", -0.01, above(quiet, clean))
-    for sigma in (0.2, 0.4):
-        calibrated = cifar10_at(sigma, "resilient, per chip")
-        gain = above(calibrated, cifar10_at(sigma))
-        yield Bar(f"CIFAR-10, σ {sigma}: per-chip variant to the population's, points", 0.0, gain)
-    yield from on_the_leaderboard()
+    yield from on_the_leaderboards()
 
 
-def on_the_leaderboard() -> Iterator[Bar]:
-    """The bars that hold resilient against rivals and devices: MNIST at σ 0.4."""
-    rows = accuracies_by_method("leaderboard-mnist", "RRAM1")
-    mine = rows.pop("resilient")
-    gains = {name: above(mine, chips) for name, chips in rows.items() if name not in OWN}
-    closest = min(gains, key=lambda name: gains[name].low or 0.0)
-    yield Bar(f"MNIST, σ 0.4: above the closest rival, {closest}, points", 0.0, gains[closest])
-    gain = above(mine, rows["noise_injection + clip"])
-    yield Bar("MNIST, σ 0.4: above noise injection with its ramp and clip, points", 0.0, gain)
-    fefet = accuracies_by_method("leaderboard-mnist", "FeFET6")["resilient"]
-    yield Bar("MNIST, σ 0.4: FeFET6 to RRAM1, points", 0.0, above(fefet, mine))
+def on_the_leaderboards() -> Iterator[Bar]:
+    """The bars that hold resilient against rivals, devices, and itself with a calibration of every chip."""
+    for board, name, sigma in BOARDS:
+        found = rows(board, "RRAM1", sigma)
+        mine = found.pop("resilient")
+        gains = {row: above(mine, chips) for row, chips in found.items() if row not in OWN}
+        closest = min(gains, key=lambda row: gains[row].low or 0.0)
+        yield Bar(f"{name}, σ {sigma}: above the closest rival, {closest}, points", 0.0, gains[closest])
+        gain = above(mine, found["noise_injection + clip"])
+        yield Bar(f"{name}, σ {sigma}: above noise injection with its ramp and a clip, points", 0.0, gain)
+        calibrated = rows(board, "RRAM1", sigma, per_chip=True)["resilient, per chip"]
+        gain = above(calibrated, mine)
+        yield Bar(f"{name}, σ {sigma}: the per-chip variant above the population's, points", 0.0, gain)
+    for board, name, _ in BOARDS:
+        clean = accuracies(board, "vanilla", trained=0.0, sigma=0.0)
+        quiet = accuracies(board, "resilient", trained=0.1, sigma=0.0)
+        if quiet:
+            gain = above(quiet, clean)
+            yield Bar(f"{name}, trained at σ 0.1: accuracy without noise to vanilla's, points", -0.01, gain)
+    fefet, rram = (rows("leaderboard-mnist", device, 0.4)["resilient"] for device in ("FeFET6", "RRAM1"))
+    yield Bar("MNIST, σ 0.4: FeFET6 to RRAM1, points", 0.0, above(fefet, rram))
 
 
 def cifar10_at(sigma: float, method: str = "resilient") -> Accuracies:
     """Trained and measured at one σ."""
     return accuracies("resilient-cifar10", method, trained=sigma, sigma=sigma)
-
-
-def accuracies_by_method(study: str, device: str) -> dict[str, Accuracies]:
-    """The accuracy of every chip at σ 0.4, by method and seed; of one set of weights for every chip."""
-    words = f"""
-        select method, seed, accuracy from draws where device = '{device}' and abs(sigma - 0.4) < 1e-9
-        and not per_chip and (sigma_train = sigma or sigma_train = 0) order by seed, chip
-    """
-    found: dict[str, Accuracies] = {}
-    for method, seed, accuracy in query(RESULTS / study / "draws.parquet", words)[1]:
-        found.setdefault(method, {}).setdefault(int(seed), []).append(accuracy)
-    return found
 
 
 def above(one: Accuracies, other: Accuracies) -> Interval:
@@ -169,7 +164,3 @@ def bars() -> str:
     """What was asked, what was reached, and whether it is shown."""
     rows = [bar.row() for bar in tested()]
     return "\n".join(["| bar | asked | reached [95 %] | |", "|---|---:|---:|---|", *rows])
-
-
-if __name__ == "__main__":
-    print(bars(), mnist(), cifar10(), sep="\n\n")

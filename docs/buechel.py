@@ -1,7 +1,4 @@
-"""The table of docs/explanation/buechel-table-1.md: the paper's means beside those of the committed draws.
-
-python docs/buechel.py
-"""
+"""The table of docs/explanation/buechel-table-1.md: the paper's means beside those of the committed draws."""
 
 from __future__ import annotations
 
@@ -50,7 +47,3 @@ def table() -> str:
         ]
         lines.append(f"| {method} | " + " | ".join(cells) + " |")
     return "\n".join(lines)
-
-
-if __name__ == "__main__":
-    print(table())

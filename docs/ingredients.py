@@ -1,7 +1,4 @@
-"""The tables of docs/explanation/what-survives.md, from committed results.
-
-python docs/ingredients.py
-"""
+"""The tables of docs/explanation/what-survives.md, from committed results."""
 
 from __future__ import annotations
 
@@ -69,7 +66,3 @@ def choices() -> str:
         ]
         lines.append(f"| {choice} | " + " | ".join(shown) + " |")
     return "\n".join(lines)
-
-
-if __name__ == "__main__":
-    print(table(), choices(), sep="\n\n")

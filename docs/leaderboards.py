@@ -1,12 +1,8 @@
-"""The tables of docs/explanation/leaderboards.md and the settings that tuning chose, from committed results.
-
-python docs/leaderboards.py
-"""
+"""The tables of docs/explanation/leaderboards.md, and the settings that tuning chose."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
 from pathlib import Path
 
 from everychip.intervals import seeds_interval
@@ -16,15 +12,15 @@ from everychip.study.table import query
 
 RESULTS = Path(__file__).parents[1] / "results"
 PER_CHIP = ", per chip"
+PARTS = ("noise_injection", "temperature", "deep_supervision", "over_noise", "vant", "irs", "ovf")
 REFERENCES = ("noise_injection", "temperature", "resilient")
 
-Cell = tuple[str, float]
 Accuracies = dict[int, list[float]]
 
 
-def chosen(name: str) -> dict[str, tuple[str, float]]:
-    """The best of the settings of every row of a tuning study: `knob = value` and its validation accuracy."""
-    record = json.loads((RESULTS / f"tuning-{name}" / "study.json").read_text(encoding="utf-8"))
+def chosen() -> dict[str, tuple[str, float]]:
+    """The best of the settings of every row of the tuning: `knob = value` and its validation accuracy."""
+    record = json.loads((RESULTS / "tuning-mnist" / "study.json").read_text(encoding="utf-8"))
     best: dict[str, tuple[str, float]] = {}
     for run in record["runs"]:
         row, _, setting = run["labels"]["method"].partition(": ")
@@ -34,36 +30,50 @@ def chosen(name: str) -> dict[str, tuple[str, float]]:
     return best
 
 
-def cells(name: str, *, per_chip: bool = False) -> dict[Cell, dict[str, Accuracies]]:
-    """Accuracies at the σ of training (vanilla: at every σ), by device and σ, then by method and seed."""
-    words = f"""
-        select device, sigma::double, method, seed, accuracy from draws
-        where sigma > 0 and (sigma = sigma_train or sigma_train = 0) and per_chip = {per_chip}
-        order by device, sigma desc, seed, chip
+def rows(
+    name: str, device: str, sigma: float, *, trained: float | None = None, per_chip: bool = False
+) -> dict[str, Accuracies]:
+    """The accuracy of every chip at a σ, of what was trained at it or at another, by method and seed.
+
+    Vanilla, which never meets a device, stands in every cell.
     """
-    found: dict[Cell, dict[str, Accuracies]] = {}
-    for device, sigma, method, seed, accuracy in query(RESULTS / name / "draws.parquet", words)[1]:
-        rows = found.setdefault((device, sigma), {})
-        rows.setdefault(method, {}).setdefault(int(seed), []).append(accuracy)
+    met = sigma if trained is None else trained
+    words = f"""
+        select method, seed, accuracy from draws where device = '{device}' and per_chip = {per_chip}
+        and abs(sigma - {sigma}) < 1e-9 and (abs(sigma_train - {met}) < 1e-9 or sigma_train = 0)
+        order by seed, chip
+    """
+    found: dict[str, Accuracies] = {}
+    for method, seed, accuracy in query(RESULTS / name / "draws.parquet", words)[1]:
+        found.setdefault(method, {}).setdefault(int(seed), []).append(accuracy)
     return found
 
 
-def table(rows: dict[str, Accuracies]) -> str:
-    """One row for each method, the best mean first: mean over seeds, worst chip, paired differences."""
+def mean(accuracies: Accuracies) -> float:
+    """Over the seeds, each with as many chips."""
+    return seeds_interval(accuracies).estimate
 
-    def mean(row: str) -> float:
-        return seeds_interval(rows[row]).estimate
 
+def bounded(accuracies: Accuracies) -> str:
+    """The mean over seeds in percent, with its interval."""
+    whole = seeds_interval(accuracies)
+    return f"{percent(whole.estimate)} {whole.bounds()}"
+
+
+def difference(one: Accuracies, other: Accuracies) -> str:
+    """In points, paired over the same seeds and chips."""
+    return "–" if one is other else points(compare_seeds(one, other).difference)
+
+
+def board(name: str, device: str, sigma: str) -> str:
+    """One row for each method, the best mean first: without noise, on chips, paired differences."""
+    found = rows(name, device, float(sigma))
+    clean = rows(name, device, 0.0, trained=float(sigma))
     head = " | ".join(f"to {reference} [95 %]" for reference in REFERENCES)
-    lines = [f"| method | mean [95 %] | worst chip | {head} |", "|---|---:|---:|" + "---:|" * len(REFERENCES)]
-    for row in sorted(rows, key=mean, reverse=True):
-        whole, chips = seeds_interval(rows[row]), [x for values in rows[row].values() for x in values]
-        against = [
-            "–" if reference == row else points(compare_seeds(rows[row], rows[reference]).difference)
-            for reference in REFERENCES
-        ]
-        value = f"{percent(whole.estimate)} {whole.bounds()}"
-        lines.append(f"| {row} | {value} | {percent(min(chips))} | {' | '.join(against)} |")
+    lines = [f"| method | σ 0 | σ {sigma} [95 %] | {head} |", "|---|---:|---:|" + "---:|" * len(REFERENCES)]
+    for row in sorted(found, key=lambda row: mean(found[row]), reverse=True):
+        against = " | ".join(difference(found[row], found[reference]) for reference in REFERENCES)
+        lines.append(f"| {row} | {percent(mean(clean[row]))} | {bounded(found[row])} | {against} |")
     return "\n".join(lines)
 
 
@@ -71,31 +81,30 @@ def calibrated(name: str) -> str:
     """What a calibration of every chip adds, on the same trainings and chips."""
     lines = ["| device | σ | method | per chip [95 %] | to the same without [95 %] |"]
     lines.append("|---|---:|---|---:|---:|")
-    population = cells(name)
-    for (device, sigma), rows in cells(name, per_chip=True).items():
-        for row, accuracies in rows.items():
-            whole, plain = seeds_interval(accuracies), row.removesuffix(PER_CHIP)
-            more = points(compare_seeds(accuracies, population[device, sigma][plain]).difference)
-            value = f"{percent(whole.estimate)} {whole.bounds()}"
-            lines.append(f"| {device} | {sigma:g} | {plain} | {value} | {more} |")
+    words = "select distinct device, sigma::double from draws where per_chip and sigma > 0 order by all desc"
+    for device, sigma in query(RESULTS / name / "draws.parquet", words)[1]:
+        plain = rows(name, device, sigma)
+        for row, accuracies in rows(name, device, sigma, per_chip=True).items():
+            method = row.removesuffix(PER_CHIP)
+            gain = difference(accuracies, plain[method])
+            lines.append(f"| {device} | {sigma:g} | {method} | {bounded(accuracies)} | {gain} |")
     return "\n".join(lines)
 
 
-def settings(name: str) -> str:
+def settings() -> str:
     """What tuning chose for every row, with the validation accuracy it was chosen by."""
     lines = ["| method | setting | on validation |", "|---|---|---:|"]
-    lines += [f"| {row} | {setting} | {percent(score)} |" for row, (setting, score) in chosen(name).items()]
+    lines += [f"| {row} | {setting} | {percent(score)} |" for row, (setting, score) in chosen().items()]
     return "\n".join(lines)
 
 
-def parts() -> Iterator[str]:
-    """Every table of the page, those of one leaderboard after those of another."""
-    for folder in sorted(RESULTS.glob("leaderboard-*")):
-        for rows in cells(folder.name).values():
-            yield table(rows)
-        yield calibrated(folder.name)
-        yield settings(folder.name.removeprefix("leaderboard-"))
-
-
-if __name__ == "__main__":
-    print("\n\n".join(parts()))
+def feedback(name: str, *sigmas: str) -> str:
+    """The parts of IRS and OVF against noise injection and temperature, on RRAM1."""
+    lines = ["| σ | method | mean [95 %] | to noise_injection [95 %] | to temperature [95 %] |"]
+    lines.append("|---:|---|---:|---:|---:|")
+    for sigma in sigmas:
+        found = rows(name, "RRAM1", float(sigma))
+        for row in PARTS:
+            against = " | ".join(difference(found[row], found[reference]) for reference in PARTS[:2])
+            lines.append(f"| {sigma} | {row} | {bounded(found[row])} | {against} |")
+    return "\n".join(lines)

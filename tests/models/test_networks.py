@@ -183,6 +183,17 @@ def test_cnn_has_the_parameters_counted_by_hand_and_drops_before_every_linear_la
         CNN().build((1, 9, 28), 10)
 
 
+def test_cnn_starts_as_published_where_asked() -> None:
+    net = CNN(init="published").build((1, 28, 28), 10, seed=0)
+    # A normal cut off at two deviations has 0.8796 of its deviation (Johnson & Kotz, 1970, ch. 13).
+    fans = {"conv1": 64 * (4 + 4), "conv2": 64 * 64 * (4 + 4), "hidden.1": 1600 + 256, "output": 64 + 10}
+    for name, fan in fans.items():
+        weight, std = net.get_submodule(name).weight.detach(), (6 / fan) ** 0.5
+        assert float(weight.std()) == pytest.approx(0.8796 * std, rel=0.05)
+        assert float(weight.abs().max()) <= 2 * std
+    assert not net.get_submodule("output").bias.any()
+
+
 def test_cnn_standardises_the_last_features_over_the_batch_in_evaluation_as_in_training() -> None:
     net = CNN(channels=2, hidden=(8,), batch_statistics=True).build((1, 12, 12), 3).eval()
     seen: list[torch.Tensor] = []

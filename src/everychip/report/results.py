@@ -153,7 +153,7 @@ class Run:
         return ", ".join(word for word in words if word) or self.id
 
 
-def _kin(run: Run) -> tuple[tuple[str, str], ...]:
+def kin(run: Run) -> tuple[tuple[str, str], ...]:
     """What a run shares with the same training from another seed."""
     return tuple(sorted((axis, label) for axis, label in run.labels.items() if axis != "seed"))
 
@@ -280,8 +280,8 @@ class Results:
 
     def runs_of(self, group: Group) -> tuple[Run, ...]:
         """The runs behind a group, those without a single chip (diverged, unfinished) included."""
-        kin = {_kin(run) for run in self.runs if run.id in group.runs}
-        return tuple(run for run in self.runs if run.id in group.runs or (run.labels and _kin(run) in kin))
+        related = {kin(run) for run in self.runs if run.id in group.runs}
+        return tuple(run for run in self.runs if run.id in group.runs or (run.labels and kin(run) in related))
 
     def failed(self, group: Group) -> tuple[Run, ...]:
         """The runs behind a group whose training collapsed, diverged or failed."""

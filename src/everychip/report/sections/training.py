@@ -9,8 +9,9 @@ from everychip.report.blocks import Block, Figure, Section, Text
 from everychip.report.blocks import Panel as Chart
 from everychip.report.palette import looks
 from everychip.report.plots import Rows, chart_of, spec_of, vertical
-from everychip.report.results import FAILED, Results, Run
+from everychip.report.results import FAILED, Results, Run, kin
 from everychip.report.wording import count, listing
+from everychip.tails import proportion
 
 CAPTION = "The dotted vertical line marks the epoch whose weights were kept, chosen on the validation split."
 
@@ -18,7 +19,7 @@ CAPTION = "The dotted vertical line marks the epoch whose weights were kept, cho
 def section(results: Results, *, target: float | None) -> Section:
     """How training ended, run by run where it ended badly."""
     del target
-    blocks: list[Block] = [Text((_counted(results),))]
+    blocks: list[Block] = [Text((_counted(results), *_probabilities(results)))]
     failed = [run for run in results.runs if run.status in FAILED]
     if failed:
         blocks.append(Text(tuple(_words(run) for run in failed), style="list"))
@@ -36,6 +37,23 @@ def _counted(results: Results) -> str:
         if parts
         else "No training is recorded."
     )
+
+
+def _probabilities(results: Results) -> tuple[str, ...]:
+    """How probable it is that a training converges, over seeds; one sentence, as few seeds allow no more."""
+    outcomes: dict[tuple[tuple[str, str], ...], list[bool]] = {}
+    for run in results.runs:
+        if run.status != "unfinished":
+            outcomes.setdefault(kin(run), []).append(run.status == "converged")
+    shares = {(sum(ended), len(ended)) for ended in outcomes.values() if len(ended) > 1}
+    if not shares:
+        return ()
+    cells = [
+        f"{hits} of {of} seeds is {proportion(hits, of=of, over='seeds').estimate:.2f} "
+        f"{proportion(hits, of=of, over='seeds').bounds(scale=1, digits=2)}"
+        for hits, of in sorted(shares, reverse=True)
+    ]
+    return (f"The probability that a training converges, with its 95 % interval: {listing(cells)}.",)
 
 
 def _words(run: Run) -> str:

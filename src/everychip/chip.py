@@ -61,6 +61,7 @@ def disturb(
     by name (`Hardware.columns`); outputs come first where it does not say.
     """
     programmed = {}
+    hardware = hardware.on_die(rng_for(seed, "die", *path))
     for name, weight in weights.items():
         held = (columns or {}).get(name, OUTPUTS_FIRST)
         rng = rng_for(seed, *path, name, device=weight.device)

@@ -103,6 +103,11 @@ class Hardware(Config):
         """The same hardware with its device read at another time since programming, in seconds."""
         return self.replace(device=self.device.at(time))
 
+    def on_die(self, rng: torch.Generator) -> Self:
+        """The same hardware with its device as one die has it: a chip is one die."""
+        device = self.device.on_die(rng)
+        return self if device is self.device else self.replace(device=device)
+
     def placement(self, model: nn.Module) -> list[Placement]:
         """Where every parameter of the model is held, in the model's own order."""
         unmatched = set(self.digital)

@@ -8,9 +8,11 @@ import pytest
 import torch
 from reference.statistics import assert_moments
 
-from everychip import Hardware, mapping, rng_for
+from everychip import Hardware, mapping, program, rng_for
+from everychip.array import Array
+from everychip.chip import disturb
 from everychip.component import merge, override, write_toml
-from everychip.devices import Device, Law, Measured
+from everychip.devices import Device, Gaussian, Law, Measured, Sequence
 from everychip.errors import ConfigError
 
 G = (0.1, 0.5, 1.0)
@@ -36,7 +38,7 @@ def test_samples_have_the_bias_and_the_sigma_of_the_tables(g):
     assert float(DEVICE.std(torch.tensor(g, dtype=torch.float64))) == pytest.approx(std)
 
 
-def test_the_die_part_is_shared_by_all_cells_and_drawn_for_each_call():
+def test_without_a_chip_the_die_part_is_shared_by_all_cells_and_drawn_for_each_call():
     law = Law(g=(0, 1), bias=(0, 0), cell_to_cell=(0, 0), die_to_die=(0.1, 0.3))
     device = Measured(laws=(law,), g_max=25.0, source="a.csv")
     g = torch.linspace(0, 1, 5)
@@ -151,3 +153,50 @@ def test_another_file_replaces_the_whole_device():
     }
     changed = override({"device": {"file": "a.toml", "time": 1}}, ["device.time=2"])
     assert changed["device"] == {"file": "a.toml", "time": 2}
+
+
+SHIFTED = Law(g=(0, 1), bias=(0, 0), device_to_device=(0, 0), die_to_die=(0.1, 0.1))
+DIE = Measured(laws=(SHIFTED,), g_max=25.0, source="a.csv")
+
+
+def shifts(chip, device=DIE):
+    """How far every tensor of a chip of three layers lies from its target, as a share of its G_max."""
+    torch.manual_seed(0)
+    model = torch.nn.Sequential(torch.nn.Linear(6, 5), torch.nn.Linear(5, 4), torch.nn.Linear(4, 2))
+    hardware = Hardware(device=device, mapping=mapping.Direct())
+    found = program(model, hardware, seed=0, chip=chip)
+    weights = dict(model.named_parameters())
+    return {
+        name: ((held - weights[name]) / weights[name].abs().max() * weights[name].sign()).detach()
+        for name, held in found.items()
+    }
+
+
+def test_a_chip_is_one_die_whose_shift_all_its_layers_share():
+    dies = []
+    for chip in range(400):
+        found = torch.cat([values.flatten() for values in shifts(chip).values()]) / 0.1
+        assert torch.allclose(found, found[0].expand_as(found), atol=1e-4)
+        dies.append(float(found[0]))
+    assert_moments(torch.tensor(dies), mean=0.0, std=1.0)
+
+
+def test_every_slice_and_every_effect_in_a_row_is_on_the_same_die():
+    chained = Sequence(devices=(Gaussian(sigma=0.0), DIE))
+    plain = shifts(3)["2.weight"]
+    assert torch.equal(plain, shifts(3, chained)["2.weight"])
+    sliced = mapping.BitSliced(weight_bits=4, cell_bits=2, quantize=True)
+    hardware = Hardware(device=DIE, mapping=sliced, array=Array())
+    [low, high] = disturb({"w": torch.ones(5, 4)}, hardware, seed=0, path=("evaluate", 3))["w"].cells.slices
+    moved = 1 + float(plain[0, 0])  # both digits of a weight of 1 stand at G_max, and count 1 and 4 of 5
+    assert torch.allclose(low, torch.tensor(0.2 * moved))
+    assert torch.allclose(high, torch.tensor(0.8 * moved))
+
+
+def test_a_die_that_is_given_is_that_of_every_chip():
+    high = DIE.replace(die=1.5)
+    for chip in range(3):
+        assert all(torch.allclose(s, torch.tensor(0.15), atol=1e-5) for s in shifts(chip, high).values())
+    assert float(high.std(torch.tensor(0.5))) == 0
+    assert Device.parse(high.table()) == high
+    assert "die" not in DIE.table()

@@ -55,6 +55,11 @@ class Device(Component, family="device"):
         """One draw of the programmed conductance g' for every target g, both in units of G_max."""
         return g + self.deviation(g, rng)
 
+    def on_die(self, rng: torch.Generator) -> Self:
+        """The device as the cells of one die have it: what all of them share, if anything, is drawn once."""
+        del rng
+        return self
+
     @property
     def uniform_std(self) -> float | None:
         """σ in units of G_max where g' = g + σ·N(0, 1) at every conductance (the fast path), else None."""

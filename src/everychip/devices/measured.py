@@ -88,12 +88,13 @@ class Measured(Device):
 
     bias and σ are interpolated linearly between the conductances of a table; outside of its range its
     outermost values hold. σ_cell² = device_to_device² + cycle_to_cycle², or cell_to_cell² where the data do
-    not tell these two apart. D ~ N(0, 1) is drawn once for each call, which is once for each tensor (and each
-    bit slice) that is programmed: all cells of an array move together, by σ_die at their conductance. Nothing
-    is clipped at zero: what that did to the measured cells is in their bias and σ. The law is one of a cell,
-    so the mapping has cells: `mapping = "direct"`, or `bit_sliced` with `quantize = true`.
+    not tell these two apart. D ~ N(0, 1) is drawn once for each chip: a chip is one die, and all its cells
+    move together, by σ_die at their conductance. Nothing is clipped at zero: what that did to the measured
+    cells is in their bias and σ. The law is one of a cell, so the mapping has cells: `mapping = "direct"`, or
+    `bit_sliced` with `quantize = true`.
     laws: the tables, one for each time. time: which of them holds, in seconds or as "1h"; a time between two
-    measured ones is refused. g_max: G_max in µS. source: the file of measurements.
+    measured ones is refused. die: D, the same for every chip; absent, each draws its own. g_max: G_max in µS.
+    source: the file of measurements.
 
     `everychip device fit measured.csv --unit uS -o mydevice.toml` writes one; a recipe reads it with
     `hardware = { device = { file = "mydevice.toml" }, mapping = "direct" }`.
@@ -108,6 +109,7 @@ class Measured(Device):
 
     laws: Annotated[tuple[Law, ...], Field(min_length=1)]
     time: Time | None = None
+    die: float | None = None
     g_max: Annotated[float, Field(gt=0)]
     source: str
 
@@ -162,16 +164,22 @@ class Measured(Device):
         """A measured device is what it is: it has no σ to set."""
         return None
 
+    def on_die(self, rng: torch.Generator) -> Self:
+        """The device of one die, whose D is drawn unless it is given."""
+        if self.law.die_to_die is None or self.die is not None:
+            return self
+        return self.replace(die=float(torch.randn((), generator=rng, device=rng.device)))
+
     def deviation(self, g: Float[Tensor, "*cells"], rng: torch.Generator) -> Float[Tensor, "*cells"]:
         law = self.law
         deviation = law.bias_at(g) + law.cells_at(g) * standard_normal(g, rng)
         if law.die_to_die is None:
             return deviation
-        shared = standard_normal(g.new_empty(()), rng)
+        shared = standard_normal(g.new_empty(()), rng) if self.die is None else self.die
         return deviation + interpolated(g, law.g, law.die_to_die) * shared
 
     def std(self, g: Float[Tensor, "*cells"]) -> Float[Tensor, "*cells"]:
-        return self.law.std_at(g)
+        return self.law.std_at(g) if self.die is None else self.law.cells_at(g)
 
 
 def interpolated(

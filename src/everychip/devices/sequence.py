@@ -81,6 +81,12 @@ class Sequence(Device):
             return super().at(time)
         return self.replace(devices=tuple(d.at(time) if d.ages else d for d in self.devices))
 
+    def on_die(self, rng: torch.Generator) -> Self:
+        """The same effects on one die."""
+        found = tuple(device.on_die(rng) for device in self.devices)
+        same = all(a is b for a, b in zip(found, self.devices, strict=True))
+        return self if same else self.replace(devices=found)
+
     def deviation(self, g: Float[Tensor, "*cells"], rng: torch.Generator) -> Float[Tensor, "*cells"]:
         programmed = g
         for device in self.devices:

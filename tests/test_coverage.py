@@ -105,6 +105,17 @@ def test_the_text_fits_eighty_columns_and_names_the_totals() -> None:
     assert f"of {weights / 1000:.2f} k weights" in words
 
 
+def test_the_text_tells_the_share_of_every_matrix() -> None:
+    model = Reader()
+    lines = {line.split()[0]: line.split() for line in str(check(model, HARDWARE, TOKENS)).splitlines()}
+    weights = 100 * 8 * 16 / sum(p.numel() for p in model.parameters())
+    macs = 100 * 5 * 8 * 16 / (ENCODER + SCORES + RECURRENT + 6 * 3)
+    assert lines["encoder.linear1.weight"][3:] == [f"{weights:.1f}", "%", f"{macs:.1f}", "%", "yes"]
+    assert lines["embed.weight"][5:] == ["–", "no", "(2)"]
+    lopsided = nn.Sequential(nn.Linear(2, 1), nn.Linear(1, 4000))
+    assert str(check(lopsided, HARDWARE, torch.ones(1, 2))).count("<0.1 %") == 2
+
+
 def test_the_table_is_plain_data() -> None:
     rows = check(Reader(), HARDWARE, TOKENS).table()
     assert json.loads(json.dumps(rows)) == rows

@@ -16,7 +16,7 @@ from everychip.macs import trace
 from everychip.modes import evaluating
 from everychip.rng import contained
 
-_WIDTHS = (29, 18, 13)
+_NAME, _LAYER, _SHAPE = 29, 10, 13
 _UNUSED = "a matrix, but the sample's forward never multiplies by it"
 
 
@@ -115,12 +115,14 @@ class Coverage:
         """The matrices in a table 80 columns wide, then why the rest is digital, then the totals."""
         reasons = {row: (row.reason, row.remedy) for row in self.rows if _needs_a_note(row)}
         notes = list(dict.fromkeys(reasons.values()))
-        lines = [_line("matrix", "layer", "shape", "MACs", "crossbar"), "─" * 79]
+        weights, total = sum(row.parameters for row in self.rows), self.total_macs
+        lines = [_line("matrix", "layer", "shape", "weights", "MACs", "crossbar"), "─" * 79]
         for row in self.matrices:
             held = "yes" if row.crossbar else "no"
             number = f" ({notes.index(reasons[row]) + 1})" if row in reasons else ""
-            macs, shape = short(row.macs) if row.macs else "–", "×".join(map(str, row.shape))
-            lines.append(_line(row.name, row.layer, shape, macs, held + number))
+            shape, share = "×".join(map(str, row.shape)), _share(row.parameters, weights)
+            macs = _share(row.macs, total) if row.macs and total else "–"
+            lines.append(_line(row.name, row.layer, shape, share, macs, held + number))
         lines.append("─" * 79)
         for n, note in enumerate(notes, start=1):
             lines += _explained(n, [row for row in self.rows if reasons.get(row) == note])
@@ -214,9 +216,15 @@ def _totals(coverage: Coverage) -> list[str]:
     return sentences
 
 
-def _line(name: str, layer: str, shape: str, macs: str, held: str) -> str:
-    columns = [_fit(text, width) for text, width in zip((name, layer, shape), _WIDTHS, strict=True)]
-    return " ".join([*columns, macs.rjust(7), held])
+def _line(name: str, layer: str, shape: str, weights: str, macs: str, held: str) -> str:
+    kind = layer if len(layer) <= _LAYER else layer[: _LAYER - 1] + "…"
+    columns = (_fit(name, _NAME), kind.ljust(_LAYER), _fit(shape, _SHAPE), weights.rjust(7), macs.rjust(7))
+    return " ".join([*columns, held])
+
+
+def _share(part: int, whole: int) -> str:
+    """The share in a column of seven characters."""
+    return percent(part / whole).replace("under ", "<").replace("over ", ">")
 
 
 def _fit(text: str, width: int) -> str:

@@ -187,7 +187,10 @@ def devices() -> Iterator[str]:
         yield from described(component, beyond=Device)
     yield PRESETS
     shipped = sorted(presets().items())
-    yield table(("preset", "kind", "source"), [(f"`{n}`", f"`{d['kind']}`", d["source"]) for n, d in shipped])
+    yield table(
+        ("preset", "kind", "range", "unit", "source"),
+        [(f"`{n}`", f"`{d['kind']}`", d["range"], d["unit"], d["source"]) for n, d in shipped],
+    )
     yield MAPPINGS
     yield from described(CellMapping)
     for kind, component in own_kinds(CellMapping):

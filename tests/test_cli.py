@@ -334,6 +334,10 @@ def test_mappings_and_signs_tell_what_their_classes_say(everychip: Run) -> None:
 
 
 def test_a_preset_is_told_with_the_effective_noise_of_its_device(everychip: Run) -> None:
+    told = everychip("devices", "FeFET6")[1]
+    assert 'kind = "levels"\n' in told
+    assert "Range: 0 … 1; unit: of G_max" in told
+    assert "Range: 50 … 225 µS, right after programming\n" in everychip("devices", "RRAM-Milo")[1]
     facts = json.loads(everychip("devices", "rram1", "--json")[1])
     assert facts["sigma_of_max"] == pytest.approx(0.7776 * 0.1, abs=1e-4)
 

@@ -31,6 +31,10 @@ PROGRAMMING = {
     "CMO-HfOx-2%": (fits.cmo_coarse, 90.0),
     "RRAM-Milo": (fits.milo, 225.0),
 }
+OTHERS = {  # tested in test_levels.py, in test_laws.py, and below
+    *("RRAM1", "FeFET2", "FeFET3", "RRAM4", "FeFET6"),
+    *("Mismatch-Buechel", "LogNormal-CorrectNet", "MRAM-placeholder", "StuckAt-RRAM"),
+}
 DRIFTING = ("PCM-Nandakumar", "Hermes-1", "Hermes-2")
 
 
@@ -42,6 +46,10 @@ def written(name, **fields):
 
 def sample(device, g, seed=0):
     return device.program(torch.full((CELLS,), g, dtype=torch.float64), rng_for(seed, device.label, str(g)))
+
+
+def test_no_preset_is_without_a_test_of_its_fit():
+    assert set(devices.presets()) == {*PROGRAMMING, *OTHERS}
 
 
 @pytest.mark.parametrize("g", FIVE)

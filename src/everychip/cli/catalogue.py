@@ -6,7 +6,7 @@ import json
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
-from everychip.cli.docstrings import About, about
+from everychip.cli.docstrings import About, about, as_toml, flowing
 from everychip.cli.watching import console
 from everychip.component import Component
 from everychip.errors import ConfigError, known_names
@@ -154,7 +154,7 @@ def _detail(entry: About, family: type[Component], *, as_json: bool) -> int:
         return _json(vars(entry))
     out = console()
     out.print(entry.kind, style="bold")
-    out.print(entry.text, highlight=False, markup=False)
+    out.print(flowing(entry.text), highlight=False, markup=False)
     shared = set(family.model_fields)
     for title, names in (
         ("field", [name for name in entry.fields if name not in shared]),
@@ -165,15 +165,14 @@ def _detail(entry: About, family: type[Component], *, as_json: bool) -> int:
             for name in names:
                 table.add_row(name, _escaped(entry.fields[name]))
             out.print(table)
-    for between in _explained(entry, family):
-        out.print(between, style="dim", highlight=False, markup=False)
+    out.print("\n\n".join(_explained(entry, family)), style="dim", highlight=False, markup=False)
     return 0
 
 
 def _explained(entry: About, family: type[Component]) -> list[str]:
     """What the classes between a kind and its family, and the family itself, say of the fields they share."""
     classes = family.kinds()[entry.kind].__mro__[1:]
-    return [about(found).text for found in classes if issubclass(found, family)]
+    return [flowing(about(found).text) for found in classes if issubclass(found, family)]
 
 
 def _preset(name: str) -> dict[str, Any]:
@@ -219,9 +218,14 @@ def normal_matrix() -> Any:
 def _preset_table(shipped: dict[str, dict[str, Any]]) -> Table:
     table = _table("preset", "σ_W/max|W|", "range and source")
     for name, row in shipped.items():
-        words = f"{row['range']}\n[dim]Source: {_escaped(row['source'].partition(': m = ')[0])}[/]"
+        words = f"{_range(row)}\n[dim]Source: {_escaped(row['source'].partition(': m = ')[0])}[/]"
         table.add_row(name, f"{row['sigma_of_max']:.2%}".replace("%", " %"), words)
     return table
+
+
+def _range(row: dict[str, Any]) -> str:
+    """The valid range, with the unit of the numbers where the range does not say it."""
+    return str(row["range"] if row["unit"] in row["range"] else f"{row['range']}; unit: {row['unit']}")
 
 
 def _show_preset(name: str, row: dict[str, Any], *, as_json: bool) -> int:
@@ -230,8 +234,8 @@ def _show_preset(name: str, row: dict[str, Any], *, as_json: bool) -> int:
     out = console()
     out.print(name, style="bold")
     for key, value in row["table"].items():
-        out.print(f"{key} = {value!r}", highlight=False, markup=False)
-    out.print(f"Range: {row['range']} (numbers: {row['unit']})", highlight=False, markup=False)
+        out.print(f"{key} = {as_toml(value)}", highlight=False, markup=False)
+    out.print(f"Range: {_range(row)}", highlight=False, markup=False)
     out.print(f"Source: {row['source']}", highlight=False, markup=False)
     sigma = "" if row["sigma"] is None else f"at σ = {row['sigma']:g}, "
     cells = {"bit_sliced": "8-bit weights on 2-bit cells", "direct": "one analog cell for each weight"}

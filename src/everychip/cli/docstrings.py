@@ -35,6 +35,15 @@ def about(component: type[Component]) -> About:
     return About(component.kind, _sentence(text), text, _line(source[1]) if source else "", fields)
 
 
+def flowing(text: str) -> str:
+    """The paragraphs without their line breaks, for a terminal of any width.
+
+    >>> flowing("One\\nline.\\n\\nAnother.")
+    'One line.\\n\\nAnother.'
+    """
+    return "\n\n".join(map(_line, text.split("\n\n")))
+
+
 def _sentence(text: str) -> str:
     first = _line(text.partition("\n\n")[0])
     return re.split(r"(?<=[.])\s+(?=[A-Z])", first)[0]
@@ -48,16 +57,21 @@ def _default(field: Any) -> str:
     if field.is_required():
         return "required"
     value = field.get_default(call_default_factory=True)
-    return "absent" if value is None else str(_toml(value))
+    return "absent" if value is None else str(as_toml(value))
 
 
-def _toml(value: Any) -> Any:
+def as_toml(value: Any) -> Any:
+    """A value as a recipe has it, on one line.
+
+    >>> as_toml((True, "a"))
+    '[true, "a"]'
+    """
     if isinstance(value, Component):
-        return ", ".join(f"{key} = {_toml(item)}" for key, item in value.table().items()).join("{}")
+        return ", ".join(f"{key} = {as_toml(item)}" for key, item in value.table().items()).join("{}")
     if isinstance(value, bool):
         return str(value).lower()
     if isinstance(value, str):
         return f'"{value}"'
     if isinstance(value, tuple | list):
-        return f"[{', '.join(str(_toml(item)) for item in value)}]"
+        return f"[{', '.join(str(as_toml(item)) for item in value)}]"
     return value

@@ -84,7 +84,7 @@ def _top(
             f"{path.name}:{lines[row]}",
             found=f"a target of {target[row]:g} {unit}",
             expected=f"targets within 0 … {top:g} {unit}, which is G_max",
-            remedy="negative weights are the mapping's matter" if target[row] < 0 else "give --g-max",
+            remedy="negative weights are the mapping's matter" if target[row] < 0 else "raise --g-max",
         )
     return top
 

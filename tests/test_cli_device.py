@@ -119,7 +119,7 @@ def test_a_study_may_compare_device_files_and_times(everychip, tmp_path) -> None
         assert one.hardware.device.name == "mydevice"
     (tmp_path / "mine" / "recipe.toml").write_text(RECIPE, encoding="utf-8")
     later = Experiment.from_toml("mine/recipe.toml", ["hardware.device.time=3600"])
-    assert later.hardware.device.label == "mydevice at 3600 s"
+    assert later.hardware.device.label == "mydevice at 1 h"
     code, _, err = everychip("check", "mine/recipe.toml", "--set", "hardware.device.time=60")
     assert code == 2
     assert "60 s, which was not measured" in err

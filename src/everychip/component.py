@@ -157,10 +157,10 @@ class Component(Config):
             raise refusal((), repr(value), f"a {cls.family}: a table with a kind, {_known(cls)}")
         data = cls.expand(dict(value))
         kind = data.pop("kind", None)
-        known = cls.registry if kind in cls.registry else cls.kinds()
         if kind is None:
             raise refusal((), f"no kind of {cls.family}", _known(cls))
-        if kind not in known:
+        known = cls.registry if str(kind) in cls.registry else cls.kinds()
+        if str(kind) not in known:
             raise refusal(("kind",), f"unknown {cls.family} {kind!r}", known_names(str(kind), known))
         try:
             return known[kind].model_validate(data)  # type: ignore[return-value]

@@ -127,6 +127,15 @@ def test_a_sigma_that_is_no_width_is_refused_in_one_line(kind, sigma):
 def test_an_unknown_kind_names_the_known_ones():
     with pytest.raises(ConfigError, match="did you mean gaussian"):
         devices.Device.parse({"kind": "guassian", "sigma": 0.1})
+    for key in ("kind", "preset"):
+        with pytest.raises(ConfigError, match=r"unknown .* \['ideal'\]; known: "):
+            devices.Device.parse({key: ["ideal"]})
+
+
+@pytest.mark.parametrize("table", ["FeFET6", {"kind": "FeFET6", "sigma": 0.1}])
+def test_a_preset_in_the_place_of_a_kind_is_told_where_it_belongs(table):
+    with pytest.raises(ConfigError, match=r"the preset 'FeFET6'; expected \{ preset = \"FeFET6\" \}"):
+        devices.Device.parse(table)
 
 
 def test_a_subclass_of_a_uniform_device_keeps_its_own_law():

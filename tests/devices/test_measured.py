@@ -78,7 +78,7 @@ def test_a_time_is_chosen_and_never_interpolated():
     laws = tuple(Law(time=t, g=(0, 1), bias=(0, 0), cell_to_cell=(s, s)) for t, s in ((1, 0.1), (3600, 0.2)))
     device = Measured(laws=laws, time=1, g_max=25.0, source="a.csv", name="mine")
     assert float(device.at(3600).std(torch.zeros(()))) == pytest.approx(0.2)
-    assert (device.label, device.at(3600).label) == ("mine at 1 s", "mine at 3600 s")
+    assert (device.label, device.at(3600).label) == ("mine at 1 s", "mine at 1 h")
     with pytest.raises(ConfigError, match="found 60 s, which was not measured.*1, 3600") as error:
         device.at(60)
     assert "\n" not in str(error.value)

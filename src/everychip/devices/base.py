@@ -113,11 +113,12 @@ class Device(Component, family="device"):
         """Replace `preset = "RRAM1"`, or `file = "mydevice.toml"`, by the table that it names."""
         if "file" in data:
             return cls.expand(_from_file(data))
+        if str(data.get("kind")) in presets():
+            raise refusal(("kind",), f"the preset {data['kind']!r}", f'{{ preset = "{data["kind"]}" }}')
         if "preset" not in data:
             return data
-        name = data.pop("preset")
-        known = presets()
-        if name not in known:
+        name, known = data.pop("preset"), presets()
+        if str(name) not in known:
             raise refusal(("preset",), f"unknown preset {name!r}", known_names(str(name), known))
         table = {key: value for key, value in known[name].items() if key not in FACTS}
         return merge({"name": name, **table}, data)

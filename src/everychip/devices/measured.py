@@ -10,7 +10,7 @@ from pydantic import Field, model_validator
 from torch import Tensor
 
 from everychip.component import Config, refusal
-from everychip.devices.ageing import Time
+from everychip.devices.ageing import Time, duration
 from everychip.devices.base import Device, Sigma, standard_normal
 
 Fraction = Annotated[float, Field(ge=0, le=1)]
@@ -157,7 +157,7 @@ class Measured(Device):
     def label(self) -> str:
         """Its name, and the time where there are several."""
         name = super().label
-        return f"{name} at {self.time:g} s" if len(self.laws) > 1 else name
+        return name if self.time is None or not self.ages else f"{name} at {duration(self.time)}"
 
     @property
     def nominal_sigma(self) -> None:

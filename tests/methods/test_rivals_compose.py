@@ -90,7 +90,7 @@ def test_a_ramp_begins_where_there_is_no_noise(setting, name):
     quiet.hardware = Hardware(device=devices.Gaussian(sigma=0.0))
     fields = {"theta": 0.0} if name == "vant" else {"scale": 0.8} if name == "correctnet" else {}
     both = []
-    for side, ramp in ((setting, 1.0), (quiet, None)):
+    for side, ramp in ((setting, 1.0), (quiet, 0.0)):
         model = copy.deepcopy(setting.model)
         objective = RIVALS[name](ramp=ramp, **fields).bind(model, side.hardware, seed=1, steps=10)
         both.append(objective(setting.x, setting.y))

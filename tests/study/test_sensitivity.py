@@ -105,7 +105,7 @@ def test_a_mitigation_of_the_recipe_is_left_out_and_said(tmp_path: Path, tiny: M
     [
         (
             Question(chips=3, settings=("training.epochs=4",)),
-            "--set training: found a key of which the trained",
+            "--set training: found a key on which the trained",
         ),
         (Question(chips=3, settings=("hardware.device.sigm=1",)), "did you mean sigma"),
         (Question(chips=3, target=0.9, drop="1 point"), "both a target and a drop"),

@@ -125,7 +125,7 @@ def check(
         str,
         typer.Argument(
             metavar="MODEL",
-            help="A recipe, a kind of model (vgg8), or package.module:function.",
+            help="A recipe, the folder of a run, a kind of model (vgg8), or package.module:function.",
             show_default=False,
         ),
     ],
@@ -162,7 +162,7 @@ def cost(
         str,
         typer.Argument(
             metavar="MODEL",
-            help="A recipe, a kind of model (vgg8), or package.module:function.",
+            help="A recipe, the folder of a run, a kind of model (vgg8), or package.module:function.",
             show_default=False,
         ),
     ],

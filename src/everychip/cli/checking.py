@@ -35,14 +35,14 @@ BARE: dict[str, Any] = {
 
 
 def check(model: str, settings: list[str], *, as_json: bool, output: Path | None = None) -> int:
-    """Coverage and effective noise of a recipe's model, a shipped model or a user's own."""
+    """Coverage and effective noise of a run's or a recipe's model, a shipped model or a user's own."""
     from everychip.chip import effective_sigma
     from everychip.study.environment import threads_set
 
-    experiment = _experiment(model, settings)
+    experiment = asked(model, settings)
     with threads_set(experiment.compute.threads):
         splits = experiment.data.load()
-        network = experiment.model.build(splits.input_shape, splits.classes, seed=experiment.seed)
+        network = _network(model, experiment, splits)
         coverage, remark = _coverage(network, experiment, splits)
         effective = effective_sigma(network, experiment.hardware)
     facts = json.dumps(_facts(experiment, coverage, effective), indent=1, ensure_ascii=False)
@@ -51,7 +51,8 @@ def check(model: str, settings: list[str], *, as_json: bool, output: Path | None
     if as_json:
         print(facts)  # noqa: T201
     else:
-        _show(experiment, coverage, effective, remark)
+        state = "as they were trained" if _is_folder(model) else "as they are before training"
+        _show(experiment, coverage, effective, state, remark)
     return 0
 
 
@@ -66,12 +67,16 @@ def write_output(path: Path, text: str) -> None:
     console(stderr=True).print(f"Written: {path}", soft_wrap=True, highlight=False, markup=False)
 
 
-def _experiment(model: str, settings: list[str]) -> Experiment:
+def asked(model: str, settings: list[str]) -> Experiment:
+    """The recipe that a word of the command line stands for."""
     from everychip.models import Model
     from everychip.study import recipes
     from everychip.study.experiment import Experiment
     from everychip.study.grid import Study
+    from everychip.study.trained import asked_of
 
+    if _is_folder(model):
+        return asked_of(Path(model), settings)
     if ":" in model:
         return Experiment.changed(_with(kind="factory", call=model), override({}, settings), where=model)
     if model in Model.kinds():
@@ -91,6 +96,24 @@ def _experiment(model: str, settings: list[str]) -> Experiment:
     if recipes.is_study(table):
         return Study.from_toml(model, settings).expand().experiments[0]
     return Experiment.from_toml(model, settings)
+
+
+def _is_folder(model: str) -> bool:
+    """Whether it is the folder of a run (or of a study, which is refused) and not the name of something."""
+    from everychip.study import store, study
+
+    return any((Path(model) / name).is_file() for name in (store.RECIPE, study.RECIPE))
+
+
+def _network(model: str, experiment: Experiment, splits: Splits) -> nn.Module:
+    from everychip.study import store
+    from everychip.study.trained import refuse_diverged, trained_model
+
+    if not _is_folder(model):
+        return experiment.model.build(splits.input_shape, splits.classes, seed=experiment.seed)
+    network = trained_model(experiment, Path(model) / store.MODEL, splits=splits)
+    refuse_diverged(network, Path(model))
+    return network
 
 
 def _with(**model: str) -> dict[str, Any]:
@@ -116,7 +139,9 @@ def _coverage(network: nn.Module, experiment: Experiment, splits: Splits) -> tup
         return check(network, experiment.hardware), remark
 
 
-def _show(experiment: Experiment, coverage: Coverage, effective: EffectiveSigma, remark: str) -> None:
+def _show(
+    experiment: Experiment, coverage: Coverage, effective: EffectiveSigma, state: str, remark: str
+) -> None:
     out = console()
     device = experiment.hardware.device
     sigma = "" if device.nominal_sigma is None else f" at σ = {device.nominal_sigma:g}"
@@ -130,7 +155,7 @@ def _show(experiment: Experiment, coverage: Coverage, effective: EffectiveSigma,
     if experiment.hardware.array is not None:
         say(f"Array: {experiment.hardware.array.label}.")
     say("")
-    say(f"What {device.label}{sigma} does to the weights, as they are before training:", "bold")
+    say(f"What {device.label}{sigma} does to the weights, {state}:", "bold")
     say(str(effective))
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 from textwrap import wrap
 from typing import TYPE_CHECKING, Any
 
-from everychip.cli.checking import _experiment, write_output
+from everychip.cli.checking import asked, write_output
 from everychip.cli.watching import console
 
 if TYPE_CHECKING:
@@ -22,12 +22,12 @@ WIDTH = 80
 def cost(
     model: str, settings: list[str], components: Path | None, *, as_json: bool, output: Path | None
 ) -> int:
-    """Count and estimate the model of a recipe, a shipped model or a user's own."""
+    """Count and estimate the model of a run or a recipe, a shipped model or a user's own."""
     from everychip.cost import Components, estimate, exit_cost
     from everychip.study.environment import threads_set
 
     table = Components.from_toml(components) if components else Components.shipped()
-    experiment = _experiment(model, settings)
+    experiment = asked(model, settings)
     with threads_set(experiment.compute.threads):
         splits = experiment.data.load()
         network = experiment.model.build(splits.input_shape, splits.classes, seed=experiment.seed)

@@ -10,22 +10,18 @@ from typing import Any
 
 from torch import nn
 
-from everychip.component import override, read_toml
 from everychip.crossing import BreakEven, break_even
 from everychip.data import Splits
-from everychip.errors import ConfigError, StoreError
+from everychip.errors import ConfigError
 from everychip.layer_noise import Mode, Sensitivity, sensitivity
 from everychip.progress import Listener
 from everychip.study import store
 from everychip.study.environment import environment, threads_set
 from everychip.study.experiment import Experiment
 from everychip.study.files import held, write_json
-from everychip.study.trained import trained_model
+from everychip.study.trained import asked_of, refuse_diverged, trained_model
 
 FORMAT, FILE = "everychip-sensitivity/1", "sensitivity.json"
-STUDY = "study.json"
-CHANGEABLE = ("hardware", "evaluation", "compute")
-"""The keys of a recipe that may change after its training."""
 DROP = "1 point"
 _TOLERANCE = 0.02
 
@@ -57,39 +53,17 @@ class Answer:
 
 def ask(folder: Path, question: Question, *, progress: Listener | None = None) -> Answer:
     """Measure the trained model of a run folder layer by layer, and write sensitivity.json into it."""
-    experiment = _experiment(folder, question.settings)
+    experiment = asked_of(folder, question.settings)
     _refuse(experiment, question)
     splits = experiment.data.load()
     started = time.monotonic()
     with held(folder), threads_set(experiment.compute.threads):
-        model = _model(experiment, folder, splits)
+        model = trained_model(experiment, folder / store.MODEL, splits=splits)
+        refuse_diverged(model, folder)
         answer = _answer(experiment, model, splits, question, progress)
         seconds = time.monotonic() - started
         write_json(folder / FILE, _record(answer, question, seconds=seconds))
     return answer
-
-
-def _experiment(folder: Path, settings: Iterable[str]) -> Experiment:
-    if (folder / STUDY).exists():
-        runs = sorted(child.name for child in (folder / "runs").glob("*") if store.is_complete(child))
-        raise StoreError(
-            str(folder),
-            found="a study: many trained models",
-            expected="the folder of one run",
-            remedy=f"name one of them: {folder / 'runs' / runs[0]}" if runs else None,
-        )
-    store.open_run(folder)
-    change = override({}, settings)
-    for key in change:
-        if key not in CHANGEABLE:
-            raise ConfigError(
-                f"--set {key}",
-                found="a key of which the trained weights depend",
-                expected=f"one of {', '.join(CHANGEABLE)}",
-                remedy="run the changed recipe, or name the recipe in place of the folder",
-            )
-    place = folder / store.RECIPE
-    return Experiment.changed(read_toml(place), change, where=str(place))
 
 
 def _refuse(experiment: Experiment, question: Question) -> None:
@@ -104,13 +78,6 @@ def _refuse(experiment: Experiment, question: Question) -> None:
             found=f"that {device.label} has no nominal σ, and so no break-even σ",
             expected=f"no --{asked[0]}, or a device with one (gaussian, levels, log_normal, mismatch)",
         )
-
-
-def _model(experiment: Experiment, folder: Path, splits: Splits) -> nn.Module:
-    model = trained_model(experiment, folder / store.MODEL, splits=splits)
-    if not all(bool(tensor.isfinite().all()) for tensor in model.state_dict().values()):
-        raise StoreError(str(folder), found="a diverged training", expected="weights that are finite")
-    return model
 
 
 def _answer(

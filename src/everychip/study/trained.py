@@ -2,13 +2,44 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from pathlib import Path
 
 from torch import nn
 
+from everychip.component import override, read_toml
 from everychip.data import Splits
-from everychip.errors import StoreError
+from everychip.errors import ConfigError, StoreError
+from everychip.study import store
 from everychip.study.experiment import Experiment
+
+STUDY = "study.json"
+CHANGEABLE = ("hardware", "evaluation", "compute")
+"""The keys of a recipe that may change after its training."""
+
+
+def asked_of(folder: Path, settings: Iterable[str]) -> Experiment:
+    """The recipe of a complete run with `a.b=c` changes of what is no part of its training."""
+    if (folder / STUDY).exists():
+        runs = sorted(child.name for child in (folder / "runs").glob("*") if store.is_complete(child))
+        raise StoreError(
+            str(folder),
+            found="a study: many trained models",
+            expected="the folder of one run",
+            remedy=f"name one of them: {folder / 'runs' / runs[0]}" if runs else None,
+        )
+    store.open_run(folder)
+    change = override({}, settings)
+    for key in change:
+        if key not in CHANGEABLE:
+            raise ConfigError(
+                f"--set {key}",
+                found="a key on which the trained weights depend",
+                expected=f"one of {', '.join(CHANGEABLE)}",
+                remedy="run the changed recipe, or name the recipe in place of the folder",
+            )
+    place = folder / store.RECIPE
+    return Experiment.changed(read_toml(place), change, where=str(place))
 
 
 def trained_model(experiment: Experiment, weights: Path, *, splits: Splits | None = None) -> nn.Module:
@@ -33,3 +64,9 @@ def load_weights(model: nn.Module, path: Path) -> None:
             expected="the weights as they were written",
             remedy=f"delete the folder {path.parent} and run the recipe again",
         ) from None
+
+
+def refuse_diverged(model: nn.Module, folder: Path) -> None:
+    """Refuse weights that are not finite."""
+    if not all(bool(tensor.isfinite().all()) for tensor in model.state_dict().values()):
+        raise StoreError(str(folder), found="a diverged training", expected="weights that are finite")

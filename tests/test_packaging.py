@@ -69,19 +69,22 @@ def test_import_everychip_does_not_import_torch() -> None:
     assert python("import sys, everychip; print('torch' in sys.modules)") == "False"
 
 
-@pytest.mark.parametrize(
-    ("then", "budget"),
-    [("", 0.3), ("[getattr(ec, name) for name in ec.__all__]", 0.6)],
-    ids=["import everychip", "every public name used"],
-)
-def test_importing_costs_little_over_torch(then: str, budget: float) -> None:
+def test_importing_costs_little_over_torch() -> None:
     # Processor time, the median of five: what else the machine does is not our cost.
-    code = (
-        "import time, torch; start = time.process_time(); import everychip as ec; "
-        f"{then or None}; print(time.process_time() - start)"
-    )
+    code = "import time, torch; start = time.process_time(); import everychip; print(time.process_time() - start)"
     seconds = [float(python(code)) for _ in range(5)]
-    assert median(seconds) <= budget, seconds
+    assert median(seconds) <= 0.3, seconds
+
+
+def test_using_every_public_name_costs_less_than_half_of_torch_itself() -> None:
+    # As a share, since a slow processor is slow at both.
+    code = (
+        "import time; start = time.process_time(); import torch; then = time.process_time(); "
+        "import everychip as ec; [getattr(ec, name) for name in ec.__all__]; "
+        "print((time.process_time() - then) / (then - start))"
+    )
+    shares = [float(python(code)) for _ in range(5)]
+    assert median(shares) <= 0.5, shares
 
 
 def test_help_does_not_import_torch() -> None:

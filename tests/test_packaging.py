@@ -71,7 +71,10 @@ def test_import_everychip_does_not_import_torch() -> None:
 
 def test_importing_costs_little_over_torch() -> None:
     # Processor time, the median of five: what else the machine does is not our cost.
-    code = "import time, torch; start = time.process_time(); import everychip; print(time.process_time() - start)"
+    code = (
+        "import time, torch; start = time.process_time(); "
+        "import everychip; print(time.process_time() - start)"
+    )
     seconds = [float(python(code)) for _ in range(5)]
     assert median(seconds) <= 0.3, seconds
 

@@ -110,7 +110,7 @@ class Bar:
     def row(self) -> str:
         """Shown: the whole interval clears the bar."""
         shown = self.found.low is not None and self.found.low >= self.asked
-        words = "shown" if shown else "in the mean" if self.found.estimate >= self.asked else "missed"
+        words = "shown" if shown else "reached, not shown" if self.found.estimate >= self.asked else "missed"
         asked = percent(self.asked, digits=self.digits)
         reached = (
             f"{percent(self.found.estimate, digits=self.digits)} {self.found.bounds(digits=self.digits)}"

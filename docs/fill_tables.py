@@ -3,7 +3,7 @@
     python docs/fill_tables.py [PAGE ...]
 
 writes, under every `<!-- table: SCRIPT FUNCTION ARGUMENTS -->`, what that function of docs/SCRIPT.py returns.
-What stood there, up to the next empty line, goes. The tests compare instead of writing.
+The table that stood there goes; text stays. The tests compare instead of writing.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from importlib import import_module
 from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
-MARK = re.compile(r"(?ms)^<!-- table: (\w+) (\w+)((?: [\w.+-]+)*) -->\n(.*?)(?=\n\n|\n*\Z)")
+MARK = re.compile(r"(?m)^<!-- table: (\w+) (\w+)((?: [\w.+-]+)*) -->\n((?:\|.*(?:\n|\Z))*)")
 
 sys.path.insert(0, str(ROOT / "docs"))  # the scripts stand beside this one, whoever runs it
 
@@ -31,7 +31,7 @@ def filled(words: str) -> str:
     def table(mark: re.Match[str]) -> str:
         script, function, arguments, _ = mark.groups()
         made = getattr(import_module(script), function)(*arguments.split())
-        return f"<!-- table: {script} {function}{arguments} -->\n{made}"
+        return f"<!-- table: {script} {function}{arguments} -->\n{made}\n"
 
     return MARK.sub(table, words)
 

@@ -91,3 +91,11 @@ def test_the_draws_have_one_row_for_every_chip_at_every_sigma() -> None:
         chips, rows, low, high = row[-4:]
         assert chips == rows == 20
         assert 0 <= low <= high <= 1
+
+
+def test_filling_a_table_leaves_the_text_around_it() -> None:
+    page = "before\n\n<!-- table: buechel table -->\n\nafter the table\n\nthe end\n"
+    once = FILL["filled"](page)
+    assert once.startswith("before\n\n<!-- table: buechel table -->\n| method |")
+    assert once.endswith("|\n\nafter the table\n\nthe end\n")
+    assert FILL["filled"](once) == once

@@ -48,6 +48,7 @@ docs: setup ## Write docs/reference from the code, the tables of results, and wh
 	$(BIN)/python docs/make_reference.py
 	$(BIN)/python docs/device_pages.py
 	$(BIN)/python docs/fill_tables.py
+	$(BIN)/python docs/leaderboard_plots.py
 	$(BIN)/python docs/run_pages.py
 
 bench: setup ## Measure what the methods cost beside plain training

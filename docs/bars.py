@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from leaderboards import Accuracies, rows
+from leaderboards import BOARDS, Accuracies, Cell, cells, rows
 
 from everychip.intervals import Interval, seeds_interval
 from everychip.paired import compare_seeds
@@ -28,19 +28,9 @@ NAMES = {
     "resilient": "ramp + clip + chips + population norm, early",
 }
 
+DEVICES = ("FeFET6", "RRAM1")
 OWN = ("resilient", "noise_injection + clip", "noise_injection (published)", "vanilla")
 """Rows of a leaderboard that are no rivals: resilient's own control, and what has no ramp."""
-
-BOARDS = [
-    board
-    for board in (
-        ("leaderboard-mnist", "MNIST", 0.4),
-        ("leaderboard-fashion", "Fashion-MNIST", 0.4),
-        ("leaderboard-cifar10", "CIFAR-10", 0.2),
-    )
-    if (RESULTS / board[0]).is_dir()
-]
-"""The leaderboards that were run: their data, and the σ at which the methods are compared."""
 
 
 def accuracies(study: str, method: str, *, trained: float, sigma: float) -> Accuracies:
@@ -138,24 +128,33 @@ def tested() -> Iterator[Bar]:
 
 def on_the_leaderboards() -> Iterator[Bar]:
     """The bars that hold resilient against rivals, devices, and itself with a calibration of every chip."""
-    for board, name, sigma in BOARDS:
-        found = rows(board, "RRAM1", sigma)
-        mine = found.pop("resilient")
-        gains = {row: above(mine, chips) for row, chips in found.items() if row not in OWN}
-        closest = min(gains, key=lambda row: gains[row].low or 0.0)
-        yield Bar(f"{name}, σ {sigma}: above the closest rival, {closest}, points", 0.0, gains[closest])
-        gain = above(mine, found["noise_injection + clip"])
-        yield Bar(f"{name}, σ {sigma}: above noise injection with its ramp and a clip, points", 0.0, gain)
-        gain = above(mine, found["noise_injection (published)"])
-        yield Bar(f"{name}, σ {sigma}: above noise injection as published, points", 0.125, gain)
-    for board, name, _ in BOARDS:
+    for cell in cells():
+        if cell.device == "RRAM1":
+            yield from against_rivals(cell)
+    for board, data in BOARDS.items():
         clean = accuracies(board, "vanilla", trained=0.0, sigma=0.0)
         quiet = accuracies(board, "resilient", trained=0.1, sigma=0.0)
         if quiet:
             gain = above(quiet, clean)
-            yield Bar(f"{name}, trained at σ 0.1: accuracy without noise to vanilla's, points", -0.01, gain)
-    fefet, rram = (rows("leaderboard-mnist", device, 0.4)["resilient"] for device in ("FeFET6", "RRAM1"))
-    yield Bar("MNIST, σ 0.4: FeFET6 to RRAM1, points", 0.0, above(fefet, rram))
+            yield Bar(f"{data}, trained at σ 0.1: accuracy without noise to vanilla's, points", -0.01, gain)
+    for cell in cells():
+        if cell.device == "FeFET6":
+            fefet, rram = (rows(cell.study, device, cell.sigma)["resilient"] for device in DEVICES)
+            name = f"{cell.data}, σ {cell.sigma:g}: FeFET6 to RRAM1, points"
+            yield Bar(name, 0.0, above(fefet, rram))
+
+
+def against_rivals(cell: Cell) -> Iterator[Bar]:
+    """Above every rival, above its own control, and above noise injection as published."""
+    found = rows(cell.study, cell.device, cell.sigma)
+    mine, name = found.pop("resilient"), f"{cell.data}, σ {cell.sigma:g}"
+    gains = {row: above(mine, chips) for row, chips in found.items() if row not in OWN}
+    closest = min(gains, key=lambda row: gains[row].low or 0.0)
+    yield Bar(f"{name}: above the closest rival, {closest}, points", 0.0, gains[closest])
+    gain = above(mine, found["noise_injection + clip"])
+    yield Bar(f"{name}: above noise injection with its ramp and a clip, points", 0.0, gain)
+    gain = above(mine, found["noise_injection (published)"])
+    yield Bar(f"{name}: above noise injection as published, points", 0.125, gain)
 
 
 def above(one: Accuracies, other: Accuracies) -> Interval:

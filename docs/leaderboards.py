@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
 from pathlib import Path
+from typing import NamedTuple
 
 from everychip.intervals import seeds_interval
 from everychip.paired import compare_seeds
@@ -14,8 +16,50 @@ RESULTS = Path(__file__).parents[1] / "results"
 PER_CHIP = ", per chip"
 PARTS = ("noise_injection", "temperature", "deep_supervision", "over_noise", "vant", "irs", "ovf")
 REFERENCES = ("noise_injection", "temperature", "resilient")
+QUESTIONS = {
+    "dividing the logits": ("temperature", "noise_injection"),
+    "training exits": ("deep_supervision", "noise_injection"),
+    "a larger σ": ("over_noise", "noise_injection"),
+    "a varying σ": ("vant", "noise_injection"),
+    "feedback of exits": ("irs", "temperature"),
+    "feedback of noisier forwards": ("ovf", "temperature"),
+}
+"""The parts of negative feedback training, each with the method that has it and the one that lacks it."""
+
+BOARDS = {
+    "leaderboard-mnist": "MNIST",
+    "leaderboard-fashion": "Fashion-MNIST",
+    "leaderboard-cifar10": "CIFAR-10",
+    "leaderboard-cifar10-resnet18": "CIFAR-10, ResNet-18",
+}
+"""The leaderboards that were run, in the order of the page; VGG-8 where no network is named."""
 
 Accuracies = dict[int, list[float]]
+
+
+class Cell(NamedTuple):
+    """One table: the methods of a leaderboard on one device at one σ."""
+
+    study: str
+    data: str
+    device: str
+    sigma: float
+
+    @property
+    def title(self) -> str:
+        """As a column or a row of another table is headed."""
+        return f"{self.data}, {self.device}, σ {self.sigma:g}"
+
+
+def cells() -> Iterator[Cell]:
+    """Every cell of every leaderboard that compares the parts of negative feedback, severe σ first."""
+    words = """
+        select device, sigma_train::double as met from draws where method = 'irs' group by device, sigma_train
+        order by device desc, met desc
+    """
+    for study, data in BOARDS.items():
+        for device, sigma in query(RESULTS / study / "draws.parquet", words)[1]:
+            yield Cell(study, data, device, round(sigma, 6))
 
 
 def chosen() -> dict[str, tuple[str, float]]:
@@ -107,4 +151,28 @@ def feedback(name: str, *sigmas: str) -> str:
         for row in PARTS:
             against = " | ".join(difference(found[row], found[reference]) for reference in PARTS[:2])
             lines.append(f"| {sigma} | {row} | {bounded(found[row])} | {against} |")
+    return "\n".join(lines)
+
+
+def parts() -> str:
+    """What each part of negative feedback training gains, in every cell of every leaderboard."""
+    lines = ["| cell | " + " | ".join(QUESTIONS) + " |", "|---|" + "---:|" * len(QUESTIONS)]
+    for cell in cells():
+        found = rows(cell.study, cell.device, cell.sigma)
+        gains = [
+            difference(found[one], found[other]) if one in found and other in found else ""
+            for one, other in QUESTIONS.values()
+        ]
+        lines.append(f"| {cell.title} | " + " | ".join(gains) + " |")
+    return "\n".join(lines)
+
+
+def summary() -> str:
+    """The cells side by side: the mean of every method, the best of the first cell first."""
+    seen = [rows(cell.study, cell.device, cell.sigma) for cell in cells()]
+    lines = ["| method | " + " | ".join(cell.title for cell in cells()) + " |"]
+    lines.append("|---|" + "---:|" * len(seen))
+    for row in sorted(seen[0], key=lambda row: mean(seen[0][row]), reverse=True):
+        means = (percent(mean(found[row])) if row in found else "" for found in seen)
+        lines.append(f"| {row} | " + " | ".join(means) + " |")
     return "\n".join(lines)

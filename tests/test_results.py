@@ -17,6 +17,7 @@ ROOT = Path(__file__).parents[1]
 FOLDERS = sorted(path.parent for path in (ROOT / "results").glob("*/study.json"))
 BOARDS = [path.stem for path in sorted((ROOT / "src" / "everychip" / "recipes").glob("leaderboard-*.toml"))]
 FILL = runpy.run_path(str(ROOT / "docs" / "fill_tables.py"))
+DRAWN = runpy.run_path(str(ROOT / "docs" / "leaderboard_plots.py"))
 NEFT = ROOT / "results" / "neft-vgg8-mnist-quarter"
 
 
@@ -71,6 +72,15 @@ def test_a_table_is_what_its_script_makes_of_the_committed_draws(page: Path) -> 
         assert mark.group(4).count("\n") > 2, f"{page.name}: {mark.group(0)[:60]} has no rows"
 
 
+@pytest.mark.parametrize("name", ["leaderboards", "feedback"])
+def test_a_plot_of_the_leaderboards_shows_the_committed_draws(name: str) -> None:
+    panels, _ = DRAWN["plots"]()[name]
+    svg = (ROOT / "docs" / "explanation" / "plots" / f"{name}.svg").read_text(encoding="utf-8")
+    assert svg.startswith("<svg")
+    assert svg.rstrip().endswith(DRAWN["mark"](panels)), "make docs draws it"
+    assert all(panel.found for panel in panels)
+
+
 @pytest.mark.parametrize("board", BOARDS)
 def test_a_leaderboard_has_the_settings_that_tuning_chose(board: str) -> None:
     chosen = runpy.run_path(str(ROOT / "docs" / "leaderboards.py"))["chosen"]()
@@ -80,6 +90,11 @@ def test_a_leaderboard_has_the_settings_that_tuning_chose(board: str) -> None:
     assert len(chosen) > 15
     for row, (setting, _) in chosen.items():
         assert shown[row] == tried[f"{row}: {setting}"]
+
+
+def test_every_leaderboard_that_was_run_is_in_the_tables() -> None:
+    boards = runpy.run_path(str(ROOT / "docs" / "leaderboards.py"))["BOARDS"]
+    assert set(boards) == {folder.name for folder in FOLDERS if folder.name.startswith("leaderboard-")}
 
 
 def test_the_draws_have_one_row_for_every_chip_at_every_sigma() -> None:

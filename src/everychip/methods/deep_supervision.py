@@ -1,0 +1,29 @@
+"""Exits with the positive sign: the control of feedback from exits."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from pydantic import Field
+from torch import Tensor
+
+from everychip.methods.base import Objective
+from everychip.methods.internal_exits import InternalExits
+
+
+class DeepSupervision(InternalExits):
+    """The exits of IRS with the positive sign, its control: L = CE(z, y) + λ·mean_n CE(z_n, y).
+
+    weight: λ, without unit.
+    Cost: 1 forward per step plus the exits. Source: Lee et al., Deeply-Supervised Nets, AISTATS 2015.
+
+    >>> DeepSupervision(weight=0.5).weight
+    0.5
+    """
+
+    weight: Annotated[float, Field(ge=0)] = 0.3
+
+    def loss(self, objective: Objective, x: Tensor, y: Tensor) -> Tensor:
+        z, exits = self.all_logits(objective, x)
+        inner = sum((self.cross_entropy(z_n, y) for z_n in exits), start=z.new_zeros(()))
+        return self.cross_entropy(z, y) + self.weight * inner / len(exits)

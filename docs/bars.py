@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -29,6 +29,9 @@ NAMES = {
 }
 
 DEVICES = ("FeFET6", "RRAM1")
+ASKED = ("leaderboard-mnist", "leaderboard-cifar10")
+"""The leaderboards of which a lead over rivals was asked."""
+
 OWN = ("resilient", "noise_injection + clip", "noise_injection (published)", "vanilla")
 """Rows of a leaderboard that are no rivals: resilient's own control, and what has no ramp."""
 
@@ -127,10 +130,10 @@ def tested() -> Iterator[Bar]:
 
 
 def on_the_leaderboards() -> Iterator[Bar]:
-    """The bars that hold resilient against rivals, devices, and itself with a calibration of every chip."""
+    """The bars that hold resilient against rivals, the clean network and another device."""
     for cell in cells():
-        if cell.device == "RRAM1":
-            yield from against_rivals(cell)
+        if cell.device == "RRAM1" and cell.study in ASKED:
+            yield from list(against_rivals(cell))[:2]
     for board, data in BOARDS.items():
         clean = accuracies(board, "vanilla", trained=0.0, sigma=0.0)
         quiet = accuracies(board, "resilient", trained=0.1, sigma=0.0)
@@ -145,16 +148,16 @@ def on_the_leaderboards() -> Iterator[Bar]:
 
 
 def against_rivals(cell: Cell) -> Iterator[Bar]:
-    """Above every rival, above its own control, and above noise injection as published."""
+    """Above every rival, above noise injection as published, and above resilient's own control."""
     found = rows(cell.study, cell.device, cell.sigma)
     mine, name = found.pop("resilient"), f"{cell.data}, σ {cell.sigma:g}"
     gains = {row: above(mine, chips) for row, chips in found.items() if row not in OWN}
     closest = min(gains, key=lambda row: gains[row].low or 0.0)
     yield Bar(f"{name}: above the closest rival, {closest}, points", 0.0, gains[closest])
-    gain = above(mine, found["noise_injection + clip"])
-    yield Bar(f"{name}: above noise injection with its ramp and a clip, points", 0.0, gain)
     gain = above(mine, found["noise_injection (published)"])
     yield Bar(f"{name}: above noise injection as published, points", 0.125, gain)
+    gain = above(mine, found["noise_injection + clip"])
+    yield Bar(f"{name}: above noise injection with its ramp and a clip, points", 0.0, gain)
 
 
 def above(one: Accuracies, other: Accuracies) -> Interval:
@@ -164,5 +167,14 @@ def above(one: Accuracies, other: Accuracies) -> Interval:
 
 def bars() -> str:
     """What was asked, what was reached, and whether it is shown."""
-    rows = [bar.row() for bar in tested()]
-    return "\n".join(["| bar | asked | reached [95 %] | |", "|---|---:|---:|---|", *rows])
+    return table(tested())
+
+
+def boards() -> str:
+    """Resilient against rivals and its own control in every cell of the leaderboards, on RRAM1."""
+    return table(bar for cell in cells() if cell.device == "RRAM1" for bar in against_rivals(cell))
+
+
+def table(shown: Iterable[Bar]) -> str:
+    """One row for each bar."""
+    return "\n".join(["| bar | asked | reached [95 %] | |", "|---|---:|---:|---|", *(b.row() for b in shown)])

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
+from typing import Any
 
 import torch
 from jaxtyping import Float, Int
@@ -24,6 +25,7 @@ class Draws:
     `images` is how many test images each chip met; `whole_test` says that these were all of them, the same
     for every chip, and not a random part of its own. `until` says that the chips were watched, and the
     evaluation stopped when their mean was known well enough: its interval is then one that bears watching.
+    `treatment` is what the mitigation of the chips has to report, such as the write cycles it takes.
 
     >>> print(Draws.of([{"accuracy": a, "nll": 0.3, "brier": 0.1, "ece": 0.02, "confidence": 0.9}
     ...                 for a in (0.90, 0.92, 0.94)], seed=0, images=360))
@@ -41,6 +43,7 @@ class Draws:
     images: int
     whole_test: bool = True
     until: Until | None = None
+    treatment: tuple[Mapping[str, Any], ...] = ()
 
     def __post_init__(self) -> None:
         for name in METRICS:
@@ -67,6 +70,7 @@ class Draws:
         chips: Sequence[int] | None = None,
         whole_test: bool = True,
         until: Until | None = None,
+        treatment: tuple[Mapping[str, Any], ...] = (),
     ) -> Draws:
         """Draws from the rows of `metrics.per_chip`, of chips 0, 1, 2, … unless their numbers are given."""
         numbers = range(len(rows)) if chips is None else chips
@@ -78,6 +82,7 @@ class Draws:
             images=images,
             whole_test=whole_test,
             until=until,
+            treatment=treatment,
         )
 
     @classmethod
@@ -93,7 +98,14 @@ class Draws:
             name: torch.cat([getattr(part, name) for part in parts])[order] for name in (*METRICS, "chip")
         }
         until = next((part.until for part in parts if part.until), None)
-        return cls(**columns, seed=first.seed, images=first.images, whole_test=first.whole_test, until=until)
+        return cls(
+            **columns,
+            seed=first.seed,
+            images=first.images,
+            whole_test=first.whole_test,
+            until=until,
+            treatment=first.treatment,
+        )
 
     def __len__(self) -> int:
         return self.chip.numel()
@@ -126,7 +138,7 @@ class Draws:
             if field.name in one
             else getattr(self, field.name).tolist()
             for field in fields(self)
-            if field.name != "until"
+            if field.name not in ("until", "treatment")
         }
 
     def __str__(self) -> str:

@@ -18,7 +18,7 @@ from everychip.errors import ConfigError, ModelError
 from everychip.hardware import Hardware
 from everychip.layouts import laid_out, safe_layout
 from everychip.metrics import per_chip
-from everychip.mitigate import Address, Mitigation
+from everychip.mitigate import Address, Mitigation, Treatment
 from everychip.modes import evaluating
 from everychip.progress import Event, Listener, listening
 from everychip.rng import contained, rng_for
@@ -71,9 +71,8 @@ def evaluate(
     layout = probe(model, test.x[:2]).layout
     hardware = ranged(model, hardware, calibration, layout=layout, seed=seed, precision=precision)
     write = _writer(model, hardware, seed=seed, purpose=purpose)
-    treat = _treatment(
-        mitigation, model, hardware, calibration, layout=layout, seed=seed, precision=precision
-    )
+    bound = _bound(mitigation, model, hardware, calibration, layout=layout, seed=seed)
+    treat = _treating(bound, next(model.parameters()).device, precision)
     gauge = partial(measure, model, batch_size=batch_size, precision=precision, layout=layout)
     rows: list[dict[str, float]] = []
     with torch.no_grad(), evaluating(model), listening(progress) as tell:
@@ -85,7 +84,8 @@ def evaluate(
             tell(Event("chips", chip + 1, chips, {"accuracy": row["accuracy"]}))
             if stops(row["accuracy"]):
                 break
-    return Draws.of(rows, seed=seed, images=k, whole_test=k == len(test), until=rule)
+    facts = () if bound is None else bound.facts()
+    return Draws.of(rows, seed=seed, images=k, whole_test=k == len(test), until=rule, treatment=facts)
 
 
 def measure(
@@ -172,7 +172,7 @@ def ranged(
         return calibrate(model, hardware, calibration, seed=seed, layout=layout)
 
 
-def _treatment(
+def _bound(
     mitigation: Mitigation | None,
     model: nn.Module,
     hardware: Hardware,
@@ -180,14 +180,20 @@ def _treatment(
     *,
     layout: torch.memory_format,
     seed: int,
-    precision: Precision,
-) -> Callable[..., dict[str, Tensor]]:
-    """What is done to each chip: nothing, or the mitigation, in the precision of the evaluation."""
-    if mitigation is not None and calibration is not None:
+) -> Treatment | None:
+    """The mitigation for this model, if there is one, its images in the memory format of the evaluation's."""
+    if mitigation is None:
+        return None
+    if calibration is not None:
         arrays = as_arrays(calibration, split="train")
         calibration = Arrays(laid_out(arrays.x, layout), arrays.y)
-    treat = None if mitigation is None else mitigation.bind(model, hardware, calibration, seed=seed)
-    device = next(model.parameters()).device
+    return mitigation.bind(model, hardware, calibration, seed=seed)
+
+
+def _treating(
+    treat: Treatment | None, device: torch.device, precision: Precision
+) -> Callable[..., dict[str, Tensor]]:
+    """What is done to each chip: nothing, or the mitigation, in the precision of the evaluation."""
 
     def treated(chip: dict[str, Tensor], *, seed: int, path: Address) -> dict[str, Tensor]:
         if treat is None:

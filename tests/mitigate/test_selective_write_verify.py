@@ -80,6 +80,29 @@ def test_the_scores_are_summed_over_the_calibration_images(score):
         torch.testing.assert_close(value, expected[name], rtol=1e-4, atol=1e-6)
 
 
+def residual():
+    model = ec.models.ResNet18(width=2).build((3, 8, 8), 4, seed=0)
+    return model, (torch.randn(20, 3, 8, 8, generator=rng_for(0)), torch.arange(20) % 4)
+
+
+@pytest.mark.parametrize(
+    ("model", "data", "score"),
+    [(network(), task(), "swim"), (*residual(), "fisher")],
+    ids=["chain", "resnet18"],
+)
+def test_left_to_itself_the_score_is_swims_of_a_chain_and_fishers_of_any_other(model, data, score):
+    auto = SelectiveWriteVerify(fraction=0.2, images=20)
+    assert auto.score == "auto"
+    named = auto.replace(score=score)
+    for name, value in named.scores(model, HARDWARE, data).items():
+        assert torch.equal(value, auto.scores(model, HARDWARE, data)[name])
+    chosen = auto.select(model, HARDWARE, data)
+    assert chosen.score == named.select(model, HARDWARE, data).score == score
+    chip = program(model, HARDWARE, seed=0, chip=3)
+    one, two = (v.bind(model, HARDWARE, data)(chip, seed=0, path=PATH) for v in (auto, named))
+    assert all(torch.equal(one[name], two[name]) for name in one)
+
+
 @pytest.mark.parametrize("score", ["swim", "magnitude"])
 def test_variance_weighting_multiplies_by_the_levels_own_variance(score):
     hardware = Hardware(device=devices.preset("FeFET6", sigma=0.2))
@@ -192,6 +215,18 @@ def test_the_write_cycles_are_those_counted_weight_by_weight():
         assert math.isclose(selection.normalised_write_cycles, writes.mean() / cycles)
 
 
+def test_draws_carry_the_score_the_share_and_the_write_cycles():
+    model, data = nn.Linear(10, 4, bias=False), task()
+    verify = SelectiveWriteVerify(fraction=0.25, images=10, cycles=10)
+    draws = evaluate(model, HARDWARE, data, chips=2, mitigation=verify, calibration=data)
+    # 10 of 40 weights are written 10 times, the others once: (100 + 30) / 400.
+    facts = {"score": "swim", "share_verified": 0.25, "normalised_write_cycles": 0.325}
+    assert draws.treatment == ({"mitigation": "selective_write_verify", **facts},)
+    assert ec.Draws.join([draws]).treatment == draws.treatment
+    assert "treatment" not in draws.columns()
+    assert evaluate(model, HARDWARE, data, chips=2).treatment == ()
+
+
 def test_a_tenth_of_the_weights_chosen_by_swim_wins_back_more_than_a_tenth_at_random():
     model, (x, y) = network(), task()
     parameters = list(model.parameters())
@@ -229,4 +264,4 @@ def test_recipes_name_it_and_refusals_are_one_line():
         SelectiveWriteVerify(fraction=0.1, score="random").bind(model, Hardware(device=devices.Ideal()))
     smooth = nn.Sequential(nn.Linear(10, 4), nn.Tanh())
     with pytest.raises(ModelError, match=r'score = "fisher" takes any model$'):
-        SelectiveWriteVerify(fraction=0.1, images=10).bind(smooth, HARDWARE, task())
+        SelectiveWriteVerify(fraction=0.1, score="swim", images=10).bind(smooth, HARDWARE, task())

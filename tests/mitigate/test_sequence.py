@@ -7,7 +7,7 @@ import torch
 from torch import nn
 
 from everychip import Hardware, devices, program, rng_for
-from everychip.errors import ConfigError
+from everychip.errors import ConfigError, DataError, ModelError
 from everychip.mitigate import (
     BNRecalibration,
     DriftCompensation,
@@ -34,6 +34,22 @@ def test_each_mitigation_gets_the_chip_that_the_one_before_it_left():
         chip = step.bind(model, HARDWARE, data, seed=2)(chip, **address)
     assert set(whole) == set(chip)
     assert all(torch.equal(whole[name], chip[name]) for name in chip)
+
+
+def test_it_reports_what_each_of_them_reports():
+    model, x = nn.Sequential(nn.Linear(6, 8), nn.BatchNorm1d(8)), torch.randn(50, 6, generator=rng_for(0))
+    steps = (STEPS[0], DriftCompensation(images=30), STEPS[0].replace(fraction=1, score="random"))
+    facts = Sequence(mitigations=steps).bind(model, HARDWARE, (x, torch.arange(50) % 3)).facts()
+    assert [(one["score"], one["share_verified"]) for one in facts] == [("swim", 10 / 48), ("random", 1.0)]
+
+
+def test_it_suits_a_model_only_if_each_of_them_does():
+    model, data = nn.Linear(6, 3), (torch.randn(50, 6, generator=rng_for(0)), torch.arange(50) % 3)
+    Sequence(mitigations=STEPS[:2]).must_suit(model, HARDWARE, data)
+    with pytest.raises(ModelError, match="no batch norm"):
+        Sequence(mitigations=STEPS).must_suit(model, HARDWARE, data)
+    with pytest.raises(DataError, match="at least the 60"):
+        Sequence(mitigations=(*STEPS[:1], DriftCompensation(images=60))).must_suit(model, HARDWARE, data)
 
 
 def test_a_recipe_writes_it_as_a_list():

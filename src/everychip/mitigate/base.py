@@ -18,12 +18,20 @@ from everychip.rng import rng_for
 Address = tuple[str | int, ...]
 
 
+Facts = Mapping[str, Any]
+"""What is worth reporting of one mitigation: its kind under `mitigation`, then words and numbers."""
+
+
 class Treatment(ABC):
     """A mitigation bound to one model: chip in, chip out; the chip it was given stays as it is."""
 
     @abstractmethod
     def __call__(self, chip: Mapping[str, Tensor], *, seed: int, path: Address) -> dict[str, Tensor]:
         """The chip as it is after the mitigation; (seed, *path) is the address it was programmed at."""
+
+    def facts(self) -> tuple[Facts, ...]:
+        """What a report says of it beside the accuracies, the same for every chip; nothing by default."""
+        return ()
 
 
 class Mitigation(Component, family="mitigation"):
@@ -39,6 +47,14 @@ class Mitigation(Component, family="mitigation"):
         """Prepare the mitigation for one model, once for all its chips.
 
         calibration: training data in any form `evaluate` takes. seed: which of it is used.
+        """
+
+    def must_suit(
+        self, model: nn.Module, hardware: Hardware, calibration: Any = None, *, seed: int = 0
+    ) -> None:
+        """Refuse at once, and before a training, what `bind` would refuse after it; nothing by default.
+
+        model: of the layers that are to be treated, with any weights.
         """
 
     def calibration_images(self, calibration: Any, images: int, *, seed: int) -> Arrays:

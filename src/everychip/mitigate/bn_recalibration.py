@@ -41,9 +41,18 @@ class BNRecalibration(Mitigation, kind="bn_recalibration"):
     images: Annotated[int, Field(ge=2)] = 1000
     batch_size: Annotated[int, Field(ge=2)] = 250
 
+    def must_suit(
+        self, model: nn.Module, hardware: Hardware, calibration: Any = None, *, seed: int = 0
+    ) -> None:
+        self._images(model, calibration, seed=seed)
+
     def bind(
         self, model: nn.Module, hardware: Hardware, calibration: Any = None, *, seed: int = 0
     ) -> Treatment:
+        x = self._images(model, calibration, seed=seed)
+        return _Recalibrated(model, x.tensor_split(max(1, len(x) // self.batch_size)))
+
+    def _images(self, model: nn.Module, calibration: Any, *, seed: int) -> Tensor:
         if not _norms(model):
             raise ModelError(
                 type(model).__name__,
@@ -51,8 +60,7 @@ class BNRecalibration(Mitigation, kind="bn_recalibration"):
                 expected="at least one, for there is nothing else that bn_recalibration changes",
                 remedy="leave this mitigation out",
             )
-        x = self.calibration_images(calibration, self.images, seed=seed).x
-        return _Recalibrated(model, x.tensor_split(max(1, len(x) // self.batch_size)))
+        return self.calibration_images(calibration, self.images, seed=seed).x
 
 
 class _Recalibrated(Treatment):

@@ -49,6 +49,11 @@ class DriftCompensation(Mitigation):
 
     images: Annotated[int, Field(ge=1)] = 100
 
+    def must_suit(
+        self, model: nn.Module, hardware: Hardware, calibration: Any = None, *, seed: int = 0
+    ) -> None:
+        self.calibration_images(calibration, self.images, seed=seed)
+
     def bind(
         self, model: nn.Module, hardware: Hardware, calibration: Any = None, *, seed: int = 0
     ) -> Treatment:

@@ -12,15 +12,18 @@ from pydantic import Field
 from torch import Tensor, nn
 
 from everychip.chip import disturb
+from everychip.data import Arrays
 from everychip.devices.base import Sigma
+from everychip.errors import ModelError
 from everychip.hardware import Hardware
 from everychip.mapping import Columns
-from everychip.mitigate.base import Address, Mitigation, Treatment
+from everychip.mitigate.base import Address, Facts, Mitigation, Treatment
 from everychip.mitigate.fisher import empirical_fisher
 from everychip.mitigate.swim import curvature
 from everychip.rng import rng_for
 
-Score = Literal["swim", "fisher", "magnitude", "random"]
+Score = Literal["auto", "swim", "fisher", "magnitude", "random"]
+_WITHOUT_DATA = ("magnitude", "random")
 _BATCH = 100
 
 
@@ -30,11 +33,12 @@ class SelectiveWriteVerify(Mitigation):
     fraction: the share of all crossbar weights that is verified: those with the highest scores, one threshold
     for the whole network, ties to the larger weight. The scores are computed once per model, not per chip.
     score: "swim", the second derivative of the loss (a chain of layers); "fisher", the empirical Fisher
-    information (any model); the controls "magnitude", |W|, and "random". weighted: "variance" multiplies the
-    score by σ_W² of the weight on this hardware (U-SWIM). sigma_verified: σ_v, the nominal device σ of a
-    verified cell (published: 0.03 where σ is 0.1); never more than the device's own. cycles: the mean number
-    of writes of a verified weight; any other is written once. images: how many training images are looked at.
-    What else is done to the chip comes after.
+    information (any model, one backward pass per image); "auto", the first where the model is such a chain,
+    else the second; the controls "magnitude", |W|, and "random". A run records which it was. weighted:
+    "variance" multiplies the score by σ_W² of the weight on this hardware (U-SWIM). sigma_verified: σ_v, the
+    nominal device σ of a verified cell (published: 0.03 where σ is 0.1); never more than the device's own.
+    cycles: the mean number of writes of a verified weight; any other is written once. images: how many
+    training images are looked at. What else is done to the chip comes after.
 
     Source: Yan et al. (SWIM), DAC 2022, arXiv 2202.08395; variance weighting: U-SWIM, arXiv 2401.05357.
 
@@ -47,18 +51,23 @@ class SelectiveWriteVerify(Mitigation):
     """
 
     fraction: Annotated[float, Field(ge=0, le=1)]
-    score: Score = "swim"
+    score: Score = "auto"
     weighted: Literal["variance"] | None = None
     sigma_verified: Sigma = 0.03
     cycles: Annotated[float, Field(ge=1)] = 10.0
     images: Annotated[int, Field(ge=1)] = 500
 
+    def must_suit(
+        self, model: nn.Module, hardware: Hardware, calibration: Any = None, *, seed: int = 0
+    ) -> None:
+        self._when_verified(hardware)
+        if self.score not in _WITHOUT_DATA:
+            self._settled(model, self.calibration_images(calibration, self.images, seed=seed))
+
     def bind(
         self, model: nn.Module, hardware: Hardware, calibration: Any = None, *, seed: int = 0
     ) -> Treatment:
-        own = hardware.device.nominal_sigma
-        sigma = self.sigma_verified if own is None else min(self.sigma_verified, own)
-        verified = hardware.with_sigma(sigma)
+        verified = self._when_verified(hardware)
         selection = self.select(model, hardware, calibration, seed=seed)
         weights = {name: p.detach() for name, p in hardware.crossbar(model).items()}
         return _Verified(weights, verified, selection, hardware.columns(model))
@@ -68,42 +77,65 @@ class SelectiveWriteVerify(Mitigation):
     ) -> Selection:
         """Which weights are verified, and what that costs."""
         weights = {name: p.detach() for name, p in hardware.crossbar(model).items()}
-        scores = self.scores(model, hardware, calibration, seed=seed)
+        score, scores = self._scored(model, hardware, calibration, seed=seed)
         verified = highest(scores, weights, fraction=self.fraction)
         share = sum(int(mask.sum()) for mask in verified.values()) / sum(w.numel() for w in weights.values())
-        return Selection(verified, share, (share * self.cycles + 1 - share) / self.cycles)
+        return Selection(verified, share, (share * self.cycles + 1 - share) / self.cycles, score)
 
     def scores(
         self, model: nn.Module, hardware: Hardware, calibration: Any = None, *, seed: int = 0
     ) -> dict[str, Float[Tensor, ...]]:
         """The score of every crossbar weight, by name."""
+        return self._scored(model, hardware, calibration, seed=seed)[1]
+
+    def _when_verified(self, hardware: Hardware) -> Hardware:
+        """The hardware with cells as precise as those that were verified."""
+        own = hardware.device.nominal_sigma
+        return hardware.with_sigma(self.sigma_verified if own is None else min(self.sigma_verified, own))
+
+    def _scored(
+        self, model: nn.Module, hardware: Hardware, calibration: Any, *, seed: int
+    ) -> tuple[Score, dict[str, Tensor]]:
+        """Which score it was, and the score of every crossbar weight."""
         weights = {name: p.detach() for name, p in hardware.crossbar(model).items()}
-        if self.score == "magnitude":
+        used = self.score
+        if used == "magnitude":
             found = {name: weight.abs() for name, weight in weights.items()}
-        elif self.score == "random":
+        elif used == "random":
             found = {name: _uniform(weight, name, seed=seed) for name, weight in weights.items()}
         else:
-            found = self._sensitivities(model, hardware, calibration, seed=seed)
+            data = self.calibration_images(calibration, self.images, seed=seed)
+            used = self._settled(model, data)
+            of_data = _curvatures if used == "swim" else empirical_fisher
+            found = of_data(model, hardware, data)
         if self.weighted == "variance":
             columns, law = hardware.columns(model), hardware.mapping.std
             stds = {n: law(w, hardware.device, columns=columns[n]) for n, w in weights.items()}
-            return {name: score * stds[name].square() for name, score in found.items()}
-        return found
+            found = {name: score * stds[name].square() for name, score in found.items()}
+        return used, found
 
-    def _sensitivities(
-        self, model: nn.Module, hardware: Hardware, calibration: Any, *, seed: int
-    ) -> dict[str, Tensor]:
-        data = self.calibration_images(calibration, self.images, seed=seed)
+    def _settled(self, model: nn.Module, data: Arrays) -> Score:
+        """The score that "auto" comes to; the recursion says by two images whether it knows the model."""
         if self.score == "fisher":
-            return empirical_fisher(model, hardware, data)
-        weights = hardware.crossbar(model)
-        sums = {name: torch.zeros_like(weight) for name, weight in weights.items()}
-        device = next(model.parameters()).device
-        for x in data.x.split(_BATCH):  # type: ignore[no-untyped-call]
-            for name, second in curvature(model, x.to(device)).items():
-                if name in sums:
-                    sums[name] += second
-        return sums
+            return "fisher"
+        try:
+            curvature(model, data.x[:2].to(next(model.parameters()).device))
+        except ModelError:
+            if self.score == "auto":
+                return "fisher"
+            raise
+        return "swim"
+
+
+def _curvatures(model: nn.Module, hardware: Hardware, data: Arrays) -> dict[str, Tensor]:
+    """SWIM's second derivative of every crossbar weight, summed over images."""
+    sums = {name: torch.zeros_like(weight) for name, weight in hardware.crossbar(model).items()}
+    device = next(model.parameters()).device
+    for x in data.x.split(_BATCH):  # type: ignore[no-untyped-call]
+        for name, second in curvature(model, x.to(device)).items():
+            if name in sums:
+                sums[name] += second
+    return sums
 
 
 def _uniform(weight: Tensor, name: str, *, seed: int) -> Tensor:
@@ -116,11 +148,13 @@ class Selection:
 
     share: of all weights, 0 … 1; what SWIM's authors count, for whom only verifying costs cycles.
     normalised_write_cycles: the mean number of writes of a weight, over that of a fully verified network.
+    score: what they were ranked by, "auto" settled.
     """
 
     verified: Mapping[str, Bool[Tensor, ...]]
     share: float
     normalised_write_cycles: float
+    score: Score
 
 
 def highest(
@@ -159,3 +193,14 @@ class _Verified(Treatment):
             name: torch.where(masks[name], exact[name], value) if name in masks else value
             for name, value in chip.items()
         }
+
+    def facts(self) -> tuple[Facts, ...]:
+        chosen = self.selection
+        return (
+            {
+                "mitigation": SelectiveWriteVerify.kind,
+                "score": chosen.score,
+                "share_verified": chosen.share,
+                "normalised_write_cycles": chosen.normalised_write_cycles,
+            },
+        )

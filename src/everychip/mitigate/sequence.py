@@ -9,7 +9,7 @@ from pydantic import Field
 from torch import Tensor, nn
 
 from everychip.hardware import Hardware
-from everychip.mitigate.base import Address, Mitigation, Treatment
+from everychip.mitigate.base import Address, Facts, Mitigation, Treatment
 
 
 class Sequence(Mitigation):
@@ -31,6 +31,12 @@ class Sequence(Mitigation):
         """Whether any of them measures or writes every chip."""
         return any(one.per_chip for one in self.mitigations)
 
+    def must_suit(
+        self, model: nn.Module, hardware: Hardware, calibration: Any = None, *, seed: int = 0
+    ) -> None:
+        for one in self.mitigations:
+            one.must_suit(model, hardware, calibration, seed=seed)
+
     def bind(
         self, model: nn.Module, hardware: Hardware, calibration: Any = None, *, seed: int = 0
     ) -> Treatment:
@@ -45,3 +51,6 @@ class _InOrder(Treatment):
         for treat in self.treatments:
             chip = treat(chip, seed=seed, path=path)
         return dict(chip)
+
+    def facts(self) -> tuple[Facts, ...]:
+        return tuple(fact for treat in self.treatments for fact in treat.facts())

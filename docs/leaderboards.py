@@ -122,17 +122,29 @@ def board(name: str, device: str, sigma: str) -> str:
 
 
 def calibrated(name: str) -> str:
-    """What a calibration of every chip adds, on the same trainings and chips."""
-    lines = ["| device | σ | method | per chip [95 %] | to the same without [95 %] |"]
-    lines.append("|---|---:|---|---:|---:|")
-    words = "select distinct device, sigma::double from draws where per_chip and sigma > 0 order by all desc"
-    for device, sigma in query(RESULTS / name / "draws.parquet", words)[1]:
+    """The methods with a calibration of every chip, which stand in no table with the others."""
+    lines = ["| device | σ | method | per chip [95 %] |", "|---|---:|---|---:|"]
+    for device, sigma in measured_per_chip(name):
+        for row, accuracies in rows(name, device, sigma, per_chip=True).items():
+            lines.append(f"| {device} | {sigma:g} | {row.removesuffix(PER_CHIP)} | {bounded(accuracies)} |")
+    return "\n".join(lines)
+
+
+def gained(name: str) -> str:
+    """What that calibration adds, in points, on the same trainings and chips."""
+    lines = ["| device | σ | method | gained by calibrating each chip [95 %] |", "|---|---:|---|---:|"]
+    for device, sigma in measured_per_chip(name):
         plain = rows(name, device, sigma)
         for row, accuracies in rows(name, device, sigma, per_chip=True).items():
             method = row.removesuffix(PER_CHIP)
-            gain = difference(accuracies, plain[method])
-            lines.append(f"| {device} | {sigma:g} | {method} | {bounded(accuracies)} | {gain} |")
+            lines.append(f"| {device} | {sigma:g} | {method} | {difference(accuracies, plain[method])} |")
     return "\n".join(lines)
+
+
+def measured_per_chip(name: str) -> list[tuple[str, float]]:
+    """The devices and σ at which chips were calibrated one by one."""
+    words = "select distinct device, sigma::double from draws where per_chip and sigma > 0 order by all desc"
+    return [(device, round(sigma, 6)) for device, sigma in query(RESULTS / name / "draws.parquet", words)[1]]
 
 
 def settings() -> str:

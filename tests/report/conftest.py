@@ -112,6 +112,7 @@ def study_folder(
                         "best_epoch": 3,
                         "validation_accuracy": 0.1 if failed else 0.9,
                         "forwards": 1000,
+                        "classes": 10,
                     }
                     runs.append(run)
                     facts = {
@@ -168,6 +169,7 @@ def run_of_irs(folder: Path, *, chips: int = 50, epochs: int = 5) -> Path:
         "best_epoch": epochs - 1,
         "history": history,
         "forwards": 1000,
+        "classes": 10,
     }
     (folder / "run.json").write_text(json.dumps(about), encoding="utf-8")
     (folder / "recipe.toml").write_text("seed = 0\n", encoding="utf-8")

@@ -196,18 +196,3 @@ def test_the_history_of_a_run_counts_epochs_from_one(run_folder: Path) -> None:
         drawn = layers(dict(panel.spec))
         assert [row["epoch"] for row in drawn[-1][1]] == [1, 2, 3, 4, 5]
         assert drawn[0][1] == [{"epoch": 5}]
-
-
-def test_the_probability_of_converging_stands_with_its_interval_over_seeds(results: Results) -> None:
-    from scipy.stats import binomtest
-
-    words = " ".join(
-        sentence
-        for section in build(results)
-        if section.title == "How training ended"
-        for block in section.blocks
-        for sentence in getattr(block, "paragraphs", ())
-    )
-    for hits in (2, 3):
-        exact = binomtest(hits, 3).proportion_ci(0.95, method="exact")
-        assert f"{hits} of 3 seeds is {hits / 3:.2f} [{exact.low:.2f}, {exact.high:.2f}]" in words

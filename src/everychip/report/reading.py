@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any, TypeVar
 
-from pydantic import BaseModel, ValidationError
+from pydantic import BaseModel, Field, ValidationError
 
 from everychip.component import read_toml
 from everychip.coverage import Coverage
@@ -52,8 +52,10 @@ class _RunRecord(BaseModel):
     validation_accuracy: float | None = None
     history: list[dict[str, Any]] = []
     training_id: str = ""
+    classes: int | None = Field(default=None, ge=1)
     environment: dict[str, Any] = {}
     coverage: dict[str, Any] | None = None
+    treatment: list[dict[str, Any]] = []
 
     def run(self) -> Run:
         return Run(
@@ -66,6 +68,8 @@ class _RunRecord(BaseModel):
             validation_accuracy=self.validation_accuracy,
             history=tuple(self.history),
             training_id=self.training_id,
+            treatment=tuple(self.treatment),
+            classes=self.classes,
         )
 
 

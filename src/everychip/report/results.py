@@ -142,6 +142,8 @@ class Run:
     validation_accuracy: float | None = None
     history: tuple[Mapping[str, Any], ...] = ()
     training_id: str = ""
+    treatment: tuple[Mapping[str, Any], ...] = ()
+    classes: int | None = None
 
     @property
     def name(self) -> str:

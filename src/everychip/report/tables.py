@@ -8,6 +8,7 @@ from functools import lru_cache
 
 from everychip.report.blocks import Column, Row, Table
 from everychip.report.compared import Difference
+from everychip.report.converged import counted
 from everychip.report.results import CONTEXT, KINDS, Context, Group, Panel, Results
 from everychip.report.wording import (
     at_sigma,
@@ -259,8 +260,6 @@ def _verdict_columns(groups: Sequence[Group], target: float | None) -> tuple[Col
 
 def _verdict_cells(results: Results, group: Group, target: float | None) -> tuple[str, ...]:
     verdict = verdict_of(group, target=target)
-    runs = results.runs_of(group)
-    converged = sum(run.status == "converged" for run in runs)
     return (
         effective(group.of_rms),
         effective(group.of_max),
@@ -268,7 +267,7 @@ def _verdict_cells(results: Results, group: Group, target: float | None) -> tupl
         percent(verdict.kpp.estimate) if verdict.kpp else "",
         percent(verdict.worst) if verdict.worst is not None else "",
         percent(verdict.yield_.estimate) if verdict.yield_ else "",
-        f"{converged} of {len(runs)}" if runs else "",
+        counted(results, group),
     )
 
 

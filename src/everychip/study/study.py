@@ -24,6 +24,17 @@ from everychip.study.table import merge_tables
 
 FORMAT = "everychip-study/1"
 RECIPE, RECORD, DRAWS, RUNS = "study.toml", "study.json", "draws.parquet", "runs"
+KNOWN = (
+    "status",
+    "words",
+    "seconds",
+    "best_epoch",
+    "validation_accuracy",
+    "forwards",
+    "classes",
+    "trained_by",
+)
+"""What study.json repeats of each run's record."""
 _SAVE_EVERY = 10.0  # seconds between two merges of the draws
 _DEATHS = 2  # so often may a run's worker die before the run counts as failed
 
@@ -236,8 +247,8 @@ class _Execution:
             words = self.failed.get(experiment.id, "")
             return {**row, "status": "failed" if words else "unfinished", "words": words}
         record = self.complete[experiment.id].record
-        known = ("status", "words", "seconds", "best_epoch", "validation_accuracy", "forwards", "trained_by")
-        return {**row, **{key: record.get(key) for key in known}}
+        said = {"treatment": record["treatment"]} if record.get("treatment") else {}
+        return {**row, **{key: record.get(key) for key in KNOWN}, **said}
 
 
 def _seconds_so_far(record: Path) -> float:

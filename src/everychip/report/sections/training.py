@@ -1,4 +1,4 @@
-"""Training: which runs went wrong, in words; and, for a single run, its history."""
+"""Training: which runs went wrong, in words; how many converge; and, for a single run, its history."""
 
 from __future__ import annotations
 
@@ -7,11 +7,12 @@ from typing import Any
 
 from everychip.report.blocks import Block, Figure, Section, Text
 from everychip.report.blocks import Panel as Chart
+from everychip.report.converged import probabilities
 from everychip.report.palette import looks
 from everychip.report.plots import Rows, chart_of, spec_of, vertical
-from everychip.report.results import FAILED, Results, Run, kin
+from everychip.report.results import FAILED, Results, Run
+from everychip.report.tables import headed
 from everychip.report.wording import count, listing
-from everychip.tails import proportion
 
 CAPTION = "The dotted vertical line marks the epoch whose weights were kept, chosen on the validation split."
 
@@ -19,10 +20,13 @@ CAPTION = "The dotted vertical line marks the epoch whose weights were kept, cho
 def section(results: Results, *, target: float | None) -> Section:
     """How training ended, run by run where it ended badly."""
     del target
-    blocks: list[Block] = [Text((_counted(results), *_probabilities(results)))]
+    blocks: list[Block] = [Text((_counted(results),))]
     failed = [run for run in results.runs if run.status in FAILED]
     if failed:
         blocks.append(Text(tuple(_words(run) for run in failed), style="list"))
+    for kind, part in results.kinds.items():
+        if table := probabilities(part):
+            blocks.append(headed(table, kind))
     drawn = history(results)
     if drawn:
         blocks.append(drawn)
@@ -33,27 +37,10 @@ def _counted(results: Results) -> str:
     counted = Counter(run.status for run in results.runs)
     parts = [f"{number} {status}" for status, number in counted.most_common()]
     return (
-        f"Of {count(len(results.runs), 'training')}: {listing(parts)}."
+        f"Of {count(len(results.runs), 'training')}, judged on validation data: {listing(parts)}."
         if parts
         else "No training is recorded."
     )
-
-
-def _probabilities(results: Results) -> tuple[str, ...]:
-    """How probable it is that a training converges, over seeds; one sentence, as few seeds allow no more."""
-    outcomes: dict[tuple[tuple[str, str], ...], list[bool]] = {}
-    for run in results.runs:
-        if run.status != "unfinished":
-            outcomes.setdefault(kin(run), []).append(run.status == "converged")
-    shares = {(sum(ended), len(ended)) for ended in outcomes.values() if len(ended) > 1}
-    if not shares:
-        return ()
-    cells = [
-        f"{hits} of {of} seeds is {proportion(hits, of=of, over='seeds').estimate:.2f} "
-        f"{proportion(hits, of=of, over='seeds').bounds(scale=1, digits=2)}"
-        for hits, of in sorted(shares, reverse=True)
-    ]
-    return (f"The probability that a training converges, with its 95 % interval: {listing(cells)}.",)
 
 
 def _words(run: Run) -> str:

@@ -24,6 +24,7 @@ from everychip.study.environment import environment, threads_set
 from everychip.study.experiment import Condition, Experiment
 from everychip.study.files import held, make_folder, read_json, write_json, write_whole
 from everychip.study.sharing import take_over
+from everychip.study.suitable import must_suit
 from everychip.study.table import COLUMNS, merge_tables, write_table
 from everychip.study.trained import load_weights
 from everychip.training import Fitted, train
@@ -60,9 +61,10 @@ class _Execution:
 
     def execute(self) -> store.Run:
         splits = self.experiment.data.load()
+        model = self._build(splits)
+        must_suit(self.experiment, model, splits)
         state = self._state() or self._take_over() or self._fit(splits)
         # What is stored is what is evaluated: the same bits, whether or not the run was interrupted here.
-        model = self._build(splits)
         load_weights(model, self.folder / store.MODEL)
         seconds = self._evaluate(model, splits, dict(state["seconds"]))
         record = {key: value for key, value in state.items() if key not in ("format", "seconds")}
@@ -78,7 +80,9 @@ class _Execution:
                 "seconds": sum(seconds.values()),
                 "seconds_by_stage": seconds,
                 "seed": self.experiment.seed,
+                "classes": splits.classes,
                 "coverage": self._coverage(model, splits),
+                **self._treatment(),
                 **record,
             },
         )
@@ -136,14 +140,24 @@ class _Execution:
             if parts[-1].exists():
                 continue
             started = time.monotonic()
-            columns = self._draws(model, condition, splits, place=(index, len(grid)))
-            write_table(parts[-1], columns)
+            draws = self._draws(model, condition, splits, place=(index, len(grid)))
+            if draws.treatment:
+                said = {"format": STATE_FORMAT, "treatment": draws.treatment}
+                write_json(parts[-1].with_suffix(".json"), said)
+            write_table(parts[-1], self._columns(model, condition, draws))
             seconds["evaluation"] = seconds.get("evaluation", 0.0) + time.monotonic() - started
         if parts:
             merge_tables(self.folder / store.DRAWS, parts)
         else:
             write_table(self.folder / store.DRAWS, {name: [] for name in COLUMNS})
         return seconds
+
+    def _treatment(self) -> dict[str, Any]:
+        """What the mitigation has to report, once where it did the same under every condition."""
+        files = sorted(self._partial.glob("draws-*.json"))
+        said = [read_json(path, form=STATE_FORMAT)["treatment"] for path in files]
+        distinct = [facts for index, facts in enumerate(said) if facts not in said[:index]]
+        return {"treatment": [fact for facts in distinct for fact in facts]} if distinct else {}
 
     def _draws(
         self,
@@ -152,19 +166,19 @@ class _Execution:
         data: Splits,
         *,
         place: tuple[int, int],
-    ) -> dict[str, list[Any]]:
+    ) -> Draws:
         index, of = place
         asked, hardware = self.experiment.evaluation, condition.hardware
-        grid = {"sigma": condition.sigma, "time": condition.time}
+        known = {name: value for name, value in condition.axes.items() if value is not None}
 
         def tell(event: Event) -> None:
-            values = {**{name: value for name, value in grid.items() if value is not None}, **event.values}
+            values = {**known, **event.values}
             done = asked.chips * event.done // event.total
             self.tell(Event("chips", index * asked.chips + done, of * asked.chips, values))
 
         # Without noise all chips are the same one, so one is measured and stands for all.
         alike = asked.images is None and _all_chips_alike(model, hardware, seed=self.experiment.seed)
-        draws = evaluate(
+        return evaluate(
             model,
             hardware,
             data.test,
@@ -177,14 +191,16 @@ class _Execution:
             calibration=None if asked.mitigation is None and hardware.array is None else data.train,
             progress=tell,
         )
-        effective = effective_sigma(model, hardware)
+
+    def _columns(self, model: nn.Module, condition: Condition, draws: Draws) -> dict[str, list[Any]]:
+        effective = effective_sigma(model, condition.hardware)
         facts = {
             **self.experiment.described(),
-            **grid,
+            **condition.axes,
             "sigma_of_max": effective.of_max,
             "sigma_of_rms": effective.of_rms,
         }
-        return _rows(draws, facts, chips=asked.chips)
+        return _rows(draws, facts, chips=self.experiment.evaluation.chips)
 
 
 def _described(fitted: Fitted) -> dict[str, Any]:

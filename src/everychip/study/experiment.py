@@ -84,6 +84,11 @@ class Condition:
     time: float | None
     hardware: Hardware
 
+    @property
+    def axes(self) -> dict[str, float | None]:
+        """The columns of `draws.parquet` that say which condition a chip was measured under."""
+        return {"sigma": self.sigma, "time": self.time}
+
 
 class Experiment(Config):
     """One recipe as a value; `title` and `labels` name it and change nothing of what is computed."""

@@ -12,7 +12,7 @@ from everychip.intervals import Interval, seeds_interval
 from everychip.paired import compare_seeds
 from everychip.report.wording import MINUS, percent, points
 from everychip.study.table import query
-from everychip.tails import kpp
+from everychip.tails import convergence, kpp
 
 RESULTS = Path(__file__).parents[1] / "results"
 INGREDIENTS = (
@@ -137,11 +137,19 @@ def on_the_leaderboards() -> Iterator[Bar]:
         if quiet:
             gain = above(quiet, clean)
             yield Bar(f"{data}, trained at σ 0.1: accuracy without noise to vanilla's, points", -0.01, gain)
+    yield Bar("every leaderboard: trainings of resilient that converge, %", 1.0, every_training())
     for cell in cells():
         if cell.device == "FeFET6":
             fefet, rram = (rows(cell.study, device, cell.sigma)["resilient"] for device in DEVICES)
             name = f"{cell.data}, σ {cell.sigma:g}: FeFET6 to RRAM1, points"
             yield Bar(name, 0.0, above(fefet, rram))
+
+
+def every_training() -> Interval:
+    """How many trainings of resilient end above twice chance on their chips, over all leaderboards."""
+    seen = [rows(cell.study, cell.device, cell.sigma)["resilient"] for cell in cells()]
+    final = [sum(chips) / len(chips) for found in seen for chips in found.values()]
+    return convergence(dict(enumerate(final)), chance=0.1)
 
 
 def against_rivals(cell: Cell) -> Iterator[Bar]:

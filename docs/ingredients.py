@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+from leaderboards import bounded, difference, rows
+
 from everychip.paired import compare_seeds
 from everychip.report.wording import percent, points
 from everychip.study.table import query
@@ -18,6 +20,15 @@ ROWS = (
     "ramp + clip + population norm",
     "ramp + clip + population norm + error feedback",
 )
+
+STEPS = (
+    "noise_injection",
+    "noise_injection + ramp",
+    "noise_injection + ramp + clip",
+    "noise_injection + ramp + clip + chips",
+    "resilient",
+)
+"""Each adds one thing to the one before; every other row of that study changes one thing of resilient."""
 
 
 def accuracies(variant: str) -> dict[int, list[float]]:
@@ -44,6 +55,21 @@ def table() -> str:
         label = "nothing, as published" if name == "published" else name
         lines.append(f"| {label} | {percent(sum(chips) / len(chips))} | {percent(min(chips))} | {gain} |")
         above = seen
+    return "\n".join(lines)
+
+
+def one_by_one(device: str) -> str:
+    """A row for each ingredient of resilient on a device: what it adds to the row before, or to resilient."""
+    record = json.loads((RESULTS / "resilient-ingredients" / "study.json").read_text(encoding="utf-8"))
+    seen = rows("resilient-ingredients", device, 0.4)
+    found = {row: seen[row] for row in record["axes"]["method"] if row in seen}
+    lines = ["| training | mean [95 %] | worst of 60 | difference [95 %] | to |", "|---|---:|---:|---:|---|"]
+    for row, chips in found.items():
+        before = STEPS[STEPS.index(row) - 1] if row in STEPS else "resilient"
+        known = row != STEPS[0] and before in found
+        gain = difference(chips, found[before]) if known else "–"
+        worst = percent(min(min(values) for values in chips.values()))
+        lines.append(f"| {row} | {bounded(chips)} | {worst} | {gain} | {before if known else ''} |")
     return "\n".join(lines)
 
 

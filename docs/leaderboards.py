@@ -188,3 +188,14 @@ def summary() -> str:
         means = (percent(mean(found[row])) if row in found else "" for found in seen)
         lines.append(f"| {row} | " + " | ".join(means) + " |")
     return "\n".join(lines)
+
+
+def spent() -> str:
+    """What the boards and their tuning took: trainings, and minutes of one core as the runs recorded them."""
+    lines = ["| study | network and data | trainings | minutes of one core |", "|---|---|---:|---:|"]
+    for study, data in {"tuning-mnist": "MNIST", **BOARDS}.items():
+        record = json.loads((RESULTS / study / "study.json").read_text(encoding="utf-8"))
+        trained = {run["training_id"] for run in record["runs"]}
+        minutes = sum(run["seconds"] for run in record["runs"]) / 60
+        lines.append(f"| {study} | {data} | {len(trained)} | {minutes:.0f} |")
+    return "\n".join(lines)

@@ -25,8 +25,8 @@ def network():
 
 
 def run(model, method, grid, **options):
-    options = {"chips": 6, "epochs": 1, "batch_size": 16, "lr": 0.01, **options}
-    return tuning.search(model, method, grid, data(), hardware=HARDWARE, **options)
+    options = {"chips": 6, "epochs": 1, "batch_size": 16, "lr": 0.01, "hardware": HARDWARE, **options}
+    return tuning.search(model, method, grid, data(), **options)
 
 
 def test_a_trial_is_what_training_and_scoring_by_hand_give():
@@ -123,14 +123,46 @@ def test_the_scores_chips_and_images_are_its_own(monkeypatch):
     assert len(kept) + len(held) == 120
 
 
+def test_converters_take_their_ranges_from_the_data_that_was_trained_on_as_everywhere_else():
+    """An ADC of 3 bits without calibrated ranges would have one per batch, and score differently."""
+    from everychip import data as sets
+    from everychip import evaluate
+    from everychip.array import Array
+
+    hardware = HARDWARE.replace(array=Array(rows=4, dac_bits=4, adc_bits=3))
+    (trial,) = run(network(), methods.NoiseInjection(), {"ramp": (0.5,)}, hardware=hardware).trials
+    kept, held = sets.split_holdout(sets.as_arrays(data()), 0.1, seed=seed_for(0, "search"))
+    options = {"chips": 6, "seed": seed_for(0, "search"), "purpose": "validate"}
+    ranged = evaluate(trial.fitted.model, hardware, held, calibration=kept, **options)
+    alone = evaluate(trial.fitted.model, hardware, held, **options)
+    assert not torch.equal(ranged.accuracy, alone.accuracy)
+    assert trial.mean == pytest.approx(float(ranged.accuracy.mean()))
+
+
 @pytest.mark.parametrize(
     ("grid", "options", "words"),
     [
         ({"betta": (1.0,)}, {}, "betta.*unknown key"),
         ({"ramp": (2.0,)}, {}, "ramp"),
-        ({"ramp": ()}, {}, "0 settings"),
-        ({"ramp": (0.5,)}, {"trials": 0}, "0 trials"),
         ({"ramp": (0.5,)}, {"epoch": 3}, "epoch"),
+        ({"ramp": ()}, {}, r"search\.grid\.ramp: found \(\)"),
+        ({"ramp": 0.5}, {}, r"search\.grid\.ramp: found 0\.5"),
+        ({"ramp": {0.1, 0.5}}, {}, r"search\.grid\.ramp: found {.*in order"),
+        ({"noise_gradient": "clean"}, {}, r"search\.grid\.noise_gradient: found 'clean'; expected a list"),
+        ({"ramp": ("0.5",)}, {}, r"ramp: found '0\.5'; expected a number"),
+        ({1: (0.5,)}, {}, r"search\.grid\.1: "),
+        (("ramp",), {}, r"search\.grid: found \('ramp',\)"),
+        *(
+            ({"ramp": (0.5,)}, {"by": by}, r"search\.by: .*'kpp' or 'mean'")
+            for by in ("median", None, ["kpp"])
+        ),
+        *(({"ramp": (0.5,)}, {"k": k}, r"search\.k: ") for k in (0, 100, 500, -5, float("nan"), "5", None)),
+        *(({"ramp": (0.5,)}, {"chips": n}, r"search\.chips: ") for n in (0, -1, 2.5, "4", None, True)),
+        *(
+            ({"ramp": (0.5,)}, {"share": share}, r"search\.share: ")
+            for share in (0, 1, 1.5, -1, float("nan"), "0.1", None)
+        ),
+        *(({}, {"trials": n}, r"search\.trials: ") for n in (0, -1, 1.5, float("nan"), "2", True)),
     ],
 )
 def test_a_mistake_is_said_in_one_line_before_anything_is_trained(monkeypatch, grid, options, words):

@@ -17,6 +17,8 @@ from pydantic import BaseModel, ConfigDict, GetCoreSchemaHandler, ValidationErro
 from pydantic_core import CoreSchema, PydanticCustomError, core_schema
 
 from everychip.errors import ConfigError, known_names
+from everychip.refusals import first_of, take_as_written
+from everychip.refusals import refusal as refusal  # noqa: PLC0414 (validators take it from here)
 
 ENTRY_POINTS = "everychip"
 
@@ -38,7 +40,9 @@ class _OneLineErrors(ModelMetaclass):
 
 
 class Config(BaseModel, metaclass=_OneLineErrors):
-    """A frozen value; unknown keys, NaN and infinities are refused.
+    """A frozen value; unknown keys, NaN, infinities and values of another type are refused.
+
+    A whole number will do for a float and a list for a tuple, but no text for a number, nor 1 for true.
 
     >>> class Oven(Config):
     ...     celsius: float = 180.0
@@ -59,6 +63,12 @@ class Config(BaseModel, metaclass=_OneLineErrors):
                 if key not in cls.model_fields:
                     raise refusal((str(key),), "an unknown key", known_names(str(key), cls.model_fields))
         return data
+
+    @classmethod
+    def __get_pydantic_core_schema__(cls, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
+        schema = handler(source)
+        take_as_written(handler.resolve_ref_schema(schema))
+        return schema
 
     @classmethod
     def read(cls, data: Mapping[str, Any], *, where: str) -> Self:
@@ -119,7 +129,7 @@ class Component(Config):
     @classmethod
     def __get_pydantic_core_schema__(cls, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
         if not cls.__dict__.get("_is_family", False):
-            return handler(source)
+            return super().__get_pydantic_core_schema__(source, handler)
         return core_schema.no_info_plain_validator_function(
             cls._from_any,
             serialization=core_schema.plain_serializer_function_ser_schema(lambda value: value.table()),
@@ -165,7 +175,7 @@ class Component(Config):
         try:
             return known[kind].model_validate(data)  # type: ignore[return-value]
         except ValidationError as error:
-            path, found, remedy = _first(error)
+            path, found, remedy = first_of(error)
             raise refusal(path, found, remedy) from None
 
     def table(self) -> dict[str, Any]:
@@ -177,27 +187,8 @@ def _known(family: type[Component]) -> str:
     return known_names("", family.kinds())
 
 
-def refusal(path: tuple[str, ...], found: str, remedy: str) -> PydanticCustomError:
-    """What a validator raises to say in one line where, what was found, and what was expected."""
-    return PydanticCustomError(
-        "everychip", "{found}; {remedy}", {"path": path, "found": found, "remedy": remedy}
-    )
-
-
-def _first(error: ValidationError) -> tuple[tuple[str, ...], str, str]:
-    first = error.errors(include_url=False)[0]
-    path = tuple(str(part) for part in first["loc"])
-    if first["type"] == "everychip":
-        context = first["ctx"]
-        return (*path, *context["path"]), context["found"], context["remedy"]
-    if first["type"] == "missing":
-        return path, "no value", "a value: this key is required"
-    message = first["msg"].removeprefix("Value error, ")
-    return path, repr(first["input"]), message[0].lower() + message[1:]
-
-
 def _explain(error: ValidationError, where: str) -> ConfigError:
-    path, found, remedy = _first(error)
+    path, found, remedy = first_of(error)
     return _config_error(".".join([where, *path]), found, remedy)
 
 
@@ -248,8 +239,12 @@ def merge(base: Mapping[str, Any], change: Mapping[str, Any]) -> dict[str, Any]:
     return result
 
 
+_BARE_POINT = re.compile(r"\s*[+-]?(\d+\.|\.\d+)([eE][+-]?\d+)?\s*", re.ASCII)
+"""Numbers such as .5 and 1., which TOML does not know."""
+
+
 def override(data: Mapping[str, Any], settings: Iterable[str]) -> dict[str, Any]:
-    """Lay `a.b=c` settings over a table; the right side is a TOML value, or else a string.
+    """Lay `a.b=c` settings over a table; the right side is a TOML value, a number such as .5, or else text.
 
     >>> override({"device": {"kind": "gaussian", "sigma": 0.1}}, ["device.sigma=0.3", "seed=1"])
     {'device': {'kind': 'gaussian', 'sigma': 0.3}, 'seed': 1}
@@ -262,7 +257,7 @@ def override(data: Mapping[str, Any], settings: Iterable[str]) -> dict[str, Any]
         try:
             value: Any = tomllib.loads(f"value = {text}")["value"]
         except tomllib.TOMLDecodeError:
-            value = text
+            value = float(text) if _BARE_POINT.fullmatch(text) else text
         for part in reversed(key.split(".")):
             value = {part: value}
         result = merge(result, value)

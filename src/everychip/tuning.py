@@ -4,20 +4,22 @@ from __future__ import annotations
 
 import copy
 import itertools
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence, Set
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 import torch
 from torch import nn
 
 from everychip.component import merge
-from everychip.data import as_arrays, split_holdout
+from everychip.data import Arrays, as_arrays, split_holdout
+from everychip.draws import Draws
 from everychip.errors import ConfigError
 from everychip.hardware import Hardware
 from everychip.methods import Method
 from everychip.monte_carlo import evaluate
 from everychip.progress import Event, Listener, listening, quiet
+from everychip.refusals import must_be
 from everychip.rng import rng_for, seed_for
 from everychip.tails import kpp
 from everychip.training import Fitted, Training, train
@@ -93,6 +95,7 @@ def search(
     >>> len(found.trials), found.best.score == max(trial.score for trial in found.trials)
     (2, True)
     """
+    _check(by=by, k=k, chips=chips, share=share)
     training = Training(**options)
     chosen = settings(grid, limit=trials, seed=seed)
     variants = [varied(method, setting) for setting in chosen]
@@ -103,20 +106,42 @@ def search(
             fitted = train(
                 copy.deepcopy(model), variant, kept, hardware=hardware, training=training, seed=seed
             )
-            draws = evaluate(
-                fitted.model,
-                hardware,
-                held,
-                chips=chips,
-                seed=seed_for(seed, "search"),
-                purpose="validate",
-                precision=training.precision,
-                progress=quiet,
-            )
+            draws = _on_validation_chips(fitted.model, hardware, kept, held, training, chips=chips, seed=seed)
             mean, tail = float(draws.accuracy.mean()), kpp(draws.accuracy, k=k).estimate
             done.append(Trial(setting, variant, tail if by == "kpp" else mean, mean, tail, fitted))
             tell(Event("trials", len(done), len(chosen), {"score": done[-1].score}))
     return Search(tuple(done), by)
+
+
+def _on_validation_chips(
+    model: nn.Module,
+    hardware: Hardware,
+    kept: Arrays,
+    held: Arrays,
+    training: Training,
+    *,
+    chips: int,
+    seed: int,
+) -> Draws:
+    return evaluate(
+        model,
+        hardware,
+        held,
+        chips=chips,
+        seed=seed_for(seed, "search"),
+        purpose="validate",
+        precision=training.precision,
+        calibration=None if hardware.array is None else kept,
+        progress=quiet,
+    )
+
+
+def _check(*, by: Any, k: Any, chips: Any, share: Any) -> None:
+    if by not in get_args(Score):
+        raise ConfigError("search.by", found=repr(by), expected=" or ".join(map(repr, get_args(Score))))
+    must_be(k, "search.k", above=0, below=100)
+    must_be(chips, "search.chips", whole=True, least=1)
+    must_be(share, "search.share", above=0, below=1)
 
 
 def settings(
@@ -127,15 +152,29 @@ def settings(
     >>> settings({"a": (1, 2), "b": ("x",)})
     [{'a': 1, 'b': 'x'}, {'a': 2, 'b': 'x'}]
     """
-    every = [dict(zip(grid, values, strict=True)) for values in itertools.product(*grid.values())]
-    if not every or (limit is not None and limit < 1):
-        raise ConfigError(
-            "search", found=f"{len(every)} settings, {limit} trials", expected="at least one of each"
-        )
+    if limit is not None:
+        must_be(limit, "search.trials", whole=True, least=1)
+    every = [dict(zip(grid, values, strict=True)) for values in itertools.product(*_values(grid))]
     if limit is None or limit >= len(every):
         return every
     drawn = torch.randperm(len(every), generator=rng_for(seed, "search"))[:limit].sort().values
     return [every[n] for n in drawn.tolist()]
+
+
+def _values(grid: Any) -> list[list[Any]]:
+    if not isinstance(grid, Mapping):
+        raise ConfigError(
+            "search.grid", found=repr(grid), expected='lists by field, as in {"beta": [0.1, 1]}'
+        )
+    lists = []
+    for name, values in grid.items():
+        several = isinstance(values, Iterable) and not isinstance(values, str | bytes | Mapping | Set)
+        lists.append(list(values) if several else [])
+        if not lists[-1] or not isinstance(name, str):
+            raise ConfigError(
+                f"search.grid.{name}", found=repr(values), expected="a list of at least one value, in order"
+            )
+    return lists
 
 
 def varied(method: Method, setting: Mapping[str, Any]) -> Method:

@@ -167,7 +167,15 @@ def test_a_parameter_of_the_model_itself_is_programmed_too():
     [
         ({"where": ["nowhere"]}, "nowhere.*linear and convolution layers"),
         ({"where": ["1"]}, "linear and convolution layers"),
-        ({"ratio": 0.0}, "ratio"),
+        *(
+            ({"ratio": ratio}, r"^compensate\.ratio: found .*; expected a number, more than 0$")
+            for ratio in (0.0, -1, float("nan"), float("inf"), "a", None, True)
+        ),
+        ({"where": 3}, r"^compensate\.where: found 3; expected a list of names"),
+        ({"where": "0"}, r"^compensate\.where: found '0'; expected a list of names"),
+        ({"where": ["0", "2", "0"]}, r"^compensate\.where: found '0' twice; .*each once"),
+        ({"where": [0]}, "linear and convolution layers"),
+        ({"where": []}, "linear and convolution layers"),
     ],
 )
 def test_refusals_are_one_line(options, words):

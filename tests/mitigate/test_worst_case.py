@@ -100,6 +100,33 @@ def test_it_searches_on_validation_data_and_measures_on_the_test_data():
     assert elsewhere.clean == pytest.approx(float((model(x).argmax(1) == y).double().mean()))
 
 
+def test_of_a_data_set_it_searches_on_what_training_holds_out_and_on_no_test_image(monkeypatch):
+    """The ΔW found is the one found on that part by hand, and the network was fitted to the others."""
+    from everychip import training
+
+    model, digits = ec.models.MLP(hidden=(8,)).build((1, 8, 8), 10, seed=0), ec.data.Digits()
+    held = []
+
+    def spy(arrays, share, *, seed):
+        parts = ec.data.split_holdout(arrays, share, seed=seed)
+        held.append(parts[1])
+        return parts
+
+    monkeypatch.setattr(training, "split_holdout", spy)
+    ec.fit(model, ec.methods.Vanilla(), digits, hardware=HARDWARE, seed=3, epochs=3, lr=0.01)
+    options = {"th": 0.1, "steps": 3, "restarts": 1, "seed": 3}
+    found = worst_case_search(model, HARDWARE, digits, **options)
+    by_hand = worst_case_search(model, HARDWARE, held[0], **options)
+    trained_on = worst_case_search(model, HARDWARE, digits.load().train, **options)
+    assert (found.clean, found.worst) == (by_hand.clean, by_hand.worst)
+    assert found.clean != trained_on.clean
+    for name, change in found.perturbation.items():
+        assert torch.equal(change, by_hand.perturbation[name])
+    again = worst_case_search(model, HARDWARE, digits.load(), test=digits, **options)
+    x, y = digits.load().test.x, digits.load().test.y
+    assert again.clean == pytest.approx(float((model(x).argmax(1) == y).double().mean()))
+
+
 def test_the_size_of_the_batches_is_no_part_of_the_result():
     model, validation, _ = trained()
     model, data = model.double(), (validation[0].double(), validation[1])
@@ -133,12 +160,13 @@ def test_it_prints_the_three_accuracies_and_refuses_what_is_no_bound():
     model, validation, _ = trained()
     found = worst_case_search(model, HARDWARE, validation, th=0.1, steps=2, restarts=1)
     assert str(found).startswith("|ΔW| ≤ 0.1·max|W|: worst ")
-    for name, value in (
-        ("th", 0.0),
-        ("th", float("nan")),
-        ("th", float("inf")),
-        ("steps", 0),
-        ("restarts", -1),
+    for name, expected, refused in (
+        ("th", "a number, more than 0", (0.0, -0.1, float("nan"), float("inf"), "0.1", None, True)),
+        ("steps", "a whole number, at least 1", (0, 2.5, "3", None)),
+        ("restarts", "a whole number, at least 1", (-1, 0, 1.5, None)),
+        ("batch_size", "a whole number, at least 1", (0, 2.5, "8", float("nan"))),
     ):
-        with pytest.raises(ConfigError, match=rf"worst_case_search\.{name}: found {value}; expected more"):
-            worst_case_search(model, HARDWARE, validation, **{"th": 0.1, name: value})
+        for value in refused:
+            with pytest.raises(ConfigError) as error:
+                worst_case_search(model, HARDWARE, validation, **{"th": 0.1, name: value})
+            assert str(error.value) == f"worst_case_search.{name}: found {value!r}; expected {expected}"

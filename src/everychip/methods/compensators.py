@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from typing import Any, Self
 
@@ -13,6 +13,7 @@ from torch.nn.functional import adaptive_avg_pool1d, adaptive_avg_pool2d, adapti
 from everychip.errors import ConfigError, ModelError
 from everychip.exits.survey import Site, survey
 from everychip.hardware import Hardware
+from everychip.refusals import must_be
 from everychip.rng import contained
 
 _LAYERS = (nn.Linear, nn.modules.conv._ConvNd)
@@ -36,6 +37,8 @@ def compensate(
     and convolution layers; None is all but the last. ratio: the inner width over the channels of h. sample:
     a batch as the model takes it. Then `fit(corrected, NoiseInjection(), …, hardware=corrected.digital(hw))`.
 
+    Cost: a second training beside the model's own, of 1 forward per step with `NoiseInjection`, and the
+    compensators' in it; backward goes through the frozen layers too, but no weight of theirs has a gradient.
     Source: after the second stage of Eldebiky et al., CorrectNet, DATE 2023, arXiv 2211.14917, which also
     searches the places; the form of A and B is this project's.
 
@@ -46,11 +49,11 @@ def compensate(
     >>> list(hw.crossbar(corrected)), [n for n, p in corrected.named_parameters() if p.requires_grad][:1]
     (['0.weight', '2.weight'], ['compensators.0.squeeze.weight'])
     """
+    must_be(ratio, "compensate.ratio", above=0)
+    wanted = None if where is None else _once(where)
     seen = survey(model, sample)
     layers = [n for n, m in model.named_modules() if isinstance(m, _LAYERS) and n in seen.sites]
-    names = layers[:-1] if where is None else list(where)
-    if ratio <= 0:
-        raise ConfigError("compensators.ratio", found=f"{ratio:g}", expected="more than 0")
+    names = layers[:-1] if wanted is None else wanted
     for name in names or [""]:
         if name not in layers:
             raise ModelError(
@@ -61,6 +64,18 @@ def compensate(
     with contained(seed, NAME):
         made = [Compensator(model.get_submodule(n), seen.sites[n], ratio=ratio) for n in names]
     return Compensated(model, dict(zip(names, made, strict=True)))
+
+
+def _once(where: Any) -> list[Any]:
+    names = list(where) if isinstance(where, Iterable) and not isinstance(where, str | bytes) else None
+    twice = [name for n, name in enumerate(names or ()) if name in (names or ())[:n]]
+    if names is None or twice:
+        raise ConfigError(
+            "compensate.where",
+            found=f"{twice[0]!r} twice" if twice else repr(where),
+            expected='a list of names of layers, each once, as in ["0", "2"]',
+        )
+    return names
 
 
 class Compensated(nn.Module):

@@ -12,15 +12,18 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from everychip.chip import run
-from everychip.data import Arrays, as_arrays
-from everychip.errors import ConfigError
+from everychip.data import Arrays, Data, Splits, as_arrays, split_holdout
 from everychip.hardware import Hardware
 from everychip.mapping.base import full_scale
 from everychip.metrics import accuracy
 from everychip.modes import evaluating
+from everychip.refusals import must_be
 from everychip.rng import rng_for
 
 Perturbation = Mapping[str, Tensor]
+
+_HOLDOUT = 0.1
+"""The share of the training data that `Training.validation` holds out, if nothing else is asked."""
 
 
 @dataclass(frozen=True)
@@ -61,7 +64,10 @@ def worst_case_search(
     in further restarts, from random points; the ΔW of the lowest accuracy on the way is kept, ties to the
     higher loss. The random perturbation has the same magnitudes and random signs; its accuracy is the mean
     over as many draws as there are restarts.
-    data: validation data to search on. test: where the accuracies are measured; None, on the same data.
+    data: validation data to search on, in any form that `evaluate` takes, all of it; of an `everychip.data`
+    component, which has no validation data of its own, the tenth of its training part that `fit` holds out
+    for the same seed. test: where the accuracies are measured (of a component, its test part); None, on the
+    data of the search.
 
     Source: Yan et al., ICCAD 2022, arXiv 2207.07626; the ascent is that of Büchel et al., ICLR 2022.
 
@@ -72,10 +78,10 @@ def worst_case_search(
     >>> found.worst < found.random < found.clean
     True
     """
-    for name, number in (("th", th), ("steps", steps), ("restarts", restarts), ("batch_size", batch_size)):
-        if not number > 0 or math.isinf(number):
-            raise ConfigError(f"worst_case_search.{name}", found=str(number), expected="more than 0")
-    batches = _Batches(model, as_arrays(data, split="train"), batch_size)
+    must_be(th, "worst_case_search.th", above=0)
+    for name, number in (("steps", steps), ("restarts", restarts), ("batch_size", batch_size)):
+        must_be(number, f"worst_case_search.{name}", whole=True, least=1)
+    batches = _Batches(model, _validation(data, seed), batch_size)
     weights = {name: p.detach() for name, p in hardware.crossbar(model).items()}
     bounds = {name: th * full_scale(weight) for name, weight in weights.items()}
     best = _Best()
@@ -91,6 +97,11 @@ def worst_case_search(
         ]
         clean, worst = seen.accuracy(weights, {}), seen.accuracy(weights, best.delta)
     return WorstCase(clean, sum(random) / restarts, worst, th, best.delta)
+
+
+def _validation(data: Any, seed: int) -> Arrays:
+    arrays = as_arrays(data, split="train")
+    return split_holdout(arrays, _HOLDOUT, seed=seed)[1] if isinstance(data, Data | Splits) else arrays
 
 
 @dataclass(frozen=True)

@@ -68,6 +68,30 @@ def test_clip_to_noise_is_clip_where_the_device_has_one_sigma():
     torch.testing.assert_close(layer, twin)
 
 
+@pytest.mark.parametrize("kind", ["transposed", "grouped"])
+def test_clip_to_noise_in_training_reads_the_columns_of_each_layer(kind):
+    """Where every column has its own full scale, σ_W is that of `effective_sigma`, which knows the layers."""
+    import copy
+
+    from torch import nn
+
+    from everychip import Hardware, devices, effective_sigma, mapping, methods
+
+    layer = nn.ConvTranspose2d(6, 4, 3) if kind == "transposed" else nn.Conv2d(6, 4, 3, groups=2)
+    with torch.no_grad():
+        layer.weight.mul_(
+            torch.tensor([1.0, 0.1, 0.1, 0.1]).view((1, 4, 1, 1) if kind == "transposed" else (4, 1, 1, 1))
+        )
+    twin, cells = copy.deepcopy(layer), mapping.BitSliced(scale="column", sign={"kind": "offset"})
+    hardware = Hardware(device=devices.preset("FeFET6", sigma=0.2), mapping=cells)
+    law = constraints.ClipToNoise(device=hardware.device, mapping=cells, target=0.5)
+    s = effective_sigma(layer, hardware).of_max
+    assert 1.3 < 0.5 / s < 2.5
+    methods.NoiseInjection(constraint=law).bind(layer, hardware)
+    constraints.clip(0.5 / s).apply([twin.weight])
+    torch.testing.assert_close(layer.weight, twin.weight)
+
+
 def test_clip_bounds_the_effective_sigma():
     from torch import nn
 

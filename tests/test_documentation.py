@@ -149,3 +149,5 @@ def test_every_kind_explains_its_fields_and_shows_an_example(family: type[Compon
     assert unexplained == [], f"{component.__name__} does not explain {unexplained}"
     if family.family in ("device", "mapping", "method", "constraint", "mitigation"):
         assert "Source:" in text, f"{component.__name__} names no source (a paper, or: this project's own)"
+    if family.family == "method":
+        assert "Cost:" in text, f"{component.__name__} does not say what a step costs, in forwards"

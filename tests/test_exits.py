@@ -92,6 +92,34 @@ def test_gradients_flow_from_the_exits_into_the_backbone() -> None:
     assert model.out.weight.grad is None
 
 
+@pytest.mark.parametrize("inference", [False, True])
+def test_a_layer_that_writes_over_features_does_not_change_what_an_exit_reads(inference: bool) -> None:
+    model = nn.Sequential(nn.Conv2d(1, 2, 3), nn.ReLU(inplace=True), nn.Flatten(), nn.Linear(72, 3))
+    made = exits.attach(model, images(), where=["0", "1"])
+    with torch.inference_mode(inference):
+        with made.tap(model) as taps:
+            model(images())
+        features = model[0](images())
+        torch.testing.assert_close(taps["0"], features)
+        torch.testing.assert_close(taps["1"], features.clamp(min=0))
+        assert (features < 0).any()
+
+
+def test_gradients_of_an_exit_are_those_without_a_layer_that_writes_over_its_features() -> None:
+    found = []
+    for inplace in (False, True):
+        with contained(0):
+            model = nn.Sequential(
+                nn.Conv2d(1, 2, 3), nn.ReLU(inplace=inplace), nn.Flatten(), nn.Linear(72, 3)
+            )
+        made = exits.attach(model, images(), where=["0"])
+        with made.tap(model) as taps:
+            z = model(images())
+        (z.square().sum() + made.logits(taps)[0].square().sum()).backward()
+        found.append(model[0].weight.grad)
+    torch.testing.assert_close(*found)
+
+
 def test_a_programmed_chip_replaces_the_heads_and_the_backbone() -> None:
     model = Net().eval()
     made = exits.attach(model, images(), where=["conv1"])

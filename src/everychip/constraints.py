@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from abc import abstractmethod
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
@@ -14,6 +15,7 @@ from torch import Tensor
 from everychip.component import Component
 from everychip.devices import Device
 from everychip.mapping import BitSliced, CellMapping
+from everychip.mapping.columns import OUTPUTS_FIRST, Columns
 
 LEAST_ALPHA, MOST_ALPHA = 1.3, 2.5
 """Between them α is chosen: below, a layer is nearly binary; above, hardly a weight is clamped."""
@@ -25,6 +27,10 @@ class Constraint(Component, family="constraint"):
     @abstractmethod
     def apply(self, weights: Iterable[Tensor]) -> None:
         """Change the weights in place, layer by layer."""
+
+    def apply_on(self, weights: Iterable[Tensor], columns: Iterable[Columns]) -> None:
+        """`apply`, told which numbers of each weight share a column, as a law of noise may have to know."""
+        self.apply(weights)
 
 
 class Clip(Constraint):
@@ -96,14 +102,18 @@ class ClipToNoise(Constraint):
     target: Annotated[float, Field(gt=0)] = 0.16
 
     def apply(self, weights: Iterable[Tensor]) -> None:
-        for weight in weights:
-            Clip(alpha=self.alpha(weight)).apply([weight])
+        self.apply_on(weights, itertools.repeat(OUTPUTS_FIRST))
+
+    def apply_on(self, weights: Iterable[Tensor], columns: Iterable[Columns]) -> None:
+        # The columns may be endless.
+        for weight, held in zip(weights, columns, strict=False):
+            Clip(alpha=self.alpha(weight, columns=held)).apply([weight])
 
     @torch.no_grad()
-    def alpha(self, weight: Tensor) -> float:
+    def alpha(self, weight: Tensor, *, columns: Columns = OUTPUTS_FIRST) -> float:
         """The α of a layer as it is now."""
         full = weight.float()
-        sigma = self.mapping.std(full, self.device).square().mean().sqrt()
+        sigma = self.mapping.std(full, self.device, columns=columns).square().mean().sqrt()
         return alpha_for(float(sigma), float(full.abs().amax()), target=self.target)
 
 

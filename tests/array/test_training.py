@@ -128,6 +128,7 @@ def test_training_through_a_coarse_dac_beats_training_without_it():
         ec.methods.Resilient(),
         ec.methods.SAM(noise=True),
         ec.methods.AdversarialWeight(attack_steps=1),
+        ec.methods.Censored(),
     ],
     ids=lambda method: method.kind,
 )
@@ -140,6 +141,44 @@ def test_methods_take_a_step_through_an_array(method):
     loss.backward()
     assert math.isfinite(float(loss.detach()))
     assert all(p.grad is not None and p.grad.isfinite().all() for p in model.parameters())
+
+
+@pytest.mark.parametrize("gradient", ["detached", "pathwise", "clean"])
+@pytest.mark.parametrize("mapping", ["bit_sliced", "direct"])
+def test_censored_noise_passes_the_converters_and_has_its_gradients(gradient, mapping):
+    """Fine converters change nothing, coarse ones the loss."""
+    found = {}
+    for name, array in (("none", None), ("fine", FINE), ("coarse", COARSE)):
+        torch.manual_seed(0)
+        model = nn.Sequential(nn.Linear(20, 8), nn.ReLU(), nn.Linear(8, 4))
+        x, y = torch.randn(16, 20), torch.arange(16) % 4
+        hw = ec.Hardware(device=ec.devices.Gaussian(sigma=0.1), mapping=mapping, array=array)
+        loss = ec.methods.Censored(noise_gradient=gradient).bind(model, hw, seed=3)(x, y)
+        loss.backward()
+        found[name] = [loss.detach(), *(p.grad for p in model.parameters())]
+    for one, other in zip(found["fine"], found["none"], strict=True):
+        assert torch.allclose(one, other, rtol=1e-3, atol=1e-5)
+    assert abs(found["coarse"][0] - found["none"][0]) > 1e-4
+
+
+def test_censored_noise_has_no_digits_for_an_array_to_convert_alone():
+    model, digits = nn.Linear(20, 4), ec.mapping.BitSliced(weight_bits=8, cell_bits=2, quantize=True)
+    hw = ec.Hardware(device=ec.devices.Gaussian(sigma=0.1), mapping=digits, array=COARSE)
+    with pytest.raises(ec.errors.ConfigError, match='shift_add = "analog"') as error:
+        ec.methods.Censored().bind(model, hw)
+    assert "\n" not in str(error.value)
+    analog = hw.replace(array=COARSE.replace(shift_add="analog"))
+    assert ec.methods.Censored().bind(model, analog)(torch.randn(8, 20), torch.arange(8) % 4).isfinite()
+
+
+def test_read_noise_of_censored_chips_is_fresh_in_every_step_and_the_same_in_the_same():
+    model, x, y = nn.Linear(20, 4), torch.randn(8, 20), torch.arange(8) % 4
+    hw = ec.Hardware(device=ec.devices.Ideal(), array=Array(read_noise=0.1))
+    objective = ec.methods.Censored().bind(model, hw)
+    one, again = objective(x, y), objective(x, y)
+    objective.after_step()
+    assert torch.equal(one, again)
+    assert not torch.equal(one, objective(x, y))
 
 
 def test_bfloat16_products_stay_near_float32_ones(outputs):

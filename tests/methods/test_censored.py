@@ -12,6 +12,7 @@ from scipy.stats import norm
 from torch import nn
 
 from everychip import Hardware, devices, effective_sigma, methods
+from everychip.errors import ConfigError
 
 SIGMA_W = 0.2 * 0.77763  # of max|W|, at σ 0.2 of 8-bit weights on 2-bit cells
 
@@ -37,6 +38,18 @@ def moments(threshold):
 
 @pytest.mark.parametrize("threshold", [0.5, 0.7, 1.0, 1.5, 2.0])
 def test_the_mean_in_closed_form_is_that_of_quadrature(threshold):
+    assert methods.Censored(threshold=threshold).mean == pytest.approx(moments(threshold)[0], abs=1e-9)
+
+
+@pytest.mark.parametrize("threshold", [-5, 0, 10.1, 1e200, float("nan")])
+def test_a_threshold_is_a_few_sigmas(threshold):
+    with pytest.raises(ConfigError, match=r"threshold") as error:
+        methods.Method.parse({"kind": "censored", "threshold": threshold})
+    assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize("threshold", [1e-6, 10.0])
+def test_at_either_end_of_the_range_the_mean_is_that_of_quadrature(threshold):
     assert methods.Censored(threshold=threshold).mean == pytest.approx(moments(threshold)[0], abs=1e-9)
 
 

@@ -50,6 +50,20 @@ def test_the_clean_side_gets_no_gradient(setting):
         torch.testing.assert_close(setting.model.get_parameter(name).grad, slope, rtol=1e-3, atol=1e-5)
 
 
+@pytest.mark.parametrize("activation", [nn.ReLU, nn.Hardtanh])
+def test_an_activation_that_writes_over_its_input_changes_no_layers_output(activation):
+    found = {}
+    for inplace in (False, True):
+        torch.manual_seed(0)
+        model = nn.Sequential(nn.Linear(6, 8), activation(inplace=inplace), nn.Linear(8, 4))
+        objective = methods.Consistency(weight=0.5).bind(model, Hardware(device=devices.Gaussian(sigma=0.3)))
+        loss = objective(torch.randn(16, 6), torch.arange(16) % 4)
+        loss.backward()
+        found[inplace] = [loss.detach(), *(p.grad for p in model.parameters())]
+    for one, other in zip(found[True], found[False], strict=True):
+        torch.testing.assert_close(one, other)
+
+
 def test_only_the_chip_moves_the_running_statistics(setting, chips_run):
     twin = copy.deepcopy(setting.model)
     methods.Consistency().bind(setting.model, setting.hardware, seed=3)(setting.x, setting.y)

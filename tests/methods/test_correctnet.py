@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
 import torch
 from reference import losses, rivals
@@ -39,6 +40,41 @@ def test_matrix_view_is_its_equation(setting):
             wide = rivals.gram_departure(flat, scale) - rivals.gram_departure(flat.T, scale)
             assert wide == pytest.approx((flat.shape[1] - flat.shape[0]) * scale**4, rel=1e-6)
     assert float(loss.detach()) == pytest.approx(expected, rel=1e-5)
+
+
+@pytest.mark.parametrize("groups", [1, 2])
+def test_a_transposed_convolution_is_the_matrix_of_its_outputs(groups):
+    """Row o holds what output channel o collects: w[i, o, :, :] over the inputs i of its group."""
+    model = nn.Sequential(nn.ConvTranspose2d(4, 6, 3, groups=groups), nn.Flatten(), nn.Linear(150, 3))
+    x, y = torch.randn(8, 4, 3, 3), torch.arange(8) % 3
+    hardware = Hardware(device=devices.Gaussian(sigma=0.2))
+    loss = [
+        float(methods.CorrectNet(beta=b, scale=0.7, noise=False).bind(model, hardware)(x, y).detach())
+        for b in (0.0, 1.0)
+    ]
+    w, outputs = model[0].weight.detach().double().numpy(), 6 // groups
+    rows = []
+    for o in range(6):
+        group = o // outputs
+        inputs = range(group * 4 // groups, (group + 1) * 4 // groups)
+        rows.append(np.concatenate([w[i, o % outputs].ravel() for i in inputs]))
+    expected = rivals.gram_departure(np.stack(rows).T, 0.7)
+    expected += rivals.gram_departure(model[2].weight.detach().double().numpy().T, 0.7)
+    assert loss[1] - loss[0] == pytest.approx(expected, rel=1e-4)
+
+
+@pytest.mark.parametrize(
+    ("layer", "kernels"),
+    [(nn.Conv1d(3, 5, 4), 5), (nn.Conv3d(2, 3, (2, 4, 3)), 2 * 3 * 2), (nn.ConvTranspose2d(2, 3, 3), 6)],
+    ids=["conv1d", "conv3d", "transposed"],
+)
+def test_the_kernel_view_takes_the_last_two_dimensions(layer, kernels):
+    w = layer.weight.detach().double().numpy()
+    parts = w.reshape(-1, *w.shape[-2:])
+    assert len(parts) == kernels
+    tall = [kernel if kernel.shape[0] >= kernel.shape[1] else kernel.T for kernel in parts]
+    expected = sum(rivals.gram_departure(kernel, 1.0) for kernel in tall)
+    assert float(departure([layer.weight.detach()], 1.0, view="kernel")) == pytest.approx(expected, rel=1e-5)
 
 
 def test_kernel_view_is_the_authors_code_less_a_constant(setting):

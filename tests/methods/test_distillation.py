@@ -102,6 +102,48 @@ def test_an_interrupted_training_resumes_to_the_bit(tmp_path, stop):
         assert torch.equal(one, other)
 
 
+@pytest.mark.parametrize("way", ["two chips", "two batches"])
+def test_no_noisy_forward_reaches_the_teachers_batch_norm(setting, way):
+    """Of the step at which the teacher is ready, only the first forward finds the model as it was taught."""
+    objective = bound(setting, teacher_share=0.3, chips=2 if way == "two chips" else None).train()
+    for _ in range(3):
+        step(objective, setting)
+    taught = copy.deepcopy(setting.model.state_dict())
+    for _ in range(1 if way == "two chips" else 2):
+        objective(setting.x, setting.y)
+    assert not torch.equal(setting.model.norm1.running_mean, taught["norm1.running_mean"])
+    for name, value in objective.teacher.state_dict().items():
+        assert torch.equal(value, taught[name]), name
+
+
+def test_a_ramp_counts_from_the_teachers_first_step(setting):
+    objective = bound(setting, teacher_share=0.3, ramp=0.5)
+    shown = []
+    for _ in range(10):
+        shown.append(setting.sigma("hidden.weight", objective.chip()))
+        objective.after_step()
+    assert shown == pytest.approx([0.2 * min(1.0, n / 5) for n in range(10)], rel=0.08, abs=1e-9)
+
+
+@pytest.mark.parametrize("steps", [2, 4, 10])
+def test_however_long_the_teacher_learns_the_last_step_distils(setting, steps):
+    method = methods.Distillation(teacher_share=0.99)
+    objective = method.bind(setting.model, setting.hardware, steps=steps)
+    noisy = []
+    for _ in range(steps):
+        before = setting.model.norm1.running_mean.clone()
+        plain = losses.cross_entropy(numbers(setting.logits({})), setting.labels)
+        noisy.append(step(objective, setting) != pytest.approx(plain, rel=1e-5))
+        assert not torch.equal(before, setting.model.norm1.running_mean)
+    assert noisy == [False] * (steps - 1) + [True]
+
+
+def test_one_step_is_too_short_for_a_teacher_and_a_student(setting):
+    with pytest.raises(ConfigError, match=r"method\.teacher_share.*at least 2") as error:
+        methods.Distillation().bind(setting.model, setting.hardware, steps=1)
+    assert "\n" not in str(error.value)
+
+
 def test_it_needs_the_length_of_training(setting):
     with pytest.raises(ConfigError, match=r"method\.teacher_share.*steps=epochs") as error:
         methods.Distillation().bind(setting.model, setting.hardware)

@@ -79,6 +79,6 @@ def test_a_recipe_trains_it_with_what_every_method_has(installed: Path, tmp_path
 def test_a_mistake_in_its_fields_is_one_line(installed: Path, tmp_path: Path) -> None:
     (tmp_path / "mine.toml").write_text(RECIPE.replace("share = 0.25", "share = 2"))
     done = everychip("run", str(tmp_path / "mine.toml"), path=installed)
-    assert done.returncode != 0
+    assert done.returncode == 2
     assert "method.share" in done.stderr
     assert len(done.stderr.strip().splitlines()) == 1

@@ -14,7 +14,7 @@ from torch.nn.functional import adaptive_avg_pool1d, adaptive_avg_pool2d, adapti
 
 from everychip.errors import ModelError
 from everychip.exits.survey import Site
-from everychip.macs import first_tensor
+from everychip.exits.taps import Taps
 
 
 class Exits(nn.Module):
@@ -39,17 +39,17 @@ class Exits(nn.Module):
         )
 
     @contextmanager
-    def tap(self, model: nn.Module) -> Iterator[dict[str, Tensor]]:
+    def tap(self, model: nn.Module) -> Iterator[Taps]:
         """Collect the model's inner features, position → tensor, in the forwards run inside.
 
         The hooks live as long as the `with` block, also when it fails. A module called more than once is
-        read at its last call; one that is followed by an in-place layer is read as that layer leaves it.
+        read at its last call. A later layer that writes over a module's output does not change what is read.
         """
-        taps: dict[str, Tensor] = {}
+        taps = Taps()
         handles = []
         try:
             for position in self.positions:
-                handles.append(_submodule(model, position).register_forward_hook(_keep(taps, position)))
+                handles.append(_submodule(model, position).register_forward_hook(taps.hook(position)))
             yield taps
         finally:
             for handle in handles:
@@ -159,12 +159,3 @@ def _submodule(model: nn.Module, position: str) -> nn.Module:
             found=f"no such submodule in this {type(model).__name__}",
             remedy="tap the model that the exits were made for",
         ) from None
-
-
-def _keep(taps: dict[str, Tensor], position: str) -> Any:
-    def hook(_module: nn.Module, _args: Any, output: Any) -> None:
-        features = first_tensor(output)
-        if features is not None:
-            taps[position] = features
-
-    return hook

@@ -23,7 +23,8 @@ class AdversarialWeight(Method):
     m = max|W| of the layer. attack_steps: N sign-ascent steps of ζ·m/N on the divergence, from a start of
     `start`·m·N(0, 1), projected onto |dW| ≤ ζ·m. bound_gradient: whether backward sees that m depends on W
     (as in the authors' code), or dW as a constant. noise: whether z is that of a fresh chip ("forward
-    noise"), or clean. f is the digital model; its forwards share the dropout masks of z.
+    noise"), or clean. f is the digital model; its forwards share the dropout masks of z. A ramp scales the
+    noise of z, and never ζ.
     Cost: N + 2 forwards per step, and one more with noise.
 
     Source: Büchel et al., ICLR 2022 (N = 10, start 0.001, β 0.1 beside forward noise, 0.25 alone, ζ 0.1).

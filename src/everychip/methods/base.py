@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Iterator, Mapping
-from typing import Annotated, ClassVar, Self
+from functools import cached_property
+from numbers import Integral
+from typing import Annotated, Any, ClassVar, Self
 
 import torch
 from pydantic import Field
@@ -17,6 +19,7 @@ from everychip.errors import ConfigError
 from everychip.exits import Exits
 from everychip.hardware import Hardware
 from everychip.methods.losses import cross_entropy
+from everychip.methods.order import order_of_use
 
 
 class Method(Component, family="method"):
@@ -24,10 +27,12 @@ class Method(Component, family="method"):
 
     constraint: what the crossbar's weights are brought back to after each step. ramp: the share of training
     over which the noise grows linearly from 0 to its full strength; 0 or absent: at once. noise_gradient:
-    what backward sees of the noise (`everychip.chip.disturb`). last_layer_gain: a factor on the last matrix
-    at the start of training. label_smoothing: of every cross-entropy. chips: how many chips share each batch,
-    each with a part of it; absent, one. The gradient then is the mean over as many chips, at the cost of
-    their sampling only.
+    what backward sees of the noise (`everychip.chip.disturb`). Where a method meets no noise, these two
+    change nothing, but a ramp still asks for the length of training. last_layer_gain: a factor on the last
+    matrix of the crossbar that is trained, at the start of training: the last that a forward of `bind`'s
+    sample multiplies by, or without a sample the last that the model defines. label_smoothing: of every
+    cross-entropy. chips: how many chips share each batch, each with a part of it; absent, one. The gradient
+    then is the mean over as many chips, at the cost of their sampling only.
     """
 
     constraint: Constraint | None = None
@@ -69,9 +74,11 @@ class Method(Component, family="method"):
     ) -> Objective:
         """The objective for one model: `loss = objective(x, y)`, then `objective.after_step()`.
 
-        sample: a batch of at least two inputs, which sizes the exits of the methods that have them. steps:
-        the length of training in steps, which a ramp needs.
+        sample: a batch of at least two inputs, which sizes the exits of the methods that have them and tells
+        which matrix is the last. steps: the length of training in steps, at least 1, which a ramp, a
+        distillation's teacher and `Resilient.population` are shares of.
         """
+        _must_count(steps)
         if self.ramp and steps is None:
             raise ConfigError(
                 "method.ramp",
@@ -82,17 +89,21 @@ class Method(Component, family="method"):
         method = self.resolved(hardware)
         method.must_suit(hardware, sample)
         exits = None if sample is None else method.exits(model, sample, seed=seed)
-        objective = Objective(method, model, hardware, seed=seed, exits=exits, steps=steps)
+        objective = Objective(method, model, hardware, seed=seed, exits=exits, steps=steps, sample=sample)
         method.prepare(objective)
         return objective
 
     def prepare(self, objective: Objective) -> None:
         """Add to a new objective what the method needs beside the model, as a part of its state."""
 
+    def begin_step(self, objective: Objective) -> None:
+        """Called before the first forward of every step, whatever number of forwards the step has."""
+
     def constrain(self, objective: Objective) -> None:
         """Bring the weights on the crossbar back to the constraint, as at the start and after each step."""
         if self.constraint is not None:
-            self.constraint.apply(objective.trained.values())
+            trained = objective.trained
+            self.constraint.apply_on(trained.values(), [objective.columns[name] for name in trained])
 
     def cross_entropy(self, logits: Tensor, y: Tensor) -> Tensor:
         """Cross-entropy with this method's label smoothing."""
@@ -111,18 +122,23 @@ class Objective(nn.Module):
         seed: int,
         exits: Exits | None,
         steps: int | None,
+        sample: Tensor | None = None,
     ) -> None:
         super().__init__()
         self.model, self.exits = model, exits
         self.method, self.hardware, self.seed, self.steps = method, hardware, seed, steps
-        self.step, self.part = 0, 0
+        self.step, self.part, self.begun = 0, 0, -1
         self.weights, self.columns = hardware.crossbar(model), hardware.columns(model)
+        self._sample = sample
         if method.last_layer_gain != 1.0:
-            list(self.weights.values())[-1].data.mul_(method.last_layer_gain)
+            self._last_trained().data.mul_(method.last_layer_gain)
         self.method.constrain(self)
 
     def forward(self, x: Tensor, y: Tensor) -> Tensor:
         """The loss of one batch: the mean over the chips that share it, if several do."""
+        if self.begun != self.step:
+            self.begun = self.step
+            self.method.begin_step(self)
         if self.method.chips in (None, 1):
             return self.method.loss(self, x, y)
         total = torch.zeros((), device=y.device)
@@ -148,6 +164,22 @@ class Objective(nn.Module):
     def trained(self) -> dict[str, Tensor]:
         """The weights on the crossbar that are not frozen, by name."""
         return {name: weight for name, weight in self.weights.items() if weight.requires_grad}
+
+    @cached_property
+    def order(self) -> list[str]:
+        """The names of the weights as the sample's forward meets them; without one, as the model has them."""
+        return order_of_use(self.model, self.weights, self._sample)
+
+    def _last_trained(self) -> Tensor:
+        trained = self.trained
+        if not trained:
+            raise ConfigError(
+                "method.last_layer_gain",
+                found="no matrix of the crossbar that is trained",
+                expected="at least one, whose last it scales",
+                remedy="last_layer_gain = 1, or parameter.requires_grad_(True)",
+            )
+        return next(trained[name] for name in reversed(self.order) if name in trained)
 
     def chip(
         self,
@@ -194,6 +226,17 @@ class Objective(nn.Module):
     def detach(self) -> nn.Module:
         """The model, without exits."""
         return self.model
+
+
+def _must_count(steps: Any) -> None:
+    if steps is None or (isinstance(steps, Integral) and int(steps) >= 1):
+        return
+    raise ConfigError(
+        "bind",
+        found=f"steps = {steps!r}",
+        expected="a whole number of at least 1, or none",
+        remedy="bind(model, hardware, steps=epochs * batches)",
+    )
 
 
 def _shares(x: Tensor, y: Tensor, chips: int) -> Iterator[tuple[Tensor, Tensor]]:

@@ -9,8 +9,11 @@ import torch
 from pydantic import Field
 from torch import Tensor
 
+from everychip.array import Array, Cells, tiled
 from everychip.chip import run
 from everychip.devices.base import standard_normal
+from everychip.errors import ConfigError
+from everychip.hardware import Hardware
 from everychip.methods.base import Method, Objective
 from everychip.methods.losses import full_precision
 from everychip.rng import rng_for
@@ -20,11 +23,12 @@ from everychip.straight_through import with_clean_gradient
 class Censored(Method):
     """Right-censored Gaussian noise (TRICE): L = CE(z, y), z of weights W + min(N(0, 1), th)·σ_t·max|W|.
 
-    threshold: th, in units of σ_t (the authors' code searches 0.5, 0.7, 1, 1.5, 2). ratio: σ_t over the
-    device's own σ_W / max|W| in each layer (its rms over the layer's weights); the paper searches σ_t, too:
-    `everychip.tuning.search` does both on validation chips. All weights of a layer get the same σ_t,
-    whatever the device's law. mean_corrected: subtract the noise's negative mean, th·(1 − Φ(th)) − φ(th),
-    −0.083 σ_t at th = 1: the control for a mere shift of all weights.
+    threshold: th, in units of σ_t, at most 10 (the authors' code searches 0.5, 0.7, 1, 1.5, 2). ratio: σ_t
+    over the device's own σ_W / max|W| in each layer (its rms over the layer's weights); the paper searches
+    σ_t, too: `everychip.tuning.search` does both on validation chips. All weights of a layer get the same
+    σ_t, whatever the device's law. mean_corrected: subtract the noise's negative mean, th·(1 − Φ(th)) −
+    φ(th), −0.083 σ_t at th = 1: the control for a mere shift of all weights. The noise is that of whole
+    weights, so that an array which converts every digit alone is refused.
     Cost: 1 forward per step.
 
     Source: Yan et al., ICCAD 2023, arXiv 2307.15853.
@@ -33,7 +37,7 @@ class Censored(Method):
     -0.0833
     """
 
-    threshold: float = 1.0
+    threshold: Annotated[float, Field(gt=0, le=10)] = 1.0
     ratio: Annotated[float, Field(gt=0)] = 1.0
     mean_corrected: bool = False
 
@@ -43,6 +47,18 @@ class Censored(Method):
         th = self.threshold
         density = math.exp(-(th**2) / 2) / math.sqrt(2 * math.pi)
         return th * 0.5 * math.erfc(th / math.sqrt(2)) - density
+
+    def must_suit(self, hardware: Hardware, sample: Tensor | None) -> None:
+        """The noise is one number for each weight, so no array may ask for that of every digit."""
+        if hardware.array is None or not hardware.mapping.has_digits:
+            return
+        if hardware.array.shift_add != "analog":
+            raise ConfigError(
+                "method censored",
+                found="an array that converts every digit of a weight alone",
+                expected="one that converts whole weights, as the noise is theirs",
+                remedy='hardware.array.shift_add = "analog", or mapping.quantize = false',
+            )
 
     def loss(self, objective: Objective, x: Tensor, y: Tensor) -> Tensor:
         return self.cross_entropy(run(objective.model, self.chip(objective), x), y)
@@ -58,9 +74,27 @@ class Censored(Method):
             unit = standard_normal(full.detach(), rng).clamp_(max=self.threshold).sub_(shift)
             with torch.set_grad_enabled(gradient == "pathwise"):
                 std = mapping.std(full, objective.hardware.device, columns=objective.columns[name])
-                sigma = std.square().mean().sqrt()
-                deviation = unit * sigma * self.ratio
+                deviation = unit * _rms(std) * self.ratio
             target = mapping.target(full, columns=objective.columns[name]).to(weight.dtype)
             noisy = torch.add(target, deviation, alpha=objective.strength).to(weight.dtype)
-            programmed[name] = with_clean_gradient(target, noisy) if gradient == "clean" else noisy
+            if objective.hardware.array is not None:
+                cells = self._cells(objective, name, noisy.detach(), full.detach())
+                noisy = tiled(target if gradient == "clean" else noisy, cells)
+            elif gradient == "clean":
+                noisy = with_clean_gradient(target, noisy)
+            programmed[name] = noisy
         return programmed
+
+    def _cells(self, objective: Objective, name: str, noisy: Tensor, weight: Tensor) -> Cells:
+        """What the tiles hold of a weight: all of it, in one slice."""
+        array, rng = objective.hardware.array or Array(), None
+        if array.read_noise:
+            place = objective.address
+            rng = rng_for(objective.seed, "censored", *place, name, "read", device=weight.device)
+        return Cells(name, (noisy,), (weight.abs().amax(),), array, rng=rng)
+
+
+def _rms(std: Tensor) -> Tensor:
+    """The root mean square, with a gradient of 0 where it is 0 (no noise, or a layer of zeros)."""
+    square = std.square().mean()
+    return torch.where(square > 0, square, torch.ones_like(square)).sqrt() * (square > 0)

@@ -36,6 +36,8 @@ def compensate(
     which would make A large. B and b start at zero, so that nothing changes at first. where: names of linear
     and convolution layers; None is all but the last. ratio: the inner width over the channels of h. sample:
     a batch as the model takes it. Then `fit(corrected, NoiseInjection(), …, hardware=corrected.digital(hw))`.
+    Cost: that of the second training, and two forwards of two and three inputs here; `Compensated.overhead`
+    is what the layers add.
 
     Cost: a second training beside the model's own, of 1 forward per step with `NoiseInjection`, and the
     compensators' in it; backward goes through the frozen layers too, but no weight of theirs has a gradient.

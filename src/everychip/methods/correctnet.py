@@ -14,6 +14,7 @@ from torch import Tensor
 from everychip.chip import run
 from everychip.errors import ConfigError
 from everychip.hardware import Hardware
+from everychip.mapping import Columns
 from everychip.methods.base import Method, Objective
 from everychip.methods.losses import full_precision
 
@@ -22,10 +23,11 @@ class CorrectNet(Method, kind="correctnet"):
     """Lipschitz regularisation: L = CE(z, y) + β·Σ_l ‖W_lᵀW_l − λ²I‖²_F.
 
     beta: β, without unit. scale: λ, the wanted singular value of every W_l, in the weights' own unit.
-    view: what W_l is. "matrix": the layer as [out, in·k·k], λ = 1/(μ + 3s) with μ = e^{σ²/2} and
-    s² = (e^{σ²} − 1)·e^{σ²}, the mean and the variance of e^N(0, σ²), σ the device's nominal one. "kernel":
-    every k×k kernel alone (a linear layer as it is), λ = 1. The Gram matrix is formed on the smaller side;
-    the other one differs by the constant λ⁴·|rows − columns|.
+    view: what W_l is. "matrix": the layer as [out, in·k·k], in the inputs of its group, λ = 1/(μ + 3s) with
+    μ = e^{σ²/2} and s² = (e^{σ²} − 1)·e^{σ²}, the mean and the variance of e^N(0, σ²), σ the device's nominal
+    one. "kernel": every k×k kernel alone, λ = 1, that is the last two dimensions of a weight: a linear layer
+    as it is, [in, k] of each output of a Conv1d, each k×k slice of a Conv3d's kernels. The Gram matrix is
+    formed on the smaller side; the other one differs by the constant λ⁴·|rows − columns|.
     noise: whether z is that of a fresh chip, or clean.
     Cost: 1 forward per step. The second stage is `everychip.methods.compensators`.
 
@@ -52,7 +54,10 @@ class CorrectNet(Method, kind="correctnet"):
 
     def loss(self, objective: Objective, x: Tensor, y: Tensor) -> Tensor:
         z = objective.noisy_logits(x) if self.noise else run(objective.model, {}, x)
-        penalty = departure(objective.weights.values(), self._scale(objective.hardware), view=self.view)
+        weights = objective.weights
+        if self.view == "matrix":
+            weights = {name: outputs_first(w, objective.columns[name]) for name, w in weights.items()}
+        penalty = departure(weights.values(), self._scale(objective.hardware), view=self.view)
         return self.cross_entropy(z, y) + self.beta * penalty
 
     def _scale(self, hardware: Hardware) -> float:
@@ -80,6 +85,20 @@ def lipschitz_bound(sigma: float) -> float:
     mean = math.exp(sigma**2 / 2)
     deviation = math.sqrt((math.exp(sigma**2) - 1) * math.exp(sigma**2))
     return 1 / (mean + 3 * deviation)
+
+
+def outputs_first(weight: Float[Tensor, "*weights"], columns: Columns) -> Float[Tensor, "*weights"]:
+    """The weight with its outputs along dimension 0, as a transposed convolution does not hold them.
+
+    >>> layer = torch.nn.ConvTranspose2d(4, 6, 3, groups=2)
+    >>> outputs_first(layer.weight, Columns(axis=1, groups=2)).shape
+    torch.Size([6, 2, 3, 3])
+    """
+    # A matrix and its transpose have one Gram matrix on the smaller side.
+    if columns.axis == 0 or weight.ndim == 2:
+        return weight
+    blocks = weight.reshape(columns.groups, -1, *weight.shape[1:])
+    return blocks.transpose(1, 2).flatten(0, 1)
 
 
 def departure(

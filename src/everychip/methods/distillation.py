@@ -20,7 +20,8 @@ class Distillation(Method):
     """Distillation from a clean teacher: L = α·CE(z, y) + (1 − α)·T²·KL(softmax(t/T) ‖ softmax(z/T)).
 
     z: logits of a fresh chip. t: logits of the teacher, which is the model itself after `teacher_share` of
-    the steps of ordinary noise-free training, frozen and in evaluation mode; the student goes on from there.
+    the steps of ordinary noise-free training (one step at least, and all but one at most), frozen and in
+    evaluation mode; the student goes on from there.
     hard_share: α. temperature: T. Everything happens within one training: checkpoints carry the teacher. A
     ramp counts from the first step of all.
     Cost: s·1 + (1 − s)·1⅓ forwards per step, s = teacher_share: the teacher's forward has no backward.
@@ -50,15 +51,32 @@ class Distillation(Method):
                 expected="the number of steps that it is a share of",
                 remedy="bind(model, hardware, steps=epochs * batches)",
             )
+        if objective.steps < 2:
+            raise ConfigError(
+                "method.teacher_share",
+                found="a training of one step",
+                expected="at least 2: one for the teacher, one for its student",
+                remedy="train for longer",
+            )
         objective.teacher = copy.deepcopy(objective.model).requires_grad_(False)
 
+    def teaching(self, steps: int) -> int:
+        """How many of so many steps train the teacher: at least one, and one less than all at most.
+
+        >>> [Distillation(teacher_share=s).teaching(10) for s in (0.01, 0.3, 0.99)]
+        [1, 3, 9]
+        """
+        return min(max(1, round(self.teacher_share * steps)), steps - 1)
+
+    def begin_step(self, objective: Objective) -> None:
+        """Take the teacher over before a forward under noise moves batch norm's statistics."""
+        if objective.step == self.teaching(objective.steps or 0):
+            objective.get_submodule("teacher").load_state_dict(objective.model.state_dict())
+
     def loss(self, objective: Objective, x: Tensor, y: Tensor) -> Tensor:
-        teaching = max(1, round(self.teacher_share * (objective.steps or 0)))
-        if objective.step < teaching:
+        if objective.step < self.teaching(objective.steps or 0):
             return self.cross_entropy(run(objective.model, {}, x), y)
         teacher = objective.get_submodule("teacher")
-        if objective.step == teaching:
-            teacher.load_state_dict(objective.model.state_dict())
         with torch.no_grad():
             taught = run(teacher.eval(), {}, x)
         z = objective.noisy_logits(x)

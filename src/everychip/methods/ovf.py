@@ -21,8 +21,9 @@ class OVF(Method):
     beta: β (published: 1e-3 for VGG-8). increments: added to the nominal σ, the noisiest first, so that it
     has γ = 1. decay, backbone_share, feedback_share: as for IRS.
     batch_norm: whose forwards move the running statistics: "backbone", or "all" as in the authors' code.
-    reach: which matrices meet the raised σ: "all", or "ends" (the first and the last), as the authors' code
-    does on ResNet-18; the others keep the device's own σ.
+    reach: which matrices meet the raised σ: "all", or "ends" (the first and the last that a forward of
+    `bind`'s sample multiplies by, or without a sample that the model defines), as the authors' code does on
+    ResNet-18; the others keep the device's own σ.
     Cost: 1 + N forwards per step, 4 as published.
 
     Source: Qin et al., IEEE TCAD 2025, doi 10.1109/TCAD.2025.3591409, and the authors' code.
@@ -48,6 +49,11 @@ class OVF(Method):
         """The increments are added to a nominal σ, so the device must have one."""
         hardware.with_sigma(0.0)
 
+    def prepare(self, objective: Objective) -> None:
+        """Find the ends while the model is as it was given."""
+        if self.reach == "ends":
+            _ = objective.order
+
     def loss(self, objective: Objective, x: Tensor, y: Tensor) -> Tensor:
         z = objective.noisy_logits(x)
         sigma = objective.hardware.device.nominal_sigma or 0.0
@@ -70,8 +76,7 @@ class OVF(Method):
         if self.reach == "all":
             chip = objective.chip(hardware=raised, part=n)
         else:
-            names = list(objective.weights)
-            ends = {name: objective.weights[name] for name in (names[0], names[-1])}
+            ends = {name: objective.weights[name] for name in (objective.order[0], objective.order[-1])}
             chip = {**objective.chip(part=n), **objective.chip(hardware=raised, weights=ends, part=n)}
         statistics = running_statistics(objective.model) if self.batch_norm == "backbone" else {}
         return run(objective.model, {**chip, **statistics}, x)

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from everychip.chip import run
-from everychip.macs import first_tensor
+from everychip.exits.taps import Taps
 from everychip.methods.base import Objective
 from everychip.methods.ovf import running_statistics
 
@@ -44,11 +43,12 @@ def crossbar_layers(objective: Objective) -> list[str]:
 
 
 @contextmanager
-def outputs(model: nn.Module, names: Iterable[str]) -> Iterator[dict[str, Tensor]]:
+def outputs(model: nn.Module, names: Iterable[str]) -> Iterator[Taps]:
     """Collect what submodules return, name → tensor, in the forwards run inside.
 
     A submodule that is never called (attention reads its output layer's weight without calling it) is
-    absent; one that is called more than once is read at its last call.
+    absent; one that is called more than once is read at its last call. A later layer that writes over an
+    output does not change what is read.
 
     >>> model = nn.Sequential(nn.Linear(2, 3), nn.ReLU())
     >>> with outputs(model, ["0"]) as seen:
@@ -56,20 +56,10 @@ def outputs(model: nn.Module, names: Iterable[str]) -> Iterator[dict[str, Tensor
     >>> {name: tuple(h.shape) for name, h in seen.items()}
     {'0': (4, 3)}
     """
-    seen: dict[str, Tensor] = {}
-
-    def keep(name: str) -> Any:
-        def hook(_module: nn.Module, _args: Any, output: Any) -> None:
-            tensor = first_tensor(output)
-            if tensor is not None:
-                seen[name] = tensor
-
-        return hook
-
-    handles = []
+    seen, handles = Taps(), []
     try:
         for name in names:
-            handles.append(model.get_submodule(name).register_forward_hook(keep(name)))
+            handles.append(model.get_submodule(name).register_forward_hook(seen.hook(name)))
         yield seen
     finally:
         for handle in handles:

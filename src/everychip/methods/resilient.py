@@ -49,8 +49,9 @@ class Resilient(Method):
     and "pathwise" elsewhere. feedback: β, below 1: the gradient sees the share 1 − β of the logits' error.
     quiet: q; the penalty moves weights to where the device is quiet (`noise_to_signal`). population: the
     share of training after which batch norm is corrected, over another fifth, to the running statistics that
-    every chip is evaluated with (`batch_renorm.population_norm`); 1: never. chips: 4 share each batch, so
-    that a step does not follow the accidents of one.
+    every chip is evaluated with (`batch_renorm.population_norm`); 1, or `bind` without `steps`: never. The
+    clean pass stays uncorrected: with feedback, z − z̄ from then on holds the correction as well as the noise.
+    chips: 4 share each batch, so that a step does not follow the accidents of one.
     Cost: 1 forward per step; with feedback 1⅓, since the clean one has no backward.
 
     Source: this project's own, of noise injection with weight clipping (Joshi et al., Nat. Commun. 2020), a

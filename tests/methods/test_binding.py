@@ -1,0 +1,113 @@
+"""Binding: the length of training it takes, and which matrix it holds for the last."""
+
+from __future__ import annotations
+
+import copy
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor, nn
+
+from everychip import Hardware, devices, methods, models
+from everychip.errors import ConfigError
+from everychip.methods.compensators import compensate
+from everychip.methods.order import order_of_use
+
+HARDWARE = Hardware(device=devices.Gaussian(sigma=0.2))
+MODELS = {
+    "mlp": models.MLP(hidden=(8, 6)),
+    "lenet": models.LeNet(),
+    "vgg8": models.VGG8(width=2),
+    "resnet18": models.ResNet18(width=2),
+}
+
+
+class HeadFirst(nn.Module):
+    """Defines its head before its body."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.head, self.middle, self.body = nn.Linear(6, 3), nn.Linear(6, 6), nn.Linear(4, 6)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.head(torch.relu(self.middle(torch.relu(self.body(x)))))
+
+
+def scaled(model: nn.Module, *, sample: Tensor | None, hardware: Hardware = HARDWARE) -> list[str]:
+    """The parameters that a gain of one half halves."""
+    before = {name: p.detach().clone() for name, p in model.named_parameters()}
+    methods.NoiseInjection(last_layer_gain=0.5).bind(model, hardware, sample=sample)
+    found = [name for name, p in model.named_parameters() if not torch.equal(p.detach(), before[name])]
+    for name in found:
+        torch.testing.assert_close(model.get_parameter(name).detach(), 0.5 * before[name])
+    return found
+
+
+@pytest.mark.parametrize("steps", [0, -3, 2.5, float("nan"), "9"])
+@pytest.mark.parametrize(
+    "method", [methods.Resilient(), methods.NoiseInjection(), methods.Distillation()], ids=lambda m: m.kind
+)
+def test_a_length_that_is_no_number_of_steps_is_refused_in_one_line(method, steps):
+    with pytest.raises(ConfigError, match=r"bind: found steps = .*whole number of at least 1") as error:
+        method.bind(HeadFirst(), HARDWARE, steps=steps)
+    assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize("steps", [None, 1, np.int64(7)])
+def test_whole_numbers_and_none_are_lengths(steps):
+    assert methods.NoiseInjection().bind(HeadFirst(), HARDWARE, steps=steps).steps == steps
+
+
+def test_the_gain_is_on_the_last_matrix_of_the_forward_or_without_a_sample_of_the_definition():
+    assert scaled(HeadFirst(), sample=torch.ones(2, 4)) == ["head.weight"]
+    assert scaled(HeadFirst(), sample=None) == ["body.weight"]
+
+
+def test_the_gain_spares_frozen_matrices():
+    model = HeadFirst()
+    model.head.requires_grad_(False)
+    assert scaled(model, sample=torch.ones(2, 4)) == ["middle.weight"]
+
+
+def test_the_gain_never_reaches_the_frozen_model_beside_compensators():
+    corrected = compensate(HeadFirst(), torch.ones(2, 4), where=["body"])
+    digital = corrected.digital(HARDWARE)
+    with pytest.raises(
+        ConfigError, match=r"last_layer_gain.*no matrix of the crossbar that is trained"
+    ) as error:
+        scaled(corrected, sample=torch.ones(2, 4), hardware=digital)
+    assert "\n" not in str(error.value)
+
+
+def test_ovf_raises_the_noise_of_both_ends_of_the_forward(monkeypatch):
+    from everychip.methods import ovf
+
+    chips, run = [], ovf.run
+    monkeypatch.setattr(ovf, "run", lambda model, chip, x: chips.append(chip) or run(model, chip, x))
+    method = methods.OVF(increments=(0.3,), reach="ends")
+    model, x = HeadFirst(), torch.randn(8, 4)
+    objective = method.bind(model, HARDWARE, sample=x[:2])
+    objective(x, torch.arange(8) % 3)
+    raised, own = HARDWARE.with_sigma(0.5), objective.chip(part=1)
+    noisier = objective.chip(hardware=raised, part=1)
+    for name in ("body.weight", "head.weight"):
+        assert torch.equal(chips[0][name], noisier[name])
+    assert torch.equal(chips[0]["middle.weight"], own["middle.weight"])
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_the_packages_models_are_defined_in_the_order_of_their_forward(name):
+    model = MODELS[name].build((1, 32, 32), 4, seed=0)
+    state = copy.deepcopy(model.state_dict())
+    names = list(HARDWARE.crossbar(model))
+    assert order_of_use(model, names, torch.randn(2, 1, 32, 32)) == names or name == "resnet18"
+    found = order_of_use(model, names, torch.randn(2, 1, 32, 32))
+    assert (found[0], found[-1]) == (names[0], names[-1])
+    assert all(torch.equal(value, state[key]) for key, value in model.state_dict().items())
+
+
+def test_a_model_with_a_table_keeps_the_order_of_its_definition():
+    model = nn.Sequential(nn.Embedding(5, 4), nn.Flatten(), nn.Linear(12, 3))
+    names = ["0.weight", "2.weight"]
+    assert order_of_use(model, names, torch.zeros(2, 3, dtype=torch.long)) == names

@@ -107,10 +107,10 @@ def _is_folder(model: str) -> bool:
 
 def _network(model: str, experiment: Experiment, splits: Splits) -> nn.Module:
     from everychip.study import store
-    from everychip.study.trained import refuse_diverged, trained_model
+    from everychip.study.trained import refuse_diverged, trained_model, untrained_model
 
     if not _is_folder(model):
-        return experiment.model.build(splits.input_shape, splits.classes, seed=experiment.seed)
+        return untrained_model(experiment, splits)
     network = trained_model(experiment, Path(model) / store.MODEL, splits=splits)
     refuse_diverged(network, Path(model))
     return network

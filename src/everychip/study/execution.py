@@ -24,9 +24,10 @@ from everychip.study.environment import environment, threads_set
 from everychip.study.experiment import Condition, Experiment
 from everychip.study.files import held, make_folder, read_json, write_json, write_whole
 from everychip.study.sharing import take_over
+from everychip.study.start import beside
 from everychip.study.suitable import must_suit
 from everychip.study.table import COLUMNS, merge_tables, write_table
-from everychip.study.trained import load_weights
+from everychip.study.trained import build, load_weights, untrained_model
 from everychip.training import Fitted, train
 
 STATE = "state.json"
@@ -44,7 +45,7 @@ def run(
     if not store.is_complete(folder):
         make_folder(folder)
         with held(folder), threads_set(experiment.compute.threads):
-            store.claim(folder, experiment.table())
+            store.claim(folder, beside(experiment.table(), folder))
             if not store.is_complete(folder):
                 make_folder(folder / store.PARTIAL)
                 return _Execution(experiment, folder, progress or quiet, trained).execute()
@@ -61,7 +62,7 @@ class _Execution:
 
     def execute(self) -> store.Run:
         splits = self.experiment.data.load()
-        model = self._build(splits)
+        model = build(self.experiment, splits)
         must_suit(self.experiment, model, splits)
         state = self._state() or self._take_over() or self._fit(splits)
         # What is stored is what is evaluated: the same bits, whether or not the run was interrupted here.
@@ -95,9 +96,6 @@ class _Execution:
         path = self._partial / STATE
         return read_json(path, form=STATE_FORMAT) if path.exists() else None
 
-    def _build(self, splits: Splits) -> nn.Module:
-        return self.experiment.model.build(splits.input_shape, splits.classes, seed=self.experiment.seed)
-
     def _take_over(self) -> dict[str, Any] | None:
         """The training of another run, if there is one to take."""
         known = self.trained and take_over(self.experiment.training_id, self.trained, self.folder)
@@ -106,7 +104,7 @@ class _Execution:
     def _fit(self, splits: Splits) -> dict[str, Any]:
         started = time.monotonic()
         fitted = train(
-            self._build(splits),
+            untrained_model(self.experiment, splits),
             self.experiment.method,
             splits.train,
             hardware=self.experiment.hardware,

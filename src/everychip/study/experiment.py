@@ -20,6 +20,7 @@ from everychip.mitigate import Mitigation
 from everychip.models import Model
 from everychip.monte_carlo import Precision
 from everychip.study import recipes
+from everychip.study.start import Start
 from everychip.study.store import run_id, training_id
 from everychip.training import Training
 
@@ -91,13 +92,19 @@ class Condition:
 
 
 class Experiment(Config):
-    """One recipe as a value; `title` and `labels` name it and change nothing of what is computed."""
+    """One recipe as a value; `title` and `labels` name it and change nothing of what is computed.
+
+    start: trained weights that the training starts from, the folder of a run or a .safetensors file (in a
+    recipe's file, relative to it): `start = "runs/vanilla"`; absent, from fresh ones. Their content is part
+    of the run's identity, their place is not. Exits start from fresh weights.
+    """
 
     title: str = ""
     data: Data
     model: Model
     hardware: Hardware
     method: Method
+    start: Start | None = None
     training: Training = Training()
     evaluation: Evaluation = Evaluation()
     compute: Compute = Compute()

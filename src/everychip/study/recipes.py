@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import os
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
 from everychip.component import read_toml
 from everychip.errors import ConfigError, known_names
+from everychip.study.start import with_starts
 
 
 def shipped() -> dict[str, Path]:
@@ -42,9 +44,10 @@ def find(recipe: str | Path) -> Path:
 
 
 def read(recipe: str | Path) -> dict[str, Any]:
-    """The table of a recipe; the device files it names lie relative to it, and are named from here."""
+    """The table of a recipe; the files of devices and weights that it names lie relative to it."""
     path = find(recipe)
-    return dict(_anchored(read_toml(path), path.parent))
+    table = dict(_anchored(read_toml(path), path.parent))
+    return with_starts(table, lambda file: os.path.normpath(path.parent / file))
 
 
 def _anchored(node: Any, folder: Path) -> Any:

@@ -57,10 +57,15 @@ class Run:
 def run_id(recipe: Mapping[str, Any]) -> str:
     """The identity of a resolved recipe: its content without title and labels.
 
+    Of the weights that a training starts from, their content counts and not their place.
+
     >>> run_id({"seed": 0, "title": "one"}) == run_id({"seed": 0, "title": "another"})
     True
     """
-    return content_hash({key: value for key, value in recipe.items() if key not in WORDS_ONLY})
+    known = {key: value for key, value in recipe.items() if key not in WORDS_ONLY}
+    if isinstance(known.get("start"), Mapping):
+        known["start"] = known["start"].get("sha256")
+    return content_hash(known)
 
 
 def training_id(recipe: Mapping[str, Any]) -> str:

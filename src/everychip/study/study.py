@@ -20,6 +20,7 @@ from everychip.study.experiment import Experiment
 from everychip.study.files import held, make_folder, read_json, write_json, write_text
 from everychip.study.grid import Grid, Study
 from everychip.study.sharing import trainings
+from everychip.study.start import beside
 from everychip.study.table import merge_tables
 
 FORMAT = "everychip-study/1"
@@ -92,7 +93,7 @@ def _claim(folder: Path, study: Study) -> None:
             raise _foreign(folder, f"the study {found!r}", f"the study {study.name!r}")
     elif any(folder.iterdir()):
         raise _foreign(folder, "files that are no study of everychip", "a study")
-    write_text(path, write_toml(study.table()))
+    write_text(path, write_toml(beside(study.table(), folder)))
 
 
 def _foreign(folder: Path, found: str, expected: str) -> StoreError:

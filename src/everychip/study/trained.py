@@ -1,4 +1,4 @@
-"""The trained network of a run: its recipe's model with the weights of its folder."""
+"""The network of a recipe: as its training begins, and with the weights of its run's folder."""
 
 from __future__ import annotations
 
@@ -42,10 +42,22 @@ def asked_of(folder: Path, settings: Iterable[str]) -> Experiment:
     return Experiment.changed(read_toml(place), change, where=str(place))
 
 
+def build(experiment: Experiment, splits: Splits) -> nn.Module:
+    """The model of a recipe with fresh weights."""
+    return experiment.model.build(splits.input_shape, splits.classes, seed=experiment.seed)
+
+
+def untrained_model(experiment: Experiment, splits: Splits) -> nn.Module:
+    """The model of a recipe as its training begins: with fresh weights, or those that it starts from."""
+    model = build(experiment, splits)
+    if experiment.start is not None:
+        experiment.start.load(model)
+    return model
+
+
 def trained_model(experiment: Experiment, weights: Path, *, splits: Splits | None = None) -> nn.Module:
     """Build the model of a recipe and load weights into it; splits: the recipe's data, if it is loaded."""
-    data = splits or experiment.data.load()
-    model = experiment.model.build(data.input_shape, data.classes, seed=experiment.seed)
+    model = build(experiment, splits or experiment.data.load())
     load_weights(model, weights)
     return model
 

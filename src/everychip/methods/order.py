@@ -28,5 +28,5 @@ def order_of_use(model: nn.Module, names: Iterable[str], sample: Tensor | None) 
     given = list(names)
     if sample is None:
         return given
-    used = [name for name in trace(model, sample).by_parameter if name in given]
+    used = [name for name in trace(model, sample[:2]).by_parameter if name in given]
     return used if len(used) == len(given) else given

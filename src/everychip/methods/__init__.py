@@ -3,6 +3,7 @@
 from everychip.methods.adversarial_weight import AdversarialWeight
 from everychip.methods.base import Method, Objective
 from everychip.methods.censored import Censored
+from everychip.methods.compensators import compensate
 from everychip.methods.consistency import Consistency
 from everychip.methods.correctnet import CorrectNet
 from everychip.methods.deep_supervision import DeepSupervision
@@ -37,4 +38,5 @@ __all__ = [
     "Resilient",
     "Temperature",
     "Vanilla",
+    "compensate",
 ]

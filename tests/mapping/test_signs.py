@@ -348,3 +348,17 @@ def test_levels_between_zero_and_g_max_refuse_an_on_off_ratio():
     for device in (fefet, devices.Sequence(devices=(devices.Ideal(), fefet))):
         with pytest.raises(ConfigError, match=r"mapping\.on_off"):
             ec.Hardware(device=device, mapping=mapping)
+
+
+@pytest.mark.parametrize("sign", [Differential(), Offset()], ids=str)
+@pytest.mark.parametrize(
+    "device", [devices.Mismatch(sigma=0.0), devices.Mismatch(sigma=0.3), devices.Ideal()]
+)
+def test_the_gradient_of_sigma_is_finite_where_a_cell_has_no_noise(sign, device):
+    weight = torch.tensor([[0.0, 0.5], [-1.0, 0.25]], requires_grad=True)
+    sigma = BitSliced(sign=sign).std(weight, device).sum() + Direct(sign=sign).std(weight, device).sum()
+    if sigma.requires_grad:
+        (gradient,) = torch.autograd.grad(sigma, weight)
+        assert bool(gradient.isfinite().all())
+    else:
+        assert float(sigma) == 0

@@ -146,7 +146,7 @@ class CellMapping(Component, family="mapping"):
         if len(stds) == 1:
             return _times(full, stds)
         variances = [(std * share).square() for share, std in stds]
-        return sum(variances[1:], variances[0]).sqrt() * full
+        return _root(sum(variances[1:], variances[0])) * full
 
     def conductances(
         self, weight: Float[Tensor, "*weights"], *, columns: Columns = OUTPUTS_FIRST
@@ -201,6 +201,11 @@ def conductance(weight: Float[Tensor, "*weights"]) -> Float[Tensor, "*weights"]:
 def _share_of(weight: Tensor, full: Tensor) -> Tensor:
     """W / max|W|, and 0 where all weights are."""
     return weight / torch.where(full > 0, full, torch.ones_like(full))
+
+
+def _root(square: Tensor) -> Tensor:
+    """The square root, with a gradient of 0 where it is 0: cells without noise say nothing of their weights."""
+    return torch.where(square > 0, square, torch.ones_like(square)).sqrt() * (square > 0)
 
 
 def _times(full: Tensor, cells: list[tuple[float, Tensor]]) -> Tensor:

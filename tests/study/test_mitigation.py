@@ -102,14 +102,14 @@ def test_a_mitigation_that_does_not_suit_is_refused_before_the_training(
 def test_the_command_line_refuses_it_in_one_line(
     tmp_path: Path, tiny: Make, written: Callable[..., Path], capsys: pytest.CaptureFixture[str]
 ) -> None:
-    from everychip.cli import main
+    from everychip.cli import call
 
     recipe = written(tiny({"evaluation": {"mitigation": "bn_recalibration"}}).table(), "recipe.toml")
-    with pytest.raises(SystemExit) as ended:
-        main(["run", str(recipe), "--output", str(tmp_path / "run")])
-    assert ended.value.code == 2
+    assert call(["run", str(recipe), "--output", str(tmp_path / "run")]) == 2
     error = capsys.readouterr().err
     assert "no batch norm" in error and error.count("\n") == 1
+    assert call(["check", str(recipe)]) == 0
+    assert "mitigation does not suit it: Sequential: found no batch norm" in capsys.readouterr().out
 
 
 def test_in_a_study_that_run_fails_and_the_others_go_on(tmp_path: Path, study: Callable[..., Study]) -> None:

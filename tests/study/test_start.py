@@ -218,3 +218,14 @@ def test_the_command_line_says_so_in_one_line(
     path = written({**recipe, "start": str(bad_file(tmp_path, vanilla, case))}, "recipe.toml")
     assert call(["run", str(path), "--output", str(tmp_path / "run")]) == 2
     assert capsys.readouterr().err.count("\n") == 1
+
+
+def test_check_tells_the_noise_of_the_weights_that_it_starts_from(
+    recipe: dict[str, Any], written: Write, vanilla: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from everychip.cli import call
+
+    assert call(["check", str(written({**recipe, "start": "vanilla"}, "recipe.toml")), "--json"]) == 0
+    started = capsys.readouterr().out
+    assert call(["check", str(vanilla), "--json"]) == 0
+    assert capsys.readouterr().out == started

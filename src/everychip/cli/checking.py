@@ -44,6 +44,7 @@ def check(model: str, settings: list[str], *, as_json: bool, output: Path | None
         splits = experiment.data.load()
         network = _network(model, experiment, splits)
         coverage, remark = _coverage(network, experiment, splits)
+        remark = remark or _unsuitable(network, experiment, splits)
         effective = effective_sigma(network, experiment.hardware)
     facts = json.dumps(_facts(experiment, coverage, effective), indent=1, ensure_ascii=False)
     if output is not None:
@@ -137,6 +138,17 @@ def _coverage(network: nn.Module, experiment: Experiment, splits: Splits) -> tup
             f"{list(splits.input_shape)} ({why}). Name its data: --set data.kind=…"
         )
         return check(network, experiment.hardware), remark
+
+
+def _unsuitable(network: nn.Module, experiment: Experiment, splits: Splits) -> str:
+    """Why a run of the recipe would be refused for its mitigation; nothing where it would not."""
+    from everychip.study.suitable import must_suit
+
+    try:
+        must_suit(experiment, network, splits)
+    except EverychipError as error:
+        return f"The recipe's mitigation does not suit it: {error}"
+    return ""
 
 
 def _show(

@@ -30,6 +30,7 @@ from everychip.mitigate import Mitigation
 from everychip.models import Model
 from everychip.study import recipes
 from everychip.study.experiment import Compute, Evaluation, Experiment
+from everychip.study.start import Start
 from everychip.training import Training
 
 REFERENCE = Path(__file__).parent / "reference"
@@ -140,6 +141,7 @@ def recipe() -> Iterator[str]:
     for title, config in (
         ("[hardware]", Hardware),
         ("[hardware.array]", Array),
+        ("[start]", Start),
         ("[training]", Training),
         ("[evaluation]", Evaluation),
         ("[compute]", Compute),

@@ -204,7 +204,7 @@ def _share_of(weight: Tensor, full: Tensor) -> Tensor:
 
 
 def _root(square: Tensor) -> Tensor:
-    """The square root, with a gradient of 0 where it is 0: cells without noise say nothing of their weights."""
+    """The square root, with a gradient of 0 where it is 0: cells without noise say nothing of a weight."""
     return torch.where(square > 0, square, torch.ones_like(square)).sqrt() * (square > 0)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import time
 from collections.abc import Callable, Mapping
 from functools import lru_cache
 from pathlib import Path
@@ -17,6 +18,7 @@ from everychip.component import Config, refusal
 from everychip.errors import StoreError
 from everychip.study import store
 
+_SETTLED = 2.0  # seconds, more than the step of any file system's clock
 _EXPECTED = "the folder of a complete run or a .safetensors file"
 
 
@@ -135,12 +137,19 @@ def _weights_in(file: str) -> Path:
 def _hash_in(file: str) -> str:
     path = _weights_in(file)
     about = path.stat() if path.is_file() else None
-    return _hash_at(path, *((about.st_mtime_ns, about.st_size) if about else (0, 0)))
+    # A file written this moment may be written again with the same time: what is remembered has settled.
+    if about is None or time.time() - about.st_mtime < _SETTLED:
+        return _hash_now(path)
+    return _hash_at(path, about.st_mtime_ns, about.st_size)
 
 
 @lru_cache(maxsize=64)  # a study reads its recipes many times
 def _hash_at(path: Path, modified: int, size: int) -> str:
     del modified, size
+    return _hash_now(path)
+
+
+def _hash_now(path: Path) -> str:
     tensors = _tensors(path)
     for name, tensor in tensors.items():
         if not bool(tensor.isfinite().all()):

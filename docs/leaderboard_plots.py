@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -79,7 +80,9 @@ def of_methods(cell: Cell, order: Sequence[str], *, names: bool) -> Panel:
     """The mean of every method in a cell."""
     found = rows(cell.study, cell.device, cell.sigma)
     shown = {row: seeds_interval(found[row]) for row in order if row in found}
-    return Panel(cell.title, "accuracy in %", (0.0, 100.0), shown, names=names)
+    best = max(one.estimate if one.high is None else one.high for one in shown.values())
+    end = min(100.0, 20.0 * math.ceil(5 * best))
+    return Panel(cell.title, "accuracy in %", (0.0, end), shown, names=names)
 
 
 def of_question(words: str, one: str, other: str, *, names: bool) -> Panel:

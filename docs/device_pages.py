@@ -8,7 +8,6 @@ line is the literature's, what is drawn as points is sampled from everychip's de
 
 from __future__ import annotations
 
-import hashlib
 import json
 import math
 import sys
@@ -19,6 +18,10 @@ from typing import Any
 
 import numpy as np
 import torch
+
+sys.path.insert(0, str(Path(__file__).parent))  # the scripts stand beside this one, whoever runs it
+
+from plot_files import mark_of, write_plot
 
 from everychip import devices
 from everychip.report.chart_files import INK
@@ -397,20 +400,13 @@ def specification(panels: Sequence[Panel]) -> dict[str, Any]:
 def mark(panels: Sequence[Panel]) -> str:
     """What a plot says of the fits it shows, so that a test sees whether it is the latest."""
     told = [[panel.title, *(row for one in panel.series for row in one.line())] for panel in panels]
-    text = json.dumps(told, sort_keys=True, ensure_ascii=False)
-    return f"<!-- fits {hashlib.sha256(text.encode()).hexdigest()[:12]} -->"
+    return mark_of("fits", told)
 
 
 def main() -> int:
     """Write the plot of every page."""
-    import vl_convert
-
-    PLOTS.mkdir(parents=True, exist_ok=True)
     for name, panels in pages().items():
-        svg = vl_convert.vegalite_to_svg(specification(panels))
-        path = PLOTS / f"{name}.svg"
-        path.write_text(f"{svg}\n{mark(panels)}\n", encoding="utf-8")
-        print(f"{path.relative_to(Path(__file__).parent)}: {path.stat().st_size:,} bytes")
+        write_plot(PLOTS / f"{name}.svg", specification(panels), mark(panels))
     return 0
 
 

@@ -7,7 +7,6 @@ Points are means over seeds, lines their 95 % intervals, both from the committed
 
 from __future__ import annotations
 
-import hashlib
 import json
 import math
 import sys
@@ -19,6 +18,7 @@ from typing import Any
 sys.path.insert(0, str(Path(__file__).parent))  # the scripts stand beside this one, whoever runs it
 
 from leaderboards import QUESTIONS, Accuracies, Cell, cells, mean, rows
+from plot_files import mark_of, write_plot
 
 from everychip.intervals import Interval, seeds_interval
 from everychip.paired import compare_seeds
@@ -120,20 +120,13 @@ def specification(panels: Sequence[Panel], columns: int) -> dict[str, Any]:
 def mark(panels: Sequence[Panel]) -> str:
     """What a plot shows, so that a test sees whether it is the latest."""
     told = [[panel.title, *panel.points()] for panel in panels]
-    text = json.dumps(told, sort_keys=True, ensure_ascii=False)
-    return f"<!-- rows {hashlib.sha256(text.encode()).hexdigest()[:12]} -->"
+    return mark_of("rows", told)
 
 
 def main() -> int:
     """Write every plot."""
-    import vl_convert
-
-    PLOTS.mkdir(parents=True, exist_ok=True)
     for name, (panels, columns) in plots().items():
-        svg = vl_convert.vegalite_to_svg(specification(panels, columns))
-        path = PLOTS / f"{name}.svg"
-        path.write_text(f"{svg}\n{mark(panels)}\n", encoding="utf-8")
-        print(f"{path.relative_to(Path(__file__).parent)}: {path.stat().st_size:,} bytes")
+        write_plot(PLOTS / f"{name}.svg", specification(panels, columns), mark(panels))
     return 0
 
 

@@ -48,11 +48,16 @@ def separable(n=96):
 
 
 @pytest.mark.parametrize("gradient", ["detached", "pathwise", "clean"])
-@pytest.mark.parametrize("quiet", ["sigma 0", "ideal", "a layer of zeros"])
-@pytest.mark.parametrize("name", OWN)
+@pytest.mark.parametrize(
+    ("name", "quiet"),
+    [
+        (name, quiet)
+        for name in OWN
+        for quiet in ("sigma 0", "ideal", "a layer of zeros")
+        if (name, quiet) not in (("ovf", "ideal"), ("vant", "ideal"))  # these ask for a nominal σ
+    ],
+)
 def test_without_noise_every_gradient_is_finite(name, quiet, gradient):
-    if quiet == "ideal" and name in ("ovf", "vant"):
-        pytest.skip("asks for a device with a nominal σ")
     sigma = 0.1 if quiet == "a layer of zeros" else 0.0
     device = devices.Ideal() if quiet == "ideal" else devices.Gaussian(sigma=sigma)
     model, (x, y) = net(), separable(16)

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 
 from everychip.intervals import Interval
 from everychip.report.blocks import Column, Row, Table
-from everychip.report.results import CONTEXT, Group, Results
+from everychip.report.results import CONTEXT, Group, Results, Run
 from everychip.report.wording import listing, sigma_text, time_text
 from everychip.tails import convergence
 
@@ -24,7 +24,7 @@ def converged(results: Results, group: Group) -> Interval | None:
 
     Trainings that diverged or failed before a chip was measured count as not converged.
     """
-    runs = [run for run in results.runs_of(group) if run.status != "unfinished"]
+    runs = _ended(results, group)
     classes = {run.classes for run in runs if run.classes}
     if len(classes) != 1 or classes == {1}:
         return None
@@ -35,11 +35,11 @@ def converged(results: Results, group: Group) -> Interval | None:
 
 
 def counted(results: Results, group: Group) -> str:
-    """ "2 of 3", or nothing where it is not known."""
+    """How many of how many, as in "2 of 3"; nothing where it is not known."""
     found = converged(results, group)
     if found is None:
         return ""
-    of = int(found.over.split()[0])
+    of = max(len(_ended(results, group)), group.seeds)
     return f"{round(found.estimate * of)} of {of}"
 
 
@@ -69,6 +69,10 @@ def probabilities(results: Results) -> Table | None:
     two = any(run.classes == 2 for run in results.runs)
     notes = (NOTE_TWO if two else NOTE,)
     return Table("Probability that a training converges", columns, tuple(rows), notes).without_constants()
+
+
+def _ended(results: Results, group: Group) -> list[Run]:
+    return [run for run in results.runs_of(group) if run.status != "unfinished"]
 
 
 def _methods(groups: Iterable[Group]) -> list[str]:

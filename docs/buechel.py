@@ -21,7 +21,8 @@ PAPER = {
 
 CHANGED = {
     "vanilla": ("published start", "published start and rate"),
-    "dropout": ("dropout, published start and rate",),
+    "dropout": ("dropout, published start and rate", "dropout, published start, rate and law"),
+    "noise_injection": ("noise_injection, published start and rate",),
 }
 """The controls of each method."""
 
@@ -58,7 +59,7 @@ def table() -> str:
 
 
 def controls() -> str:
-    """Standard training and dropout: as in the table, with the authors' start and rate, and to the paper."""
+    """Each method as in the table and with what the authors' code does otherwise, beside the paper."""
     lines = [
         "| training | how many | " + " | ".join(f"ζ = {at:g}" for at in MISMATCH) + " |",
         "|---|---:|" + "---:|" * 4,

@@ -194,6 +194,16 @@ def test_cnn_starts_as_published_where_asked() -> None:
     assert not net.get_submodule("output").bias.any()
 
 
+def test_cnn_drops_as_published_one_mask_for_a_batch_and_no_rescaling() -> None:
+    net = CNN(channels=2, hidden=(64,), dropout=0.3, dropout_law="published").build((1, 12, 12), 3)
+    drop, x = net.get_submodule("dropout"), torch.rand(5, 2000) + 1
+    kept = drop(x) != 0
+    assert (kept == kept[0]).all()
+    assert float(kept[0].float().mean()) == pytest.approx(0.7, abs=0.05)
+    torch.testing.assert_close(drop(x).amax(), x.amax(), rtol=1e-3, atol=0)
+    torch.testing.assert_close(net.eval().get_submodule("dropout")(x), x, rtol=0, atol=0)
+
+
 def test_cnn_standardises_the_last_features_over_the_batch_in_evaluation_as_in_training() -> None:
     net = CNN(channels=2, hidden=(8,), batch_statistics=True).build((1, 12, 12), 3).eval()
     seen: list[torch.Tensor] = []

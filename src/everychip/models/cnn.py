@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from typing import Annotated, Literal
 
+import torch
 from jaxtyping import Float
 from pydantic import Field
 from torch import Tensor, nn
@@ -25,8 +26,10 @@ class CNN(Model, kind="cnn"):
     biases follow the same law; those of linear layers start at 0. It starts the linear layers about 3.4 times
     as wide as PyTorch does.
 
-    Source: Büchel et al., ICLR 2022, as in the first author's public code (BPTT-Lipschitzness), where a whole
-    batch shares one dropout mask and nothing rescales what is left; here dropout is PyTorch's.
+    dropout_law: with "published", the first author's, a whole batch shares one mask and nothing rescales what
+    is left of it; without it, dropout is PyTorch's.
+
+    Source: Büchel et al., ICLR 2022, as in the first author's public code (BPTT-Lipschitzness).
 
     >>> net = CNN(dropout=0.3).build((1, 28, 28), 10)
     >>> [layer.in_features for layer in net.modules() if isinstance(layer, nn.Linear)]
@@ -38,6 +41,7 @@ class CNN(Model, kind="cnn"):
     dropout: float = Field(default=0.0, ge=0, lt=1)
     batch_statistics: bool = False
     init: Literal["default", "published"] = "default"
+    dropout_law: Literal["published"] | None = None
 
     def network(self, input_shape: tuple[int, ...], classes: int) -> nn.Module:
         """The module, for images of at least 10×10 pixels."""
@@ -56,12 +60,13 @@ class CNNNetwork(nn.Module):
         self.pool = nn.MaxPool2d(2)
         self.relu = nn.ReLU()
         width = config.channels * ((height // 2 - 3) // 2) * ((breadth // 2 - 3) // 2)
+        drop = nn.Dropout if config.dropout_law is None else BatchDropout
         layers: list[nn.Module] = []
         for size in config.hidden:
-            layers += [nn.Dropout(config.dropout), nn.Linear(width, size), nn.ReLU()]
+            layers += [drop(config.dropout), nn.Linear(width, size), nn.ReLU()]
             width = size
         self.hidden = nn.Sequential(*layers)
-        self.dropout = nn.Dropout(config.dropout)
+        self.dropout = drop(config.dropout)
         self.norm: nn.Module = nn.Identity()
         if config.batch_statistics:
             self.norm = nn.BatchNorm1d(width, affine=False, track_running_stats=False)
@@ -76,6 +81,21 @@ class CNNNetwork(nn.Module):
         x = self.norm(self.dropout(self.hidden(x.flatten(1))))
         logits: Tensor = self.output(x)
         return logits
+
+
+class BatchDropout(nn.Dropout):
+    """Dropout with one mask for all images of a batch, and no rescaling of what is left.
+
+    >>> kept = BatchDropout(0.5)(torch.ones(3, 100))
+    >>> bool((kept == kept[0]).all()), kept.unique().tolist()
+    (True, [0.0, 1.0])
+    """
+
+    def forward(self, x: Float[Tensor, "n features"]) -> Float[Tensor, "n features"]:
+        """A batch without the features that its mask drops; in evaluation the batch itself."""
+        if not self.training:
+            return x
+        return x * torch.empty_like(x[:1]).bernoulli_(1 - self.p)
 
 
 def _initialise(layer: nn.Module) -> None:

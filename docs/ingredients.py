@@ -73,6 +73,17 @@ def one_by_one(device: str) -> str:
     return "\n".join(lines)
 
 
+def by_layer(*sigmas: str) -> str:
+    """An α of each layer's own beside one for the network, on RRAM1, at the σ of training."""
+    head = "| σ | one α for the network [95 %] | an α for each layer [95 %] | difference [95 %] |"
+    lines = [head, "|---:|---:|---:|---:|"]
+    for sigma in sigmas:
+        found = rows("resilient-ingredients", "RRAM1", float(sigma))
+        one, own = found["resilient"], found["resilient, α by layer"]
+        lines.append(f"| {sigma} | {bounded(one)} | {bounded(own)} | {difference(own, one)} |")
+    return "\n".join(lines)
+
+
 def choices() -> str:
     """Validation accuracy of every choice of resilient: the mean of three trainings, and the lowest."""
     record = json.loads((RESULTS / "tuning-resilient" / "study.json").read_text(encoding="utf-8"))

@@ -7,7 +7,6 @@ Points are means over seeds, lines their 95 % intervals, both from the committed
 
 from __future__ import annotations
 
-import json
 import math
 import sys
 from collections.abc import Sequence
@@ -18,12 +17,11 @@ from typing import Any
 sys.path.insert(0, str(Path(__file__).parent))  # the scripts stand beside this one, whoever runs it
 
 from leaderboards import QUESTIONS, Accuracies, Cell, cells, mean, rows
-from plot_files import mark_of, write_plot
+from plot_files import mark_of, side_by_side, write_plot
 
 from everychip.intervals import Interval, seeds_interval
 from everychip.paired import compare_seeds
-from everychip.report.chart_files import INK
-from everychip.report.plots import GREY, STYLE, Rows, chart_of, percent, spec_of
+from everychip.report.plots import GREY, Rows, chart_of, percent, spec_of
 
 PLOTS = Path(__file__).parent / "explanation" / "plots"
 COLOURS = {"resilient": "#d55e00", "vanilla": "#7f7f7f", "noise_injection (published)": "#7f7f7f"}
@@ -105,18 +103,6 @@ def plots() -> dict[str, tuple[tuple[Panel, ...], int]]:
     return {"leaderboards": (tuple(boards), 3), "feedback": (tuple(questions), 2)}
 
 
-def specification(panels: Sequence[Panel], columns: int) -> dict[str, Any]:
-    """All panels of a plot as one specification."""
-    style = json.loads(json.dumps(STYLE).replace("currentColor", INK))
-    return {
-        "$schema": "https://vega.github.io/schema/vega-lite/v5.json",
-        "concat": [panel.spec() for panel in panels],
-        "columns": columns,
-        "spacing": 25,
-        "config": {**style, "background": "white"},
-    }
-
-
 def mark(panels: Sequence[Panel]) -> str:
     """What a plot shows, so that a test sees whether it is the latest."""
     told = [[panel.title, *panel.points()] for panel in panels]
@@ -126,7 +112,11 @@ def mark(panels: Sequence[Panel]) -> str:
 def main() -> int:
     """Write every plot."""
     for name, (panels, columns) in plots().items():
-        write_plot(PLOTS / f"{name}.svg", specification(panels, columns), mark(panels))
+        write_plot(
+            PLOTS / f"{name}.svg",
+            side_by_side([panel.spec() for panel in panels], columns=columns),
+            mark(panels),
+        )
     return 0
 
 

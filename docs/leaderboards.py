@@ -179,10 +179,11 @@ def parts() -> str:
     return "\n".join(lines)
 
 
-def summary() -> str:
-    """The cells side by side: the mean of every method, the best of the first cell first."""
-    seen = [rows(cell.study, cell.device, cell.sigma) for cell in cells()]
-    lines = ["| method | " + " | ".join(cell.title for cell in cells()) + " |"]
+def summary(device: str) -> str:
+    """The cells of a device side by side: the mean of every method, the best of the first cell first."""
+    shown = [cell for cell in cells() if cell.device == device]
+    seen = [rows(cell.study, cell.device, cell.sigma) for cell in shown]
+    lines = ["| method | " + " | ".join(f"{cell.data}, σ {cell.sigma:g}" for cell in shown) + " |"]
     lines.append("|---|" + "---:|" * len(seen))
     for row in sorted(seen[0], key=lambda row: mean(seen[0][row]), reverse=True):
         means = (percent(mean(found[row])) if row in found else "" for found in seen)

@@ -19,7 +19,7 @@ ROOT = Path(__file__).parents[1]
 FOLDER = ROOT / "docs" / "explanation" / "devices"
 SCRIPT: dict[str, Any] = runpy.run_path(str(ROOT / "docs" / "device_pages.py"))
 PAGES: dict[str, Any] = SCRIPT["pages"]()
-CELLS = SCRIPT["CELLS"]
+CELLS: int = runpy.run_path(str(ROOT / "docs" / "device_panels.py"))["CELLS"]
 TOML = re.compile(r"```toml\n(.*?)```", re.DOTALL)
 EXPECTED = {
     "PCM-Nandakumar": fits.pcm,

@@ -146,7 +146,7 @@ def test_values_that_are_no_sample_are_refused() -> None:
         mean_interval([0.5, math.inf])
     with pytest.raises(DataError, match=r"a tensor \[2, 2\]; expected one value per chip"):
         mean_interval(torch.zeros(2, 2))
-    with pytest.raises(ConfigError, match="level: found 95; expected a number between 0 and 1"):
+    with pytest.raises(ConfigError, match="level: found 95; expected a number, more than 0 and less than 1"):
         mean_interval([0.5, 0.6], level=95)
     with pytest.raises(SampleSizeError, match="no seed"):
         chips_interval({})

@@ -252,8 +252,12 @@ def test_images_run_channels_last_where_the_model_can_and_contiguous_where_it_ca
 # --- refusals ---------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("option", [{"chips": 0}, {"chips": -1}, {"images": 0}, {"batch_size": 0}], ids=str)
-def test_counts_below_one_are_refused(option):
+@pytest.mark.parametrize(
+    "option",
+    [{"chips": 0}, {"chips": -1}, {"chips": 2.5}, {"chips": "3"}, {"images": 0}, {"batch_size": 0}],
+    ids=str,
+)
+def test_what_is_no_count_is_refused(option):
     with pytest.raises(ConfigError, match=next(iter(option))) as error:
         evaluate(net(), HARDWARE, images(), **option)
     assert "\n" not in str(error.value)

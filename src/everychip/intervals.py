@@ -13,7 +13,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from everychip.errors import ConfigError, DataError, SampleSizeError
+from everychip.errors import DataError, SampleSizeError
+from everychip.refusals import must_be
 
 Values = Sequence[float] | Tensor
 
@@ -165,8 +166,5 @@ def _samples(values_by_seed: Mapping[int, Values], *, least: int) -> list[Tensor
 
 def fraction(value: float, where: str) -> float:
     """The value, refused unless it lies between 0 and 1."""
-    if not 0 < value < 1:
-        raise ConfigError(
-            where, found=f"{value:g}", expected="a number between 0 and 1", remedy="90 % is 0.9"
-        )
+    must_be(value, where, above=0, below=1, remedy="90 % is 0.9")
     return value

@@ -14,13 +14,14 @@ from everychip.calibration import calibrate
 from everychip.chip import Purpose, disturb, run
 from everychip.data import Arrays, as_arrays
 from everychip.draws import Draws
-from everychip.errors import ConfigError, ModelError
+from everychip.errors import ModelError
 from everychip.hardware import Hardware
 from everychip.layouts import laid_out, safe_layout
 from everychip.metrics import per_chip
 from everychip.mitigate import Address, Mitigation, Treatment
 from everychip.modes import evaluating
 from everychip.progress import Event, Listener, listening
+from everychip.refusals import must_be
 from everychip.rng import contained, rng_for
 from everychip.stopping import Until, enough
 
@@ -207,8 +208,8 @@ def _treating(
 def must_be_positive(**numbers: int | None) -> None:
     """Refuse a number of chips or images below 1."""
     for name, number in numbers.items():
-        if number is not None and number < 1:
-            raise ConfigError(f"evaluate.{name}", found=str(number), expected="at least 1")
+        if number is not None:
+            must_be(number, f"evaluate.{name}", whole=True, least=1)
 
 
 def part_of(data: Arrays, k: int, *, seed: int, chip: int) -> Arrays:

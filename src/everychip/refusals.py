@@ -23,6 +23,7 @@ def must_be(
     least: float | None = None,
     above: float | None = None,
     below: float | None = None,
+    remedy: str | None = None,
 ) -> None:
     """Refuse an argument of a function that is no finite number, or is one out of its bounds.
 
@@ -44,7 +45,7 @@ def must_be(
         bounds = (("at least", least), ("more than", above), ("less than", below))
         said = " and ".join(f"{word} {bound:g}" for word, bound in bounds if bound is not None)
         expected = ", ".join(part for part in (WHOLE if whole else NUMBER, said) if part)
-        raise ConfigError(where, found=repr(value), expected=expected)
+        raise ConfigError(where, found=repr(value), expected=expected, remedy=remedy)
 
 
 def refusal(path: tuple[str, ...], found: str, remedy: str) -> PydanticCustomError:

@@ -48,7 +48,7 @@ def scaled(model: nn.Module, *, sample: Tensor | None, hardware: Hardware = HARD
     "method", [methods.Resilient(), methods.NoiseInjection(), methods.Distillation()], ids=lambda m: m.kind
 )
 def test_a_length_that_is_no_number_of_steps_is_refused_in_one_line(method, steps):
-    with pytest.raises(ConfigError, match=r"bind: found steps = .*whole number of at least 1") as error:
+    with pytest.raises(ConfigError, match=r"bind.steps: found .*a whole number, at least 1") as error:
         method.bind(HeadFirst(), HARDWARE, steps=steps)
     assert "\n" not in str(error.value)
 

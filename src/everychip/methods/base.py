@@ -5,8 +5,7 @@ from __future__ import annotations
 from abc import abstractmethod
 from collections.abc import Iterator, Mapping
 from functools import cached_property
-from numbers import Integral
-from typing import Annotated, Any, ClassVar, Self
+from typing import Annotated, ClassVar, Self
 
 import torch
 from pydantic import Field
@@ -20,6 +19,7 @@ from everychip.exits import Exits
 from everychip.hardware import Hardware
 from everychip.methods.losses import cross_entropy
 from everychip.methods.order import order_of_use
+from everychip.refusals import must_be
 
 
 class Method(Component, family="method"):
@@ -78,7 +78,9 @@ class Method(Component, family="method"):
         which matrix is the last. steps: the length of training in steps, at least 1, which a ramp, a
         distillation's teacher and `Resilient.population` are shares of.
         """
-        _must_count(steps)
+        if steps is not None:
+            remedy = "bind(model, hardware, steps=epochs * batches)"
+            must_be(steps, "bind.steps", whole=True, least=1, remedy=remedy)
         if self.ramp and steps is None:
             raise ConfigError(
                 "method.ramp",
@@ -226,17 +228,6 @@ class Objective(nn.Module):
     def detach(self) -> nn.Module:
         """The model, without exits."""
         return self.model
-
-
-def _must_count(steps: Any) -> None:
-    if steps is None or (isinstance(steps, Integral) and int(steps) >= 1):
-        return
-    raise ConfigError(
-        "bind",
-        found=f"steps = {steps!r}",
-        expected="a whole number of at least 1, or none",
-        remedy="bind(model, hardware, steps=epochs * batches)",
-    )
 
 
 def _shares(x: Tensor, y: Tensor, chips: int) -> Iterator[tuple[Tensor, Tensor]]:

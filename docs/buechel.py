@@ -21,8 +21,7 @@ PAPER = {
 
 CHANGED = {
     "vanilla": ("published start", "published start and rate"),
-    "dropout": ("dropout, published start and rate", "dropout, published start, rate and law"),
-    "noise_injection": ("noise_injection, published start and rate",),
+    "dropout": ("dropout, published start and rate",),
 }
 """The controls of each method."""
 

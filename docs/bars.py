@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -71,6 +72,15 @@ def mnist() -> str:
     worst = percent(min(min(chips) for chips in found.values()), digits=2)
     mean = f"{percent(whole.estimate, digits=2)} {whole.bounds(digits=2)}"
     lines.append(f"| all | {mean} | {worst} | {percent(pooled.estimate, digits=2)} | {low} |")
+    return "\n".join(lines)
+
+
+def rates() -> str:
+    """The learning rates that were tried on MNIST, with the validation accuracy one was chosen by."""
+    record = json.loads((RESULTS / "tuning-rate" / "study.json").read_text(encoding="utf-8"))
+    lines = ["| rate | on validation chips |", "|---:|---:|"]
+    for run in record["runs"]:
+        lines.append(f"| {run['labels']['rate']} | {percent(run['validation_accuracy'], digits=2)} |")
     return "\n".join(lines)
 
 

@@ -190,7 +190,7 @@ def boards() -> str:
 
 
 def per_chip() -> str:
-    """The variant with a calibration of every chip: what it adds to the one that has the bars, on the same chips."""
+    """What a calibration of each chip adds to the variant that has the bars, on the same chips."""
     bars = []
     for study, data in {"resilient-mnist": "MNIST", "bars-cifar10": "CIFAR-10", **BOARDS}.items():
         for device, sigma in measured_per_chip(study):

@@ -1,9 +1,10 @@
 """What noise costs: training steps and Monte Carlo chips beside the plain digital ones, in one process.
 
-    python benchmarks/overhead.py [--rounds 9] [--precision float32|bfloat16] [--json FILE]
+    python benchmarks/overhead.py [--rounds 9] [--precision float32|bfloat16] [--gpu] [--json FILE]
 
-VGG-8 at width 16, batch 128, two threads. Contestants take turns of three repetitions, so that a
-drifting machine slows all of them; the printed ratio is the median over rounds of (contestant / plain).
+VGG-8 at width 16, batch 128, two threads, or the first GPU (the limits are those of the processor).
+Contestants take turns of three repetitions, so that a drifting machine slows all of them; the printed
+ratio is the median over rounds of (contestant / plain).
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 
 import torch
@@ -28,17 +30,32 @@ from everychip.modes import evaluating
 from everychip.monte_carlo import Precision, autocast, measure
 from everychip.rng import rng_for
 
-BATCH, IMAGES, STRIDE = 128, 2000, 3
+IMAGES, STRIDE = 2000, 3
 Work = Callable[[], None]
 LIMITS = {"noise_injection": 1.10, "irs": 1.35, "ovf": 4.5, "chip": 1.10, "import": 0.3}
 
 
-def vgg8() -> torch.nn.Module:
-    return ec.models.VGG8(width=16).build((1, 32, 32), 10, seed=0)
+@dataclass(frozen=True)
+class Setting:
+    """What all contestants share."""
 
+    precision: Precision = "float32"
+    place: str = "cpu"
+    width: int = 16
+    batch: int = 128
 
-def fast_vgg8() -> torch.nn.Module:
-    return vgg8().to(memory_format=torch.channels_last)  # type: ignore[call-overload, no-any-return]
+    def vgg8(self) -> torch.nn.Module:
+        return ec.models.VGG8(width=self.width).build((1, 32, 32), 10, seed=0).to(self.place)
+
+    def fast_vgg8(self) -> torch.nn.Module:
+        return self.vgg8().to(memory_format=torch.channels_last)  # type: ignore[call-overload, no-any-return]
+
+    def one_batch(self) -> tuple[torch.Tensor, torch.Tensor]:
+        data = images(self.batch)
+        return faster_layout(data.x.to(self.place)), data.y.to(self.place)
+
+    def autocast(self) -> torch.autocast:
+        return autocast(torch.device(self.place), self.precision)
 
 
 def images(n: int) -> Arrays:
@@ -46,16 +63,15 @@ def images(n: int) -> Arrays:
     return Arrays(torch.randn(n, 1, 32, 32, generator=rng), torch.randint(10, (n,), generator=rng))
 
 
-def plain_step(precision: Precision) -> Work:
+def plain_step(at: Setting) -> Work:
     """The floor: an ordinary PyTorch step in the faster memory format with the fused optimiser."""
-    model = fast_vgg8()
+    model = at.fast_vgg8()
     optimizer = torch.optim.Adam(model.parameters(), fused=True)
-    data = images(BATCH)
-    x = data.x.contiguous(memory_format=torch.channels_last)
+    x, y = at.one_batch()
 
     def step() -> None:
-        with autocast(torch.device("cpu"), precision):
-            loss = torch.nn.functional.cross_entropy(model(x).float(), data.y)
+        with at.autocast():
+            loss = torch.nn.functional.cross_entropy(model(x).float(), y)
         optimizer.zero_grad()
         loss.backward()  # type: ignore[no-untyped-call]
         optimizer.step()
@@ -63,18 +79,17 @@ def plain_step(precision: Precision) -> Work:
     return step
 
 
-def method_step(method: Method, precision: Precision) -> Work:
+def method_step(method: Method, at: Setting) -> Work:
     """A step of our training loop: fresh chips, the method's loss, the optimiser, the constraint."""
-    model = fast_vgg8()
-    data = images(BATCH)
+    model = at.fast_vgg8()
+    x, y = at.one_batch()
     hardware = ec.Hardware(device=ec.devices.preset("RRAM1", sigma=0.2))
-    objective = method.bind(model, hardware, seed=0, sample=data.x[:2])
+    objective = method.bind(model, hardware, seed=0, sample=x[:2])
     optimizer = torch.optim.Adam(objective.parameters(), fused=True)
-    x = faster_layout(data.x)
 
     def step() -> None:
-        with autocast(torch.device("cpu"), precision):
-            loss = objective(x, data.y)
+        with at.autocast():
+            loss = objective(x, y)
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()
@@ -83,28 +98,27 @@ def method_step(method: Method, precision: Precision) -> Work:
     return step
 
 
-def plain_pass(precision: Precision) -> Work:
+def plain_pass(at: Setting) -> Work:
     """The floor of Monte Carlo: one pass of the digital model over the images, channels-last throughout."""
-    model = fast_vgg8()
-    data = images(IMAGES)
-    batches = [faster_layout(x) for x in data.x.split(500)]  # type: ignore[no-untyped-call]
+    model = at.fast_vgg8()
+    batches = [faster_layout(x.to(at.place)) for x in images(IMAGES).x.split(500)]  # type: ignore[no-untyped-call]
 
     def forward() -> None:
-        with torch.no_grad(), evaluating(model), autocast(torch.device("cpu"), precision):
+        with torch.no_grad(), evaluating(model), at.autocast():
             for x in batches:
                 model(x)
 
     return forward
 
 
-def chip_pass(precision: Precision) -> Work:
+def chip_pass(at: Setting) -> Work:
     """One chip of an evaluation: programmed, run over the same images, measured."""
-    model, data = vgg8(), images(IMAGES)
+    model, data = at.vgg8(), images(IMAGES)
     hardware = ec.Hardware(device=ec.devices.preset("RRAM1", sigma=0.2))
     counter = iter(range(10**9))
 
     def one() -> None:
-        measure(model, ec.program(model, hardware, seed=0, chip=next(counter)), data, precision=precision)
+        measure(model, ec.program(model, hardware, seed=0, chip=next(counter)), data, precision=at.precision)
 
     return one
 
@@ -138,7 +152,7 @@ def evaluation_memory() -> float:
     """How many MiB the peak memory grows between an evaluation of 2 chips and one of 20."""
     data = images(500)
     hardware = ec.Hardware(device=ec.devices.preset("RRAM1", sigma=0.2))
-    model = vgg8()
+    model = Setting().vgg8()
     ec.evaluate(model, hardware, data, chips=2)
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     ec.evaluate(model, hardware, data, chips=20)
@@ -148,10 +162,18 @@ def evaluation_memory() -> float:
 def _seconds(work: Callable[[], None]) -> float:
     """One repetition in its stride: the first after another contestant pays for that one's memory."""
     work()
+    _finished()
     started = time.perf_counter()
     for _ in range(STRIDE):
         work()
+    _finished()
     return (time.perf_counter() - started) / STRIDE
+
+
+def _finished() -> None:
+    """Wait for what the GPU was given, if anything."""
+    if torch.cuda.is_available():
+        torch.cuda.synchronize()
 
 
 def main() -> None:
@@ -161,11 +183,18 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=9)
     parser.add_argument("--precision", choices=("float32", "bfloat16"), default="float32")
     parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--gpu", action="store_true")
+    parser.add_argument("--width", type=int, default=16)
+    parser.add_argument("--batch", type=int, default=128)
     parser.add_argument("--json", type=Path)
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
-    result = {"memory growth over 18 chips, MiB": evaluation_memory()}
-    result["import"] = import_seconds(max(5, options.rounds))
+    place = "cuda" if options.gpu else "cpu"
+    at = Setting(options.precision, place, width=options.width, batch=options.batch)
+    result: dict[str, float] = {}
+    if not options.gpu:
+        result["memory growth over 18 chips, MiB"] = evaluation_memory()
+        result["import"] = import_seconds(max(5, options.rounds))
     methods = {
         "noise_injection": ec.methods.NoiseInjection(),
         "irs": ec.methods.IRS(positions="paper", hidden=128),
@@ -173,9 +202,9 @@ def main() -> None:
         "ovf": ec.methods.OVF(),
         "noise_injection + clip": ec.methods.NoiseInjection(constraint=ec.constraints.clip(1.5)),
     }
-    steps = {name: method_step(method, options.precision) for name, method in methods.items()}
-    result |= ratios(plain_step(options.precision), steps, options.rounds)
-    result |= ratios(plain_pass(options.precision), {"chip": chip_pass(options.precision)}, options.rounds)
+    steps = {name: method_step(method, at) for name, method in methods.items()}
+    result |= ratios(plain_step(at), steps, options.rounds)
+    result |= ratios(plain_pass(at), {"chip": chip_pass(at)}, options.rounds)
     for name, value in result.items():
         limit = f"  (limit {LIMITS[name]})" if name in LIMITS else ""
         print(f"  {name}: {value:.3f}{limit}")

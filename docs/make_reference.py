@@ -29,7 +29,8 @@ from everychip.methods import Method
 from everychip.mitigate import Mitigation
 from everychip.models import Model
 from everychip.study import recipes
-from everychip.study.experiment import Compute, Evaluation, Experiment
+from everychip.study.compute import Compute
+from everychip.study.experiment import Evaluation, Experiment
 from everychip.study.start import Start
 from everychip.training import Training
 

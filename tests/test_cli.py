@@ -156,6 +156,17 @@ def test_an_output_that_cannot_be_written_is_answered_in_one_line(
     assert [path.name for path in (tmp_path / "thesis").iterdir()] == ["thesis.tex"]
 
 
+@pytest.mark.parametrize("command", [("run", "digits"), ("study", "demo"), ("check", "digits")])
+def test_a_gpu_that_is_not_there_is_refused_before_anything_is_written(
+    everychip: Run, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, command: tuple[str, ...]
+) -> None:
+    monkeypatch.setattr("torch.cuda.is_available", lambda: False)
+    line = refused(everychip(*command, "--set", "compute.gpu=cuda"))
+    assert "compute.gpu" in line
+    assert "leave compute.gpu out" in line
+    assert not list(tmp_path.iterdir())
+
+
 def test_a_full_disk_is_answered_in_one_line(everychip: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     def full(*arguments: object) -> None:
         raise OSError(28, "No space left on device", "draws.parquet")

@@ -8,7 +8,8 @@ from torch.nn import functional as F
 
 from everychip import exits
 from everychip.errors import DataError, ModelError
-from everychip.exits.heads import AveragePool
+from everychip.exits.heads import AveragePool, Head
+from everychip.exits.survey import Site
 from everychip.rng import contained
 
 
@@ -154,6 +155,15 @@ def test_pooling_equals_torchs_and_so_does_its_gradient(
     torch.testing.assert_close(ours, theirs, rtol=1e-6, atol=1e-6)
     gradients = [torch.autograd.grad((y * weights).sum(), x)[0] for y in (ours, theirs)]
     torch.testing.assert_close(*gradients, rtol=1e-6, atol=1e-6)
+
+
+def test_an_exit_lies_where_the_features_of_its_place_lie() -> None:
+    # The meta device stands for a GPU, which CI has not; `bind` moves nothing that the user has placed.
+    site = Site("body", 0, False, 4, (8, 8), torch.float32, torch.device("meta"), pool=(3, 3))
+    head = Head(site, hidden=5, classes=3)
+    assert {tensor.device.type for tensor in (*head.parameters(), *head.buffers())} == {"meta"}
+    features = torch.empty(2, 4, 8, 8, device="meta").to(memory_format=torch.channels_last)
+    assert head(features).shape == (2, 3)
 
 
 def test_pooling_adapts_to_an_image_of_another_size() -> None:

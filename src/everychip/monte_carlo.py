@@ -109,8 +109,8 @@ def measure(
     outputs = []
     with torch.no_grad(), evaluating(model), autocast(device, precision):
         for x in data.x.split(batch_size):  # type: ignore[no-untyped-call]
-            outputs.append(run(model, fast, laid_out(x.to(device), layout)).float().cpu())
-    z = torch.cat(outputs)
+            outputs.append(run(model, fast, laid_out(x.to(device), layout)).float())
+    z = torch.cat(outputs).cpu()
     return per_chip(z.reshape(-1, z.shape[-1]), data.y.reshape(-1))
 
 

@@ -37,10 +37,9 @@ BARE: dict[str, Any] = {
 def check(model: str, settings: list[str], *, as_json: bool, output: Path | None = None) -> int:
     """Coverage and effective noise of a run's or a recipe's model, a shipped model or a user's own."""
     from everychip.chip import effective_sigma
-    from everychip.study.environment import threads_set
 
     experiment = asked(model, settings)
-    with threads_set(experiment.compute.threads):
+    with experiment.compute.used():
         splits = experiment.data.load()
         network = _network(model, experiment, splits)
         coverage, remark = _coverage(network, experiment, splits)

@@ -24,11 +24,10 @@ def cost(
 ) -> int:
     """Count and estimate the model of a run or a recipe, a shipped model or a user's own."""
     from everychip.cost import Components, estimate, exit_cost
-    from everychip.study.environment import threads_set
 
     table = Components.from_toml(components) if components else Components.shipped()
     experiment = asked(model, settings)
-    with threads_set(experiment.compute.threads):
+    with experiment.compute.used():
         splits = experiment.data.load()
         network = experiment.model.build(splits.input_shape, splits.classes, seed=experiment.seed)
         sample = splits.train.x[:2]

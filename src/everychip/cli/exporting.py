@@ -37,13 +37,12 @@ def _write(run: Path, output: Path) -> None:
 def _check(run: Path, chips: int) -> int:
     from everychip.export import agreement
     from everychip.study import store
-    from everychip.study.environment import threads_set
     from everychip.study.experiment import Experiment
     from everychip.study.trained import trained_model
 
     found = store.open_run(run)
     experiment = Experiment.from_toml(found.folder / store.RECIPE)
-    with threads_set(experiment.compute.threads), watching("export --check") as watcher:
+    with experiment.compute.used(), watching("export --check") as watcher:
         watcher.begin(1, 0)
         watcher.started(experiment)
         splits = experiment.data.load()

@@ -81,7 +81,7 @@ class Head(nn.Module):
     def __init__(self, site: Site, *, hidden: int, classes: int) -> None:
         super().__init__()
         self.site = site
-        self.pool = AveragePool(site.pool, site.spatial)
+        self.pool = AveragePool(site.pool, site.spatial, device=site.device)
         self.hidden = nn.Linear(site.features, hidden, device=site.device, dtype=site.dtype)
         self.classes = nn.Linear(hidden, classes, device=site.device, dtype=site.dtype)
 
@@ -103,12 +103,14 @@ class AveragePool(nn.Module):
     True
     """
 
-    def __init__(self, size: tuple[int, ...], spatial: tuple[int, ...]) -> None:
+    def __init__(
+        self, size: tuple[int, ...], spatial: tuple[int, ...], *, device: torch.device | None = None
+    ) -> None:
         super().__init__()
         self.size, self.spatial = size, spatial
         if len(size) == 2:
-            self.register_buffer("rows", averages(spatial[0], size[0]), persistent=False)
-            self.register_buffer("columns", averages(spatial[1], size[1]), persistent=False)
+            self.register_buffer("rows", averages(spatial[0], size[0]).to(device), persistent=False)
+            self.register_buffer("columns", averages(spatial[1], size[1]).to(device), persistent=False)
 
     def forward(self, x: Float[Tensor, "images channels *spatial"]) -> Float[Tensor, "images features"]:
         """The pooled features, in the order channels, rows, columns."""

@@ -6,17 +6,18 @@ import functools
 import os
 import platform
 import subprocess
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
+from everychip.study.compute import Compute
 
-def environment(*, threads: int) -> dict[str, Any]:
+
+def environment(compute: Compute) -> dict[str, Any]:
     """What is needed to judge, and to make again, a number: no host name, no user, no path.
 
-    >>> sorted(environment(threads=1))  # doctest: +NORMALIZE_WHITESPACE
+    >>> sorted(environment(Compute()))  # doctest: +NORMALIZE_WHITESPACE
     ['commit', 'cores', 'everychip', 'numpy', 'platform', 'processor', 'python', 'threads', 'torch']
     """
     return {
@@ -28,7 +29,8 @@ def environment(*, threads: int) -> dict[str, Any]:
         "platform": f"{platform.system()} {platform.machine()}",
         "processor": processor(),
         "cores": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count(),
-        "threads": threads,
+        "threads": compute.threads,
+        **({"gpu": _gpu()} if compute.gpu else {}),
     }
 
 
@@ -37,6 +39,12 @@ def _version(package: str) -> str:
         return version(package)
     except PackageNotFoundError:
         return "unknown"
+
+
+def _gpu() -> str:
+    import torch
+
+    return torch.cuda.get_device_name() if torch.cuda.is_available() else "none"
 
 
 @functools.cache
@@ -66,16 +74,3 @@ def processor() -> str:
             if line.startswith("model name"):
                 return line.partition(":")[2].strip()
     return platform.processor() or platform.machine()
-
-
-@contextmanager
-def threads_set(threads: int) -> Iterator[None]:
-    """Let PyTorch use so many threads inside: their number orders the sums, and so sets the last bits."""
-    import torch
-
-    before = torch.get_num_threads()
-    torch.set_num_threads(threads)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)

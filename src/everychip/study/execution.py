@@ -20,7 +20,7 @@ from everychip.hardware import Hardware
 from everychip.monte_carlo import evaluate
 from everychip.progress import Event, Listener, quiet
 from everychip.study import store
-from everychip.study.environment import environment, threads_set
+from everychip.study.environment import environment
 from everychip.study.experiment import Condition, Experiment
 from everychip.study.files import held, make_folder, read_json, write_json, write_whole
 from everychip.study.sharing import take_over
@@ -43,8 +43,9 @@ def run(
     complete run of the same training, whose weights are taken instead of being trained again.
     """
     if not store.is_complete(folder):
+        experiment.compute.must_be_here()
         make_folder(folder)
-        with held(folder), threads_set(experiment.compute.threads):
+        with held(folder), experiment.compute.used():
             store.claim(folder, beside(experiment.table(), folder))
             if not store.is_complete(folder):
                 make_folder(folder / store.PARTIAL)
@@ -77,7 +78,7 @@ class _Execution:
                 "name": self.experiment.name,
                 "title": self.experiment.title,
                 "labels": self.experiment.labels,
-                "environment": environment(threads=self.experiment.compute.threads),
+                "environment": environment(self.experiment.compute),
                 "seconds": sum(seconds.values()),
                 "seconds_by_stage": seconds,
                 "seed": self.experiment.seed,
@@ -124,8 +125,9 @@ class _Execution:
 
     def _coverage(self, model: nn.Module, splits: Splits) -> dict[str, Any]:
         """What of the model the crossbar holds; MACs are left out where its forward cannot be traced."""
+        sample = splits.train.x[:2].to(self.experiment.compute.place)
         try:
-            return check(model, self.experiment.hardware, splits.train.x[:2]).facts()
+            return check(model, self.experiment.hardware, sample).facts()
         except ModelError:
             return check(model, self.experiment.hardware).facts()
 

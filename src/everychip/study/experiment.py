@@ -20,6 +20,7 @@ from everychip.mitigate import Mitigation
 from everychip.models import Model
 from everychip.monte_carlo import Precision
 from everychip.study import recipes
+from everychip.study.compute import Compute
 from everychip.study.start import Start
 from everychip.study.store import run_id, training_id
 from everychip.training import Training
@@ -66,15 +67,6 @@ class Evaluation(Config):
     @classmethod
     def _in_order(cls, time: tuple[float, ...] | None) -> tuple[float, ...] | None:
         return tuple(sorted(set(time))) if time else None
-
-
-class Compute(Config):
-    """What a run may use of the machine.
-
-    threads: of PyTorch; their number changes the last bits of a result, so it is part of the recipe.
-    """
-
-    threads: Annotated[int, Field(ge=1)] = 2
 
 
 @dataclass(frozen=True)

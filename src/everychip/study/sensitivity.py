@@ -16,7 +16,7 @@ from everychip.errors import ConfigError
 from everychip.layer_noise import Mode, Sensitivity, sensitivity
 from everychip.progress import Listener
 from everychip.study import store
-from everychip.study.environment import environment, threads_set
+from everychip.study.environment import environment
 from everychip.study.experiment import Experiment
 from everychip.study.files import held, write_json
 from everychip.study.trained import asked_of, refuse_diverged, trained_model
@@ -57,7 +57,7 @@ def ask(folder: Path, question: Question, *, progress: Listener | None = None) -
     _refuse(experiment, question)
     splits = experiment.data.load()
     started = time.monotonic()
-    with held(folder), threads_set(experiment.compute.threads):
+    with held(folder), experiment.compute.used():
         model = trained_model(experiment, folder / store.MODEL, splits=splits)
         refuse_diverged(model, folder)
         answer = _answer(experiment, model, splits, question, progress)
@@ -125,6 +125,6 @@ def _record(answer: Answer, question: Question, *, seconds: float) -> Mapping[st
         "break_even": None if crossing is None else crossing.table(),
         "break_even_words": "" if crossing is None else str(crossing),
         "remarks": list(answer.remarks),
-        "environment": environment(threads=experiment.compute.threads),
+        "environment": environment(experiment.compute),
         "seconds": seconds,
     }

@@ -76,6 +76,9 @@ def run_study(
     Runs that differ in their evaluation only are trained once: the others take the weights of the first.
     """
     grid = study.expand()
+    for experiment in grid.experiments:
+        if not store.is_complete(folder / RUNS / experiment.id):
+            experiment.compute.must_be_here()
     make_folder(folder)
     with held(folder):
         _claim(folder, study)
@@ -216,7 +219,7 @@ class _Execution:
                 "title": self.study.title,
                 "command": self.command,
                 "axes": self.grid.axes,
-                "environment": environment(threads=self.grid.experiments[0].compute.threads),
+                "environment": environment(self.grid.experiments[0].compute),
                 "seconds": self.seconds_before + elapsed,
                 "runs": [self._row(experiment) for experiment in self.grid.experiments],
                 "coverage": self._coverage(),

@@ -43,8 +43,9 @@ def asked_of(folder: Path, settings: Iterable[str]) -> Experiment:
 
 
 def build(experiment: Experiment, splits: Splits) -> nn.Module:
-    """The model of a recipe with fresh weights."""
-    return experiment.model.build(splits.input_shape, splits.classes, seed=experiment.seed)
+    """The model of a recipe with fresh weights, where its compute says."""
+    model = experiment.model.build(splits.input_shape, splits.classes, seed=experiment.seed)
+    return model.to(experiment.compute.place)
 
 
 def untrained_model(experiment: Experiment, splits: Splits) -> nn.Module:

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import re
+
 import pytest
 import torch
 from torch.func import functional_call
 
 import everychip as ec
 from everychip.disagreement import disagreement
-from everychip.errors import SampleSizeError
+from everychip.errors import ConfigError, SampleSizeError
 
 HARDWARE = ec.Hardware(device=ec.devices.Gaussian(sigma=0.3))
 
@@ -55,6 +57,23 @@ def test_one_chip_cannot_disagree(setting):
     model, data = setting
     with pytest.raises(SampleSizeError, match="found 1; expected at least 2"):
         disagreement(model, HARDWARE, data, chips=1)
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        ({"chips": 2.5}, "disagreement.chips: found 2.5"),
+        ({"chips": "3"}, "disagreement.chips: found '3'"),
+        ({"images": -3}, "disagreement.images: found -3"),
+        ({"images": 0}, "disagreement.images: found 0"),
+        ({"images": 2.5}, "disagreement.images: found 2.5"),
+        ({"batch_size": 0}, "disagreement.batch_size: found 0"),
+    ],
+)
+def test_counts_are_refused_in_one_line(setting, options, words):
+    model, data = setting
+    with pytest.raises(ConfigError, match=re.escape(words)):
+        disagreement(model, HARDWARE, data, **options)
 
 
 def test_the_model_and_the_global_generator_stay(setting, global_generators_untouched):

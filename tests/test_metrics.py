@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import pytest
 import torch
@@ -12,7 +13,7 @@ from sklearn.metrics import brier_score_loss, log_loss
 from torchmetrics.functional.classification import multiclass_accuracy, multiclass_calibration_error
 
 from everychip import metrics
-from everychip.errors import DataError
+from everychip.errors import ConfigError, DataError
 from everychip.rng import rng_for
 
 CLASSES = 7
@@ -184,6 +185,7 @@ def test_what_cannot_be_scored_is_refused_in_words(
         metrics.per_chip(logits, labels)
 
 
-def test_no_bins_are_refused() -> None:
-    with pytest.raises(DataError, match="0 bins"):
-        metrics.ece(torch.zeros(1, 2), torch.tensor([0]), bins=0)
+@pytest.mark.parametrize("bins", [0, -1, 2.5, "3", True])
+def test_only_a_whole_number_of_bins_is_taken(bins: Any) -> None:
+    with pytest.raises(ConfigError, match=r"ece\.bins: found .*; expected a whole number, at least 1"):
+        metrics.ece(torch.zeros(1, 2), torch.tensor([0]), bins=bins)

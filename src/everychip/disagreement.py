@@ -17,6 +17,7 @@ from everychip.layouts import laid_out
 from everychip.modes import evaluating
 from everychip.monte_carlo import part_of, probe, ranged
 from everychip.progress import Event, Listener, listening
+from everychip.refusals import must_be
 from everychip.uncertainty import expected_kl_to_clean, kl_to_mean_prediction, pairwise_kl
 
 
@@ -75,6 +76,10 @@ def disagreement(
     >>> found.clean, 0 < found.kl_to_mean_prediction < found.pairwise_kl
     (1.0, True)
     """
+    must_be(chips, "disagreement.chips", whole=True)
+    must_be(batch_size, "disagreement.batch_size", whole=True, least=1)
+    if images is not None:
+        must_be(images, "disagreement.images", whole=True, least=1)
     if chips < 2:
         raise SampleSizeError("disagreement.chips", found=str(chips), expected="at least 2")
     test = as_arrays(data, split="test")

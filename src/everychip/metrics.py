@@ -14,6 +14,7 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from everychip.errors import DataError
+from everychip.refusals import must_be
 
 METRICS = ("accuracy", "nll", "brier", "ece", "confidence")
 
@@ -85,8 +86,7 @@ def ece(
     >>> round(ece(torch.tensor([[4.0, 0.0], [4.0, 0.0]]), torch.tensor([0, 1])), 3)
     0.482
     """
-    if bins < 1:
-        raise DataError("ece", found=f"{bins} bins", expected="at least 1")
+    must_be(bins, "ece.bins", whole=True, least=1)
     return _ece(_answers(logits, labels), bins=bins, equal_mass=equal_mass)
 
 

@@ -26,6 +26,7 @@ STEPS = (
     "noise_injection + ramp",
     "noise_injection + ramp + clip",
     "noise_injection + ramp + clip + chips",
+    "noise_injection + ramp + clip + chips + kept scale",
     "resilient",
 )
 """Each adds one thing to the one before; every other row of that study changes one thing of resilient."""

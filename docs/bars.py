@@ -26,12 +26,15 @@ INGREDIENTS = (
 
 NAMES = {
     "noise_injection": "nothing, as published",
-    "resilient": "ramp + clip + chips + population norm, early",
+    "resilient": "ramp + clip + chips + kept scale + population norm, early",
 }
 
 DEVICES = ("FeFET6", "RRAM1")
 ASKED = (("leaderboard-mnist", 0.4), ("leaderboard-cifar10", 0.4), ("leaderboard-cifar10", 0.2))
 """The leaderboards, with their σ, of which a lead over rivals was asked."""
+
+SEEN = 24
+"""The chips of each seed of resilient-mnist that were looked at before its recipe was settled."""
 
 OWN = ("resilient", "noise_injection + clip", "noise_injection (published)", "vanilla")
 """Rows of a leaderboard that are no rivals: resilient's own control, and what has no ramp."""
@@ -58,21 +61,36 @@ def of_vanilla(study: str, sigma: float) -> Interval:
 
 
 def mnist() -> str:
-    """Every seed on the whole test set: mean, worst chip, and the 5th percentile with its lower bound."""
-    lines = ["| seed | mean | worst chip | KPP5 | KPP5 at least (95 %) |", "|---:|---:|---:|---:|---:|"]
-    found = accuracies("resilient-mnist", "resilient", trained=0.4, sigma=0.4)
-    for seed, chips in found.items():
-        tail = kpp(chips, k=5.0)
-        low = "–" if tail.low is None else percent(tail.low, digits=2)
-        mean, worst = percent(sum(chips) / len(chips), digits=2), percent(min(chips), digits=2)
-        lines.append(f"| {seed} | {mean} | {worst} | {percent(tail.estimate, digits=2)} | {low} |")
-    whole = seeds_interval(found)
-    pooled = kpp([x for chips in found.values() for x in chips], k=5.0)
-    low = "–" if pooled.low is None else percent(pooled.low, digits=2)
-    worst = percent(min(min(chips) for chips in found.values()), digits=2)
-    mean = f"{percent(whole.estimate, digits=2)} {whole.bounds(digits=2)}"
-    lines.append(f"| all | {mean} | {worst} | {percent(pooled.estimate, digits=2)} | {low} |")
+    """The whole test set, on chips new to us and on those seen: means, worst, KPP5 and its lower bound."""
+    lines = ["| chips of each seed | seed | mean | worst chip | KPP5 | KPP5 at least (95 %) |"]
+    lines.append("|---|---:|---:|---:|---:|---:|")
+    for name, found in {"25 to 48, new": unseen(), "1 to 24, seen before": seen()}.items():
+        for seed, chips in found.items():
+            mean = percent(sum(chips) / len(chips), digits=2)
+            lines.append(f"| {name} | {seed} | {mean} | {_lowest(chips)} |")
+        whole = seeds_interval(found)
+        mean = f"{percent(whole.estimate, digits=2)} {whole.bounds(digits=2)}"
+        lines.append(f"| {name} | all | {mean} | {_lowest([x for chips in found.values() for x in chips])} |")
     return "\n".join(lines)
+
+
+def _lowest(chips: list[float]) -> str:
+    """The cells of the worst chip, the 5th percentile and its lower bound."""
+    tail = kpp(chips, k=5.0)
+    low = "–" if tail.low is None else percent(tail.low, digits=2)
+    return f"{percent(min(chips), digits=2)} | {percent(tail.estimate, digits=2)} | {low}"
+
+
+def unseen() -> Accuracies:
+    """Of resilient-mnist, the chips that nothing was decided by: the bar is read off them."""
+    every = accuracies("resilient-mnist", "resilient", trained=0.4, sigma=0.4)
+    return {seed: chips[SEEN:] for seed, chips in every.items()}
+
+
+def seen() -> Accuracies:
+    """Of resilient-mnist, the chips that were looked at before its recipe was settled."""
+    every = accuracies("resilient-mnist", "resilient", trained=0.4, sigma=0.4)
+    return {seed: chips[:SEEN] for seed, chips in every.items()}
 
 
 def rates() -> str:
@@ -124,7 +142,7 @@ class Bar:
 
 def tested() -> Iterator[Bar]:
     """Every bar that a committed study tests."""
-    mnist_chips = accuracies("resilient-mnist", "resilient", trained=0.4, sigma=0.4)
+    mnist_chips = unseen()
     pooled = kpp([x for chips in mnist_chips.values() for x in chips], k=5.0)
     yield Bar("MNIST, σ 0.4: mean, %", 0.992, seeds_interval(mnist_chips), 2)
     yield Bar("MNIST, σ 0.4: KPP5, %", 0.987, pooled, 2)

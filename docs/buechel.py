@@ -21,7 +21,15 @@ PAPER = {
 
 CHANGED = {
     "vanilla": ("published start", "published start and rate"),
-    "dropout": ("dropout, published start and rate",),
+    "dropout": (
+        "dropout, published start and rate",
+        "dropout, published start, rate and law",
+        "dropout, published start, rate and law, ten epochs",
+    ),
+    "noise_injection": (
+        "forward noise, published start and rate",
+        "forward noise, published start and rate, ten epochs",
+    ),
 }
 """The controls of each method."""
 

@@ -33,11 +33,17 @@ MANY = (
 )
 
 
+def _heard() -> None:
+    """A shell's background jobs, and so their tests, do not hear Ctrl-C; what a terminal starts does."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+
 @contextmanager
 def started(*arguments: str) -> Iterator[subprocess.Popen[str]]:
     """A command in a process group of its own, as a terminal would start it; nothing of it survives."""
     command = [sys.executable, "-m", "everychip", *arguments]
-    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True, start_new_session=True) as process:
+    options = {"stderr": subprocess.PIPE, "text": True, "start_new_session": True}
+    with subprocess.Popen(command, preexec_fn=_heard, **options) as process:  # noqa: PLW1509 - no threads here
         try:
             yield process
         finally:

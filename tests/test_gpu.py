@@ -24,7 +24,8 @@ from everychip.rng import contained
 from everychip.study.compute import Compute
 from everychip.training import Training, train
 
-pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="PyTorch finds no GPU")
+if not torch.cuda.is_available():
+    pytest.skip("PyTorch finds no GPU", allow_module_level=True)
 
 GPU = Compute(gpu="cuda")
 HARDWARE = Hardware(device=devices.Gaussian(sigma=0.1))

@@ -188,6 +188,8 @@ def main() -> None:
     parser.add_argument("--batch", type=int, default=128)
     parser.add_argument("--json", type=Path)
     options = parser.parse_args()
+    if options.gpu and not torch.cuda.is_available():
+        parser.error("--gpu: PyTorch finds no GPU here")
     torch.set_num_threads(options.threads)
     place = "cuda" if options.gpu else "cpu"
     at = Setting(options.precision, place, width=options.width, batch=options.batch)
@@ -206,7 +208,7 @@ def main() -> None:
     result |= ratios(plain_step(at), steps, options.rounds)
     result |= ratios(plain_pass(at), {"chip": chip_pass(at)}, options.rounds)
     for name, value in result.items():
-        limit = f"  (limit {LIMITS[name]})" if name in LIMITS else ""
+        limit = f"  (limit {LIMITS[name]})" if name in LIMITS and not options.gpu else ""
         print(f"  {name}: {value:.3f}{limit}")
     if options.json:
         options.json.write_text(json.dumps(result, indent=2) + "\n")

@@ -32,7 +32,8 @@ Status = Literal["converged", "collapsed", "diverged"]
 class Training(Config):
     """How a method is trained.
 
-    lr: the learning rate at the start. schedule: "cosine" falls to 0 over all steps. validation: the share of
+    lr: the learning rate at the start. schedule: "cosine" falls to 0 over all steps,
+    "step" to a tenth for the last fifth of them. validation: the share of
     the training data kept for choosing the epoch. validation_chips, validation_images: how many chips,
     disjoint from those of any evaluation, meet how many of them after each epoch. precision: of the products.
     passes: what the training may cost, in passes over its data forward and backward, in the place of epochs:
@@ -55,7 +56,7 @@ class Training(Config):
     optimizer: Literal["adam", "sgd"] = "adam"
     momentum: Annotated[float, Field(ge=0, lt=1)] = 0.9
     weight_decay: Annotated[float, Field(ge=0)] = 0.0
-    schedule: Literal["cosine", "constant"] = "cosine"
+    schedule: Literal["cosine", "step", "constant"] = "cosine"
     precision: Precision = "float32"
     validation: Annotated[float, Field(gt=0, lt=1)] = 0.1
     validation_chips: Annotated[int, Field(ge=1)] = 4
@@ -263,6 +264,8 @@ class _Loop:
     def _schedule(self, step: int) -> float:
         if self.training.schedule == "constant":
             return 1.0
+        if self.training.schedule == "step":
+            return 1.0 if 5 * step < 4 * self.steps else 0.1
         return 0.5 * (1 + math.cos(math.pi * step / self.steps))
 
     def _validate(self) -> dict[str, float]:

@@ -1,10 +1,10 @@
 """Fashion-MNIST with two augmented copies of each training image, as the code of Büchel et al. makes them.
 
-    python docs/augmented_copies.py PATH/TO/fashion_mnist PATH/TO/fashion_mnist_copies
-    everychip study buechel-published --set data.path=PATH/TO/fashion_mnist_copies
+    python docs/augmented_copies.py FASHION_MNIST COPIES
+    everychip study buechel-published --set data.path=COPIES
 
-A copy is turned by up to 10° either way (bilinear, edges continued) and mirrored one time in two; copies and images
-stand one after another, so that a split afterwards has copies of one image on both sides, as theirs has.
+A copy is turned by up to 10° either way (bilinear, edges continued) and mirrored one time in two. An image
+and its copies are rows of one split, so that its validation part shares images with the rest, as theirs does.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ import sys
 from pathlib import Path
 
 import torch
-from datasets import Dataset, Features, Image, Value, load_dataset
+from datasets import Dataset, load_dataset
 from torch import Tensor
 from torch.nn.functional import affine_grid, grid_sample
 
@@ -42,16 +42,16 @@ def write(source: Path, target: Path) -> None:
     target.mkdir(parents=True, exist_ok=True)
     for split in ("train", "test"):
         rows = load_dataset("parquet", data_files=str(source / f"{split}-*.parquet"), split="train")
-        rows = rows.with_format("torch")
-        images, labels = rows[:]["image"].reshape(len(rows), 28, 28), rows[:]["label"]
+        read = rows.with_format("torch")[:]
+        images, labels = read["image"].reshape(len(rows), *read["image"].shape[-2:]), read["label"]
         copies = [images]
         if split == "train":
             copies += [augmented(images, copy=number) for number in range(COPIES)]
         pixels = torch.stack(copies, dim=1).flatten(0, 1).numpy()
         table = {"image": list(pixels), "label": labels.repeat_interleave(len(copies)).tolist()}
-        features = Features({"image": Image(), "label": Value("int64")})
         path = target / f"{split}-00000-of-00001.parquet"
-        Dataset.from_dict(table, features=features).to_parquet(str(path))
+        Dataset.from_dict(table, features=rows.features).to_parquet(str(path.with_suffix(".tmp")))
+        path.with_suffix(".tmp").replace(path)
         print(f"{path}: {len(pixels):,} images")
 
 

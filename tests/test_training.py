@@ -225,6 +225,29 @@ def test_a_last_epoch_that_is_cut_short_still_ends_the_schedules_and_is_validate
     assert longer.forwards == 360 and shorter.forwards == 270
 
 
+# --- the learning rate ------------------------------------------------------------------------------------
+
+RATES = {
+    "constant": [0.1] * 10,
+    "step": [0.1] * 8 + [0.01] * 2,
+    "cosine": [0.05 * (1 + math.cos(math.pi * step / 10)) for step in range(10)],
+}
+
+
+@pytest.mark.parametrize("schedule", RATES)
+def test_the_learning_rate_of_every_step_is_the_schedules(schedule, monkeypatch):
+    seen, step = [], training._Loop._step
+
+    def recorded(loop, chosen, batch):
+        loss = step(loop, chosen, batch)
+        seen.append(loop.optimizer.param_groups[0]["lr"])
+        return loss
+
+    monkeypatch.setattr(training._Loop, "_step", recorded)
+    run(mlp(), arrays(n=56), methods.Vanilla(), epochs=2, batch_size=10, lr=0.1, schedule=schedule)
+    assert seen == pytest.approx(RATES[schedule])
+
+
 # --- averaging --------------------------------------------------------------------------------------------
 
 

@@ -10,8 +10,25 @@ _BLOCK = 16
 
 
 def laid_out(tensor: Tensor, layout: torch.memory_format) -> Tensor:
-    """Images and convolution weights in a memory format; tensors of another number of axes as they are."""
-    return tensor.contiguous(memory_format=layout) if tensor.ndim == 4 else tensor
+    """Images and convolution weights in a memory format; tensors of another number of axes as they are.
+
+    `to` changes the strides of one channel, too, by which PyTorch chooses the format of what follows;
+    `contiguous` leaves them.
+
+    >>> laid_out(torch.zeros(2, 1, 8, 8), torch.channels_last).stride()
+    (64, 1, 8, 1)
+    """
+    return tensor.to(memory_format=layout) if tensor.ndim == 4 else tensor
+
+
+def layout_of(tensor: Tensor) -> torch.memory_format:
+    """Channels-last where the strides are those, else contiguous; a single channel has both, its strides one.
+
+    >>> layout_of(torch.zeros(2, 1, 8, 8)), layout_of(faster_layout(torch.zeros(2, 1, 8, 8)))
+    (torch.contiguous_format, torch.channels_last)
+    """
+    plain = torch.empty(tensor.shape, device="meta").stride()
+    return torch.contiguous_format if tensor.stride() == plain else torch.channels_last
 
 
 def faster_layout(tensor: Tensor) -> Tensor:

@@ -20,7 +20,7 @@ from everychip.component import Config, content_hash
 from everychip.data import Arrays, Augment, as_arrays, split_holdout
 from everychip.errors import DataError, ModelError, StoreError
 from everychip.hardware import Hardware
-from everychip.layouts import laid_out
+from everychip.layouts import laid_out, layout_of
 from everychip.methods import Method, Objective
 from everychip.monte_carlo import Precision, autocast, evaluate, measure, probe
 from everychip.progress import Event, Listener, listening, quiet
@@ -32,18 +32,19 @@ Status = Literal["converged", "collapsed", "diverged"]
 class Training(Config):
     """How a method is trained.
 
-    lr: the learning rate at the start. schedule: "cosine" falls to 0 over all steps,
-    "step" to a tenth for the last fifth of them. validation: the share of
-    the training data kept for choosing the epoch. validation_chips, validation_images: how many chips,
-    disjoint from those of any evaluation, meet how many of them after each epoch. precision: of the products.
-    passes: what the training may cost, in passes over its data forward and backward, in the place of epochs:
-    a method of twice the cost a step (`Method.forwards`) gets half the steps, so methods compare at equal
-    compute; the last epoch may be a part of one. average: d of an average over the steps, of all weights
-    and statistics, W̄ ← d·W̄ + (1 − d)·W, which is then validated and kept in the place of the last.
+    lr: the learning rate at the start. schedule: "cosine" falls to 0 over all steps, "step" to a tenth of lr
+    for the last fifth of them. validation: the share of the training data kept for choosing the epoch.
+    validation_chips, validation_images: how many chips, disjoint from those of any evaluation, meet how many
+    of them after each epoch. precision: of the products. passes: what the training may cost, in passes over
+    its data forward and backward, in the place of epochs: a method of twice the cost a step
+    (`Method.forwards`) gets half the steps, so methods compare at equal compute; the last epoch may be a part
+    of one. average: d of an average over the steps, of all weights and statistics,
+    W̄ ← d·W̄ + (1 − d)·W, which is then validated and kept in the place of the last.
     keep: "last" returns the weights of the last epoch; absent, those of the best on validation.
 
     Source: Adam, cosine, batch 128, lr 1e-3 are those of arXiv 2305.14561 for VGG-8 (over 200 epochs);
-    averaging: Polyak and Juditsky, SIAM J. Control Optim. 30 (1992), exponential as in PyTorch's swa_utils.
+    averaging: Polyak and Juditsky, SIAM J. Control Optim. 30 (1992), exponential as in PyTorch's swa_utils;
+    the step: the public code of Büchel et al., ICLR 2022 (32 epochs and 8 of a tenth of the rate).
 
     >>> Training(epochs=3).optimizer
     'adam'
@@ -367,7 +368,7 @@ def judge(
 def _kernels_in(model: nn.Module, layout: torch.memory_format) -> Iterator[None]:
     """Convolution weights in a memory format inside, each in its own again afterwards; their values stay."""
     parameters = [parameter for parameter in model.parameters() if parameter.ndim == 4]
-    own = [torch.contiguous_format if p.is_contiguous() else torch.channels_last for p in parameters]
+    own = [layout_of(p) for p in parameters]
     for parameter in parameters:
         parameter.data = laid_out(parameter.data, layout)
     try:

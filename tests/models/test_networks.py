@@ -6,6 +6,7 @@ import pytest
 import torch
 from torch import nn
 from torch.func import functional_call
+from torch.nn import functional as F
 
 from everychip.errors import ConfigError, ModelError
 from everychip.models import CNN, GRU, MLP, VGG8, Factory, LeNet, Model, ResNet18, Transformer
@@ -181,6 +182,19 @@ def test_cnn_has_the_parameters_counted_by_hand_and_drops_before_every_linear_la
     assert sum(isinstance(module, nn.Dropout) for module in net.modules()) == 3
     with pytest.raises(ModelError, match="at least 10×10"):
         CNN().build((1, 9, 28), 10)
+
+
+def test_cnn_is_its_layers_written_out_with_relu_before_every_pool() -> None:
+    net = CNN(channels=2, hidden=(8,)).build((1, 12, 13), 3, seed=0)
+    x = torch.randn(5, 1, 12, 13, generator=torch.Generator().manual_seed(0))
+    hidden = F.max_pool2d(F.relu(net.conv1(F.pad(x, (2, 1, 2, 1)))), 2)
+    hidden = F.max_pool2d(F.relu(net.conv2(hidden)), 2).flatten(1)
+    expected = net.output(F.relu(net.hidden[1](hidden)))
+    found = net(x)
+    assert torch.equal(found, expected)
+    weights = list(net.parameters())
+    gradients = [torch.autograd.grad(logits.square().sum(), weights) for logits in (found, expected)]
+    assert all(map(torch.equal, *gradients))
 
 
 def test_cnn_starts_as_published_where_asked() -> None:

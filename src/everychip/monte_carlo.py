@@ -39,7 +39,7 @@ def evaluate(
     precision: Precision = "float32",
     images: int | None = None,
     until: str | None = None,
-    mitigation: Mitigation | None = None,
+    mitigation: Mitigation | Mapping[str, Any] | str | None = None,
     calibration: Any = None,
     purpose: Purpose = "evaluate",
     progress: Listener | None = None,
@@ -51,8 +51,9 @@ def evaluate(
     mean (two-stage sampling) but not for a percentile. until: "±0.2" stops as soon as the mean is known to
     ±0.2 points, after at most `chips` chips, by a 95 % interval that bears watching (`SequentialT`);
     "±0.2 bernstein" assumes no law of the chips and needs thousands of them (`Sequential`). mitigation: what
-    is done to each chip after it is programmed; calibration: the training data that it measures with, and
-    that an array's converters take their ranges from (`calibrate`), in any of the same forms.
+    is done to each chip after it is programmed, as a component, its table or its kind; calibration: the
+    training data that it measures with, and that an array's converters take their ranges from (`calibrate`),
+    in any of the same forms.
     Chips 0 … chips−1 of a seed are the same whatever is asked beside them. At any time one chip and one batch
     of activations are held.
 
@@ -174,7 +175,7 @@ def ranged(
 
 
 def _bound(
-    mitigation: Mitigation | None,
+    mitigation: Mitigation | Mapping[str, Any] | str | None,
     model: nn.Module,
     hardware: Hardware,
     calibration: Any,
@@ -188,7 +189,7 @@ def _bound(
     if calibration is not None:
         arrays = as_arrays(calibration, split="train")
         calibration = Arrays(laid_out(arrays.x, layout), arrays.y)
-    return mitigation.bind(model, hardware, calibration, seed=seed)
+    return Mitigation.parse(mitigation).bind(model, hardware, calibration, seed=seed)
 
 
 def _treating(

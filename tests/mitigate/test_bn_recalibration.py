@@ -180,3 +180,19 @@ def test_what_cannot_be_recalibrated_is_refused_in_one_line():
     with pytest.raises(ConfigError, match="images: found 1"):
         BNRecalibration(images=1)
     assert math.isfinite(float(evaluate(model, HARDWARE, (x, y), chips=1).nll))
+
+
+def test_evaluate_takes_a_mitigation_as_its_table_or_its_kind_and_refuses_what_is_none():
+    model, (x, y) = convolutions(), images()
+    hardware = Hardware(device=devices.Gaussian(sigma=0.3))
+
+    def accuracy(mitigation):
+        return evaluate(model, hardware, (x, y), chips=2, mitigation=mitigation, calibration=(x, y)).nll
+
+    expected = accuracy(BNRecalibration(images=60, batch_size=20))
+    table = {"kind": "bn_recalibration", "images": 60, "batch_size": 20}
+    np.testing.assert_array_equal(accuracy(table), expected)
+    for wrong in (3, "bn_recalibration_", {"kind": "bn_recalibration", "images": 1}):
+        with pytest.raises(ConfigError, match="mitigation") as caught:
+            accuracy(wrong)
+        assert "\n" not in str(caught.value)

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import json
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 from everychip.report.wording import MINUS, percent
 from everychip.study.table import query
 
 RESULTS = Path(__file__).parents[1] / "results"
-DRAWS = RESULTS / "buechel-fashion-mnist" / "draws.parquet"
-CONTROLS = RESULTS / "buechel-controls" / "draws.parquet"
+SHORT = RESULTS / "buechel-fashion-mnist"
+CONTROLS = RESULTS / "buechel-controls"
+PUBLISHED = RESULTS / "buechel-published"
 MISMATCH = (0.0, 0.3, 0.5, 0.7)
 PAPER = {
     "vanilla": (91.30, 82.70, 61.14, 36.93),
@@ -33,57 +37,79 @@ CHANGED = {
 }
 """The controls of each method."""
 
-
-def ours() -> dict[str, dict[float, float]]:
-    """The mean accuracy, 0 … 1, over the seeds and chips of each method, by ζ."""
-    words = "select method, sigma::double, avg(accuracy) from draws group by all"
-    found: dict[str, dict[float, float]] = {}
-    for method, sigma, mean in query(DRAWS, words)[1]:
-        found.setdefault(method, {})[round(sigma, 3)] = float(mean)
-    return found
+BATCH = 100
+"""Images a step, in all of these trainings; each is one forward."""
 
 
-def differences() -> dict[str, list[float]]:
-    """Ours less the paper's, in points."""
-    means = ours()
-    return {
-        method: [100 * means[method][at] - row[n] for n, at in enumerate(MISMATCH)]
-        for method, row in PAPER.items()
-    }
+@dataclass(frozen=True)
+class Row:
+    """A row of a study: its mean accuracy by ζ, its trainings, and the steps of each."""
+
+    means: dict[float, float]
+    trainings: int
+    steps: int
+
+
+def rows(folder: Path, label: str) -> dict[str, Row]:
+    """The rows of a committed study by their label on the axis of that name."""
+    means: dict[str, dict[float, float]] = {}
+    words = f"select {label}, sigma::double, avg(accuracy) from draws group by all"
+    for name, sigma, mean in query(folder / "draws.parquet", words)[1]:
+        means.setdefault(name, {})[round(sigma, 3)] = float(mean)
+    forwards: dict[str, list[int]] = {}
+    for run in json.loads((folder / "study.json").read_text(encoding="utf-8"))["runs"]:
+        forwards.setdefault(run["labels"][label], []).append(run["forwards"] // BATCH)
+    return {name: Row(means[name], len(steps), max(steps)) for name, steps in forwards.items()}
+
+
+def steps(row: Row) -> str:
+    """How many steps each of its trainings had, in groups of three digits."""
+    return f"{row.steps:,}".replace(",", " ")
+
+
+def against(method: str, row: Row) -> list[str]:
+    """A row beside the paper's means of that method, at every ζ: paper → ours (difference in points)."""
+    return [
+        f"{paper:.1f} → {percent(row.means[at])} ({100 * row.means[at] - paper:+.1f})".replace("-", MINUS)
+        for at, paper in zip(MISMATCH, PAPER[method], strict=True)
+    ]
+
+
+def lines(heads: Sequence[str], body: Iterable[Sequence[str]]) -> str:
+    """A table of Markdown with a column for every ζ after those named; words left, numbers right."""
+    columns = [*heads, *(f"ζ = {at:g}" for at in MISMATCH)]
+    rules = "|---|" + "---:|" * (len(columns) - 1)
+    return "\n".join([f"| {' | '.join(columns)} |", rules, *(f"| {' | '.join(row)} |" for row in body)])
 
 
 def table() -> str:
-    """One row for each method: the paper's mean, ours, and the difference, at every ζ."""
-    lines = ["| method | " + " | ".join(f"ζ = {at:g}" for at in MISMATCH) + " |", "|---|" + "---:|" * 4]
-    means, away = ours(), differences()
-    for method, row in PAPER.items():
-        cells = [
-            f"{row[n]:.1f} → {percent(means[method][at])} ({away[method][n]:+.1f})".replace("-", MINUS)
-            for n, at in enumerate(MISMATCH)
-        ]
-        lines.append(f"| {method} | " + " | ".join(cells) + " |")
-    return "\n".join(lines)
+    """Each method in small: the paper's mean, ours, and the difference, at every ζ."""
+    found = rows(SHORT, "method")
+    return lines(["method"], [[method, *against(method, found[method])] for method in PAPER])
+
+
+def published() -> str:
+    """Each method as the authors' code trains, with the steps that it had."""
+    found = rows(PUBLISHED, "method")
+    named = {name: next(method for method in PAPER if name.startswith(method)) for name in sorted(found)}
+    ordered = sorted(named, key=lambda name: list(PAPER).index(named[name]))
+    return lines(
+        ["method", "steps"],
+        [[name, steps(found[name]), *against(named[name], found[name])] for name in ordered],
+    )
 
 
 def controls() -> str:
     """Each method as in the table and with what the authors' code does otherwise, beside the paper."""
-    lines = [
-        "| training | how many | " + " | ".join(f"ζ = {at:g}" for at in MISMATCH) + " |",
-        "|---|---:|" + "---:|" * 4,
-    ]
-    known: dict[str, dict[float, float]] = {}
-    trained: dict[str, int] = {}
-    words = "select variant, sigma::double, avg(accuracy), count(distinct seed) from draws group by all"
-    for variant, sigma, mean, seeds in query(CONTROLS, words)[1]:
-        known.setdefault(variant, {})[round(sigma, 3)] = float(mean)
-        trained[variant] = int(seeds)
+    short, changed = rows(SHORT, "method"), rows(CONTROLS, "variant")
+    body = []
     for method, variants in CHANGED.items():
-        rows = {f"{method}, as in the table above": (2, ours()[method])}
-        rows |= {name: (trained[name], known[name]) for name in variants}
-        for name, (seeds, means) in rows.items():
+        found = {f"{method}, as in the table above": short[method]}
+        found |= {name: changed[name] for name in variants}
+        for name, row in found.items():
             cells = [
-                f"{percent(means[at])} ({100 * means[at] - PAPER[method][n]:+.1f})".replace("-", MINUS)
-                for n, at in enumerate(MISMATCH)
+                f"{percent(row.means[at])} ({100 * row.means[at] - paper:+.1f})".replace("-", MINUS)
+                for at, paper in zip(MISMATCH, PAPER[method], strict=True)
             ]
-            lines.append(f"| {name} | {seeds} | " + " | ".join(cells) + " |")
-    return "\n".join(lines)
+            body.append([name, str(row.trainings), steps(row), *cells])
+    return lines(["training", "how many", "steps"], body)

@@ -38,7 +38,7 @@ CHANGED = {
 """The controls of each method."""
 
 BATCH = 100
-"""Images a step, in all of these trainings; each is one forward."""
+"""Images a step, in all of these trainings; each is one forward, the adversary's aside."""
 
 
 @dataclass(frozen=True)
@@ -67,12 +67,17 @@ def steps(row: Row) -> str:
     return f"{row.steps:,}".replace(",", " ")
 
 
-def against(method: str, row: Row) -> list[str]:
-    """A row beside the paper's means of that method, at every ζ: paper → ours (difference in points)."""
+def away(method: str, row: Row) -> list[str]:
+    """A row's means at every ζ, each with its difference to the paper's of that method in points."""
     return [
-        f"{paper:.1f} → {percent(row.means[at])} ({100 * row.means[at] - paper:+.1f})".replace("-", MINUS)
+        f"{percent(row.means[at])} ({100 * row.means[at] - paper:+.1f})".replace("-", MINUS)
         for at, paper in zip(MISMATCH, PAPER[method], strict=True)
     ]
+
+
+def against(method: str, row: Row) -> list[str]:
+    """A row beside the paper's means of that method, at every ζ: paper → ours (difference in points)."""
+    return [f"{paper:.1f} → {cell}" for paper, cell in zip(PAPER[method], away(method, row), strict=True)]
 
 
 def lines(heads: Sequence[str], body: Iterable[Sequence[str]]) -> str:
@@ -107,9 +112,5 @@ def controls() -> str:
         found = {f"{method}, as in the table above": short[method]}
         found |= {name: changed[name] for name in variants}
         for name, row in found.items():
-            cells = [
-                f"{percent(row.means[at])} ({100 * row.means[at] - paper:+.1f})".replace("-", MINUS)
-                for at, paper in zip(MISMATCH, PAPER[method], strict=True)
-            ]
-            body.append([name, str(row.trainings), steps(row), *cells])
+            body.append([name, str(row.trainings), steps(row), *away(method, row)])
     return lines(["training", "how many", "steps"], body)

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from everychip.crossing import break_even
     from everychip.draws import Draws
     from everychip.errors import EverychipError
+    from everychip.exits import MultiExit
     from everychip.hardware import Hardware
     from everychip.layer_noise import sensitivity
     from everychip.monte_carlo import evaluate
@@ -33,6 +34,7 @@ __all__ = [
     "EverychipError",
     "Experiment",
     "Hardware",
+    "MultiExit",
     "Study",
     "Verdict",
     "__version__",
@@ -61,6 +63,7 @@ _HOMES = {
     "EverychipError": "errors",
     "Experiment": "study.experiment",
     "Hardware": "hardware",
+    "MultiExit": "exits",
     "Study": "study.grid",
     "Verdict": "verdict",
     "break_even": "crossing",

@@ -22,6 +22,7 @@ from everychip.errors import DataError, ModelError, StoreError
 from everychip.hardware import Hardware
 from everychip.layouts import laid_out, layout_of
 from everychip.methods import Method, Objective
+from everychip.methods.exit_accuracy import exit_accuracies
 from everychip.monte_carlo import Precision, autocast, evaluate, measure, probe
 from everychip.progress import Event, Listener, listening, quiet
 from everychip.rng import contained, rng_for
@@ -217,7 +218,7 @@ class _Loop:
             self.status = "diverged"
             self.history.append({"epoch": self.epoch, "loss": loss})
         else:
-            score = self._validate()
+            score = {**self._validate(), **self._exits()}
             self.history.append({"epoch": self.epoch, "loss": loss, **score})
             better = (score["accuracy"], -score["nll"]) > (self.best.accuracy, -self.best.nll)
             if better or self.training.keep == "last":
@@ -286,6 +287,14 @@ class _Loop:
             progress=quiet,
         )
         return {"accuracy": float(draws.accuracy.mean()), "nll": float(draws.nll.mean())}
+
+    def _exits(self) -> dict[str, float]:
+        """How accurate the exits are, if there are any."""
+        n, chips = self.training.validation_images, self.training.validation_chips
+        with autocast(self.device, self.training.precision):
+            return exit_accuracies(
+                self.objective, self.holdout.x[:n], self.holdout.y[:n], chips=chips, layout=self.layout
+            )
 
     def _report(self, loss: float, batch: int) -> None:
         values = {"epoch": self.epoch + 1, "loss": loss}

@@ -1,4 +1,4 @@
-"""Exits: internal classifiers attached to layers while training, dropped afterwards."""
+"""Exits: internal classifiers attached to layers, dropped after training or kept (`MultiExit`)."""
 
 from __future__ import annotations
 
@@ -8,12 +8,13 @@ from typing import Literal
 from torch import Tensor, nn
 
 from everychip.errors import ModelError
-from everychip.exits.heads import Exits
+from everychip.exits.heads import Exits, Init
+from everychip.exits.multi_exit import MultiExit
 from everychip.exits.positions import choose
 from everychip.exits.survey import Site, output_classes, survey
 from everychip.rng import contained
 
-__all__ = ["Exits", "Site", "attach"]
+__all__ = ["Exits", "Init", "MultiExit", "Site", "attach", "start_of_exits"]
 
 
 def attach(
@@ -25,13 +26,16 @@ def attach(
     count: int = 3,
     hidden: int = 512,
     pool: int | Sequence[int] | None = None,
+    init: Init | Literal["auto"] = "auto",
     seed: int = 0,
 ) -> Exits:
     """Make exits for a model: AdaptiveAvgPool(k) → flatten → Linear(hidden) → ReLU → Linear(classes).
 
     where: "auto" takes `count` positions at even shares of the compute; "paper" those that the model's class
     names in `exit_positions`; else submodule names, earliest first. pool: k for all exits or for each; by
-    default the paper's, or min(4, size). sample: a batch as the model takes it; it sizes the heads.
+    default the paper's, or min(4, size). init: how both linear layers start: "fan_out" is the authors',
+    Kaiming normal of std √(2 / outputs) with biases 0; "default" is PyTorch's; "auto" is the authors' where
+    the positions are theirs, else PyTorch's. sample: a batch as the model takes it; it sizes the heads.
     The model is left as it was; see `Exits.tap` for how the exits read it.
 
     Source: Qin et al., arXiv 2305.14561 (multi-exit; IRS).
@@ -50,4 +54,20 @@ def attach(
     seen = survey(model, sample)
     sites = choose(model, seen, where=where, count=count, pool=pool)
     with contained(seed, "exits"):
-        return Exits(sites, hidden=hidden, classes=classes or output_classes(model, seen))
+        return Exits(
+            sites,
+            hidden=hidden,
+            classes=classes or output_classes(model, seen),
+            init=start_of_exits(init, where=where),
+        )
+
+
+def start_of_exits(init: Init | Literal["auto"], *, where: str | Sequence[str]) -> Init:
+    """The start that "auto" stands for: the authors' where the positions are theirs, else PyTorch's.
+
+    >>> start_of_exits("auto", where="paper"), start_of_exits("auto", where="auto")
+    ('fan_out', 'default')
+    """
+    if init != "auto":
+        return init
+    return "fan_out" if where == "paper" else "default"

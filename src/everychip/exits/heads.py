@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from jaxtyping import Float
@@ -15,6 +15,9 @@ from torch.nn.functional import adaptive_avg_pool1d, adaptive_avg_pool2d, adapti
 from everychip.errors import ModelError
 from everychip.exits.survey import Site
 from everychip.exits.taps import Taps
+
+Init = Literal["default", "fan_out"]
+"""How an exit's linear layers start: as PyTorch's do, or Kaiming normal by fan-out with biases 0."""
 
 
 class Exits(nn.Module):
@@ -27,7 +30,7 @@ class Exits(nn.Module):
     ['heads.exit1_1.hidden.weight', 'heads.exit1_1.hidden.bias']
     """
 
-    def __init__(self, sites: Sequence[Site], *, hidden: int, classes: int) -> None:
+    def __init__(self, sites: Sequence[Site], *, hidden: int, classes: int, init: Init = "default") -> None:
         super().__init__()
         self.positions = tuple(site.name for site in sites)
         # A prefix, because a module may be called "keys" and ModuleDict has such a method.
@@ -37,6 +40,8 @@ class Exits(nn.Module):
                 for n, site in enumerate(sites, start=1)
             }
         )
+        if init == "fan_out":
+            self.apply(_fan_out)
 
     @contextmanager
     def tap(self, model: nn.Module) -> Iterator[Taps]:
@@ -150,6 +155,13 @@ def averages(inputs: int, outputs: int) -> Float[Tensor, "outputs inputs"]:
     start, stop = row * inputs // outputs, -((-(row + 1) * inputs) // outputs)
     inside = ((place >= start) & (place < stop)).float()
     return inside / inside.sum(dim=1, keepdim=True)
+
+
+def _fan_out(module: nn.Module) -> None:
+    """Kaiming normal by fan-out, std = √(2 / outputs), biases 0: the authors' start of their exits."""
+    if isinstance(module, nn.Linear):
+        nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
+        nn.init.zeros_(module.bias)
 
 
 def _submodule(model: nn.Module, position: str) -> nn.Module:

@@ -16,6 +16,7 @@ from everychip.methods.resilient import Resilient
 from everychip.methods.sam import SAM
 from everychip.methods.samson import SAMSON
 from everychip.methods.temperature import Temperature
+from everychip.methods.temperature_statistics import TemperatureStatistics
 from everychip.methods.vanilla import Vanilla
 from everychip.methods.vant import VANT
 
@@ -37,6 +38,7 @@ __all__ = [
     "OverNoise",
     "Resilient",
     "Temperature",
+    "TemperatureStatistics",
     "Vanilla",
     "compensate",
 ]

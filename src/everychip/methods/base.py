@@ -17,6 +17,7 @@ from everychip.constraints import Constraint
 from everychip.errors import ConfigError
 from everychip.exits import Exits
 from everychip.hardware import Hardware
+from everychip.methods.exit_loss import exits_cross_entropy, listening_to_exits, multi_exit
 from everychip.methods.losses import cross_entropy
 from everychip.methods.order import order_of_use
 from everychip.refusals import must_be
@@ -32,7 +33,8 @@ class Method(Component, family="method"):
     matrix of the crossbar that is trained, at the start of training: the last that a forward of `bind`'s
     sample multiplies by, or without a sample the last that the model defines. label_smoothing: of every
     cross-entropy. chips: how many chips share each batch, each with a part of it; absent, one. The gradient
-    then is the mean over as many chips, at the cost of their sampling only.
+    then is the mean over as many chips, at the cost of their sampling only. exit_loss: λ of a network whose
+    exits stay (`everychip.MultiExit`): its exits' own losses are added, λ·mean_n CE(z_n, y).
     """
 
     constraint: Constraint | None = None
@@ -41,6 +43,7 @@ class Method(Component, family="method"):
     last_layer_gain: Annotated[float, Field(gt=0)] = 1.0
     label_smoothing: Annotated[float, Field(ge=0, lt=1)] = 0.0
     chips: Annotated[int, Field(ge=1)] | None = None
+    exit_loss: Annotated[float, Field(ge=0)] = 0.0
 
     noisy: ClassVar[bool] = True
     """Whether training meets the device at all."""
@@ -90,6 +93,8 @@ class Method(Component, family="method"):
             )
         method = self.resolved(hardware)
         method.must_suit(hardware, sample)
+        if self.exit_loss:
+            multi_exit(model, where="method.exit_loss")
         exits = None if sample is None else method.exits(model, sample, seed=seed)
         objective = Objective(method, model, hardware, seed=seed, exits=exits, steps=steps, sample=sample)
         method.prepare(objective)
@@ -142,13 +147,21 @@ class Objective(nn.Module):
             self.begun = self.step
             self.method.begin_step(self)
         if self.method.chips in (None, 1):
-            return self.method.loss(self, x, y)
+            return self._loss(x, y)
         total = torch.zeros((), device=y.device)
         for part, (inputs, labels) in enumerate(_shares(x, y, self.method.chips)):
             self.part = part
-            total = total + self.method.loss(self, inputs, labels) * (len(labels) / len(y))
+            total = total + self._loss(inputs, labels) * (len(labels) / len(y))
         self.part = 0
         return total
+
+    def _loss(self, x: Tensor, y: Tensor) -> Tensor:
+        """The method's loss of one part of a batch, and that of the exits that stay."""
+        if not self.method.exit_loss:
+            return self.method.loss(self, x, y)
+        with listening_to_exits(multi_exit(self.model, where="method.exit_loss")) as forwards:
+            loss = self.method.loss(self, x, y)
+        return loss + self.method.exit_loss * exits_cross_entropy(self.method, forwards, y)
 
     @property
     def address(self) -> tuple[int, ...]:

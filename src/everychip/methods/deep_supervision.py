@@ -9,12 +9,13 @@ from torch import Tensor
 
 from everychip.methods.base import Objective
 from everychip.methods.internal_exits import InternalExits
+from everychip.methods.losses import full_precision
 
 
 class DeepSupervision(InternalExits):
-    """The exits of IRS with the positive sign, its control: L = CE(z, y) + λ·mean_n CE(z_n, y).
+    """The exits of IRS with the positive sign, its control: L = CE(z/T, y) + λ·mean_n CE(z_n/T, y).
 
-    weight: λ, without unit.
+    weight: λ, without unit. temperature: T; N + 1 makes it the control of IRS, which divides by as much.
     Cost: 1 forward per step plus the exits. Source: Lee et al., Deeply-Supervised Nets, AISTATS 2015.
 
     >>> DeepSupervision(weight=0.5).weight
@@ -22,8 +23,13 @@ class DeepSupervision(InternalExits):
     """
 
     weight: Annotated[float, Field(ge=0)] = 0.3
+    temperature: Annotated[float, Field(gt=0)] = 1.0
 
     def loss(self, objective: Objective, x: Tensor, y: Tensor) -> Tensor:
-        z, exits = self.all_logits(objective, x)
+        z, *exits = (z / self.temperature for z in self._full_logits(objective, x))
         inner = sum((self.cross_entropy(z_n, y) for z_n in exits), start=z.new_zeros(()))
         return self.cross_entropy(z, y) + self.weight * inner / len(exits)
+
+    def _full_logits(self, objective: Objective, x: Tensor) -> list[Tensor]:
+        backbone, exits = self.all_logits(objective, x)
+        return [full_precision(z) for z in (backbone, *exits)]

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import Field
 from torch import Tensor, nn
 
 from everychip.devices import Device
 from everychip.errors import ConfigError
-from everychip.exits import Exits, attach
+from everychip.exits import Exits, Init, attach, start_of_exits
 from everychip.hardware import Hardware
 from everychip.methods.base import Method, Objective
 
@@ -17,15 +17,24 @@ from everychip.methods.base import Method, Objective
 class InternalExits(Method):
     """A method whose model carries exits while it trains.
 
-    positions: "auto" (even shares of compute), "paper" (VGG-8 and ResNet-18), or names of submodules. count:
-    the number of automatic exits. hidden: the width of each exit's hidden layer. exit_device: the exits'
-    cells; None means the backbone's device (the authors' code always uses the uniform one, RRAM1).
+    positions: "auto" (even shares of compute), "paper" (VGG-8 and ResNet-18), or names of submodules.
+    count: the number of automatic exits. hidden: the width of each exit's hidden layer. exit_device: the
+    exits' cells; None means the backbone's device (the authors' code always uses the uniform one, RRAM1).
+    init: how the exits' linear layers start: "fan_out" (the authors'), "default" (PyTorch's) or "auto", the
+    authors' where the positions are theirs. frozen: the exits keep their start; what they feed back then is
+    noise of the logits and nothing learned, the control of what exits learn.
     """
 
     positions: Literal["auto", "paper"] | tuple[str, ...] = "auto"
     count: Annotated[int, Field(ge=1)] = 3
     hidden: Annotated[int, Field(ge=1)] = 512
     exit_device: Device | None = None
+    init: Init | Literal["auto"] = "auto"
+    frozen: bool = False
+
+    def table(self) -> dict[str, Any]:
+        """The method as a TOML table, with the start that "auto" stands for."""
+        return {**super().table(), "init": start_of_exits(self.init, where=self.positions)}
 
     def must_suit(self, hardware: Hardware, sample: Tensor | None) -> None:
         """The exits are sized from a sample."""
@@ -37,10 +46,19 @@ class InternalExits(Method):
                 remedy="bind(model, hardware, sample=x[:2])",
             )
 
-    def exits(self, model: nn.Module, sample: Tensor, *, seed: int) -> Exits:
+    def exits(self, model: nn.Module, sample: Tensor, *, seed: int) -> Exits | None:
         """The exits, sized from a sample batch."""
         where = self.positions if isinstance(self.positions, str) else list(self.positions)
-        return attach(model, sample, where=where, count=self.count, hidden=self.hidden, seed=seed)
+        exits = attach(
+            model,
+            sample,
+            where=where,
+            count=self.count,
+            hidden=self.hidden,
+            init=self.init,
+            seed=seed,
+        )
+        return exits.requires_grad_(not self.frozen)
 
     def all_logits(self, objective: Objective, x: Tensor) -> tuple[Tensor, list[Tensor]]:
         """The logits of the backbone and of the exits on this step's chip."""

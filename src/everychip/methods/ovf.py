@@ -20,7 +20,9 @@ class OVF(Method):
     L = CE(a_b·z − a_f·β·Σ_n γ_n·z_n, y), z_n a forward of the same batch at σ + increment n.
     beta: β (published: 1e-3 for VGG-8). increments: added to the nominal σ, the noisiest first, so that it
     has γ = 1. decay, backbone_share, feedback_share: as for IRS.
-    batch_norm: whose forwards move the running statistics: "backbone", or "all" as in the authors' code.
+    batch_norm: whose forwards move the running statistics: "all" as in the authors' code, or "backbone" for
+    those that evaluation will meet. At the published β this is the largest part of what OVF changes
+    (control: `temperature_statistics`).
     reach: which matrices meet the raised σ: "all", or "ends" (the first and the last that a forward of
     `bind`'s sample multiplies by, or without a sample that the model defines), as the authors' code does on
     ResNet-18; the others keep the device's own σ.
@@ -37,7 +39,7 @@ class OVF(Method):
     decay: Annotated[float, Field(gt=0)] = 0.1
     backbone_share: float | None = None
     feedback_share: float | None = None
-    batch_norm: Literal["backbone", "all"] = "backbone"
+    batch_norm: Literal["backbone", "all"] = "all"
     reach: Literal["all", "ends"] = "all"
 
     @property

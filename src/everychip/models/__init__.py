@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from everychip.models.base import Model
 from everychip.models.cnn import CNN, CNNNetwork
+from everychip.models.conv_net import ConvNet, ConvNetNetwork
 from everychip.models.factory import Factory
 from everychip.models.gru import GRU, GRUNetwork
 from everychip.models.lenet import LeNet, LeNetNetwork
@@ -11,6 +12,7 @@ from everychip.models.mlp import MLP
 from everychip.models.resnet18 import ResNet18, ResNet18Network
 from everychip.models.transformer import Transformer, TransformerNetwork
 from everychip.models.vgg8 import VGG8, VGG8Network
+from everychip.models.with_exits import WithExits
 
 __all__ = [
     "CNN",
@@ -18,6 +20,8 @@ __all__ = [
     "MLP",
     "VGG8",
     "CNNNetwork",
+    "ConvNet",
+    "ConvNetNetwork",
     "Factory",
     "GRUNetwork",
     "LeNet",
@@ -28,4 +32,5 @@ __all__ = [
     "Transformer",
     "TransformerNetwork",
     "VGG8Network",
+    "WithExits",
 ]

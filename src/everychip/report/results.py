@@ -18,6 +18,7 @@ METHOD_ORDER = (
     "vanilla",
     "noise_injection",
     "temperature",
+    "temperature_statistics",
     "deep_supervision",
     "over_noise",
     "vant",

@@ -23,6 +23,11 @@ AFTER_TRAINING = ("evaluation",)
 """Keys of a recipe that change nothing of its training."""
 
 
+IMPLIED: Mapping[str, Any] = {"init": "default", "frozen": False, "exit_loss": 0.0, "deploy": "backbone"}
+"""Fields of methods that joined after results were committed, with what runs did before: with this value they
+add nothing to a run's identity."""
+
+
 @dataclass(frozen=True)
 class Run:
     """A complete run, read from its folder."""
@@ -65,7 +70,14 @@ def run_id(recipe: Mapping[str, Any]) -> str:
     known = {key: value for key, value in recipe.items() if key not in WORDS_ONLY}
     if isinstance(known.get("start"), Mapping):
         known["start"] = known["start"].get("sha256")
+    if isinstance(known.get("method"), Mapping):
+        known["method"] = _as_before(known["method"])
     return content_hash(known)
+
+
+def _as_before(method: Mapping[str, Any]) -> dict[str, Any]:
+    implied = {**IMPLIED, **({"temperature": 1.0} if method.get("kind") == "deep_supervision" else {})}
+    return {k: v for k, v in method.items() if k not in implied or v != implied[k]}
 
 
 def training_id(recipe: Mapping[str, Any]) -> str:

@@ -1,0 +1,130 @@
+"""A network whose exits stay: it answers with a learned combination of all its outputs."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Any, Literal
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from everychip.errors import ModelError
+from everychip.exits.heads import Exits, Init
+from everychip.exits.positions import choose
+from everychip.exits.survey import output_classes, survey
+from everychip.macs import first_tensor
+from everychip.rng import contained
+
+
+class MultiExit(nn.Module):
+    """A classifier and its exits in one network, whose logits are z = Σ_{n=1..N} w_n·z_n + w_{N+1}·z_{N+1}.
+
+    z_1 … z_N are the exits' logits, earliest first, z_{N+1} the classifier's own. The w_n are digital,
+    learned, and 1/(N+1) at the start. The heads are AdaptiveAvgPool(pool) → Linear(hidden) → ReLU →
+    Linear(classes), and stand on the crossbar like every other matrix; `Hardware(digital=("exits",))` keeps
+    them digital. It is an ordinary module: every method trains it, and it is programmed, checked, exported
+    and saved like any other.
+
+    In evaluation an input leaves at the first exit n whose largest probability reaches `thresholds[n]`, with
+    that exit's logits; the thresholds are infinite unless somebody sets them (`everychip.exits.early`), so
+    that every input gets the combination.
+
+    Args:
+        model: the classifier; it becomes `backbone`, and is not copied.
+        sample: a batch as the model takes it, [n, …]; it sizes the heads.
+        where: "auto" (even shares of the compute), "paper" (the positions that the model's class names), or
+            names of submodules; by default the paper's where it names some.
+        count: the number of automatic exits.
+        hidden: the width of each head's hidden layer.
+        pool: the side that features are pooled to, one for all exits or one each.
+        init: how the heads' linear layers start.
+        seed: of the heads' start.
+
+    Source: this project's own; exits as in Qin et al., arXiv 2305.14561, where they are dropped after
+    training, and Teerapittayanon et al., BranchyNet, ICPR 2016, where they stay.
+
+    >>> import torch
+    >>> net = MultiExit(torch.nn.Sequential(torch.nn.Linear(8, 16), torch.nn.ReLU(), torch.nn.Linear(16, 4)),
+    ...                 torch.ones(2, 8), where=["1"])
+    >>> net(torch.ones(3, 8)).shape, net.combination.tolist()
+    (torch.Size([3, 4]), [0.5, 0.5])
+    """
+
+    thresholds: Tensor
+
+    def __init__(
+        self,
+        model: nn.Module,
+        sample: Tensor,
+        *,
+        where: Literal["auto", "paper"] | Sequence[str] | None = None,
+        count: int = 3,
+        hidden: int = 32,
+        pool: int | Sequence[int] = 2,
+        init: Init = "default",
+        seed: int = 0,
+    ) -> None:
+        super().__init__()
+        if isinstance(model, MultiExit):
+            raise ModelError("MultiExit", found="a network that has exits", remedy="pass model.backbone")
+        for name, value in (("count", count), ("hidden", hidden)):
+            if value < 1:
+                raise ModelError(f"MultiExit.{name}", found=str(value), expected="at least 1")
+        surveyed = survey(model, sample)
+        where = where or ("paper" if getattr(type(model), "exit_positions", None) else "auto")
+        sites = choose(model, surveyed, where=where, count=count, pool=pool)
+        self.backbone = model
+        with contained(seed, "exits"):
+            self.exits = Exits(sites, hidden=hidden, classes=output_classes(model, surveyed), init=init)
+        outputs = len(sites) + 1
+        device = sample.device
+        self.combination = nn.Parameter(torch.full((outputs,), 1 / outputs, device=device))
+        self.register_buffer("thresholds", torch.full((outputs - 1,), math.inf, device=device))
+
+    def all_logits(self, x: Any) -> Float[Tensor, "outputs images classes"]:
+        """The logits of every output in one forward: the exits', earliest first, and the backbone's last."""
+        with self.exits.tap(self.backbone) as taps:
+            z = first_tensor(self.backbone(x))
+        if z is None:
+            raise ModelError(
+                type(self.backbone).__name__, found="an output without logits", expected="a tensor"
+            )
+        return torch.stack([*self.exits(taps), z])
+
+    def forward(self, x: Any) -> Float[Tensor, "images classes"]:
+        """The combined logits, or in evaluation those of the first exit that is sure enough."""
+        outputs = self.all_logits(x)
+        combined = combine(outputs, self.combination)
+        return combined if self.training else leave_early(outputs, combined, self.thresholds)
+
+
+def combine(
+    outputs: Float[Tensor, "outputs images classes"], weights: Float[Tensor, " outputs"]
+) -> Float[Tensor, "images classes"]:
+    """Σ_n w_n·z_n, in the precision of the weights where that is the finer one.
+
+    >>> combine(torch.tensor([[[1.0, 0.0]], [[3.0, 2.0]]]), torch.tensor([0.5, 0.5]))
+    tensor([[2., 1.]])
+    """
+    return (weights.view(-1, 1, 1) * outputs).sum(dim=0)
+
+
+def leave_early(
+    outputs: Float[Tensor, "outputs images classes"],
+    combined: Float[Tensor, "images classes"],
+    thresholds: Float[Tensor, " exits"],
+) -> Float[Tensor, "images classes"]:
+    """Each image's logits at the first exit n with max softmax(z_n) ≥ τ_n; else the combined ones.
+
+    >>> z = torch.tensor([[[9.0, 0.0], [0.1, 0.0]], [[0.0, 1.0], [0.0, 1.0]]])
+    >>> leave_early(z, z[1], torch.tensor([0.9]))
+    tensor([[9., 0.],
+            [0., 1.]])
+    """
+    answer = combined
+    for n in reversed(range(len(thresholds))):
+        leaves = outputs[n].float().softmax(-1).amax(-1, keepdim=True) >= thresholds[n]
+        answer = torch.where(leaves, outputs[n].to(answer.dtype), answer)
+    return answer

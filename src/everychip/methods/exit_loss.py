@@ -1,0 +1,56 @@
+"""The exits' own losses, beside any method's, for a network whose exits stay."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor, nn
+
+from everychip.errors import ConfigError
+from everychip.exits import MultiExit
+
+if TYPE_CHECKING:
+    from everychip.methods.base import Method
+
+
+def multi_exit(model: nn.Module, *, where: str) -> MultiExit:
+    """The network with exits that a model is, or an error that says how to make it one.
+
+    >>> multi_exit(nn.Linear(2, 2), where="method.exit_loss")
+    Traceback (most recent call last):
+    everychip.errors.ConfigError: method.exit_loss: found a Linear without exits; expected ...
+    """
+    if isinstance(model, MultiExit):
+        return model
+    raise ConfigError(
+        where,
+        found=f"a {type(model).__name__} without exits",
+        expected="a network with exits",
+        remedy="give it some: everychip.MultiExit(model, sample), or "
+        'model = { kind = "multi_exit", of = { … } } in a recipe',
+    )
+
+
+@contextmanager
+def listening_to_exits(model: MultiExit) -> Iterator[list[list[Tensor]]]:
+    """Collect the exits' logits of every forward run inside that backward can reach."""
+    collected: list[list[Tensor]] = []
+
+    def keep(_module: nn.Module, _inputs: object, logits: list[Tensor]) -> None:
+        if torch.is_grad_enabled():
+            collected.append(logits)
+
+    handle = model.exits.register_forward_hook(keep)
+    try:
+        yield collected
+    finally:
+        handle.remove()
+
+
+def exits_cross_entropy(method: Method, forwards: list[list[Tensor]], y: Tensor) -> Tensor:
+    """mean_n CE(z_n, y) over the exits of the step's first forward with a gradient."""
+    losses = [method.cross_entropy(z_n, y) for z_n in forwards[0]]
+    return torch.stack(losses).mean()

@@ -97,7 +97,8 @@ def test_ovf_raises_the_noise_of_both_ends_of_the_forward(monkeypatch):
 
 @pytest.mark.parametrize("name", MODELS)
 def test_the_packages_models_are_defined_in_the_order_of_their_forward(name):
-    model = MODELS[name](**({"width": 2} if "width" in MODELS[name].model_fields else {}))
+    needed = {"width": 2, "of": {"kind": "vgg8", "width": 2}}
+    model = MODELS[name](**{key: needed[key] for key in MODELS[name].model_fields if key in needed})
     model = model.build((1, 32, 32), 4, seed=0)
     state = copy.deepcopy(model.state_dict())
     names = list(HARDWARE.crossbar(model))

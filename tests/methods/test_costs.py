@@ -12,6 +12,7 @@ COSTS = {
     "vanilla": methods.Vanilla(),
     "noise_injection": methods.NoiseInjection(),
     "temperature": methods.Temperature(),
+    "temperature_statistics": methods.TemperatureStatistics(),
     "over_noise": methods.OverNoise(ramp=0),
     "irs": methods.IRS(hidden=8),
     "deep_supervision": methods.DeepSupervision(hidden=8),

@@ -17,6 +17,7 @@ EVERY = {
     "over_noise": lambda **f: methods.OverNoise(**{"ramp": 0, **f}),
     "irs": lambda **f: methods.IRS(hidden=8, **f),
     "deep_supervision": lambda **f: methods.DeepSupervision(hidden=8, **f),
+    "temperature_statistics": lambda **f: methods.TemperatureStatistics(increments=(0.1, 0.05), **f),
     "ovf": lambda **f: methods.OVF(increments=(0.1, 0.05), **f),
     "correctnet": methods.CorrectNet,
     "censored": methods.Censored,

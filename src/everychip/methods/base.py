@@ -51,6 +51,9 @@ class Method(Component, family="method"):
     forwards: ClassVar[float] = 1.0
     """The cost of a training step, in forward passes (each with its backward) of the backbone."""
 
+    loss_forward: ClassVar[int] = 0
+    """Which of a step's forwards with a gradient the exits' own losses are of, where exits stay."""
+
     @abstractmethod
     def loss(self, objective: Objective, x: Tensor, y: Tensor) -> Tensor:
         """The loss of one batch, through the objective's chips."""

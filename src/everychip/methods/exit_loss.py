@@ -51,6 +51,6 @@ def listening_to_exits(model: MultiExit) -> Iterator[list[list[Tensor]]]:
 
 
 def exits_cross_entropy(method: Method, forwards: list[list[Tensor]], y: Tensor) -> Tensor:
-    """mean_n CE(z_n, y) over the exits of the step's first forward with a gradient."""
-    losses = [method.cross_entropy(z_n, y) for z_n in forwards[0]]
+    """mean_n CE(z_n, y) over the exits of that forward of the step which the method's own loss reads."""
+    losses = [method.cross_entropy(z_n, y) for z_n in forwards[method.loss_forward]]
     return torch.stack(losses).mean()

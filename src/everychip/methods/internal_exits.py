@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal, Self
 
-from pydantic import Field
+from pydantic import Field, model_validator
 from torch import Tensor, nn
 
 from everychip.devices import Device
@@ -32,9 +32,11 @@ class InternalExits(Method):
     init: Init | Literal["auto"] = "auto"
     frozen: bool = False
 
-    def table(self) -> dict[str, Any]:
-        """The method as a TOML table, with the start that "auto" stands for."""
-        return {**super().table(), "init": start_of_exits(self.init, where=self.positions)}
+    @model_validator(mode="after")
+    def _start_is_known(self) -> Self:
+        # In the place of "auto", so that a table always says which start its run had.
+        object.__setattr__(self, "init", start_of_exits(self.init, where=self.positions))
+        return self
 
     def must_suit(self, hardware: Hardware, sample: Tensor | None) -> None:
         """The exits are sized from a sample."""

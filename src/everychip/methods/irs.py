@@ -9,6 +9,7 @@ from pydantic import Field
 from torch import Tensor, nn
 
 from everychip.exits import Exits
+from everychip.hardware import Hardware
 from everychip.methods.base import Objective
 from everychip.methods.exit_loss import multi_exit
 from everychip.methods.internal_exits import InternalExits
@@ -42,6 +43,11 @@ class IRS(InternalExits):
     def exits(self, model: nn.Module, sample: Tensor, *, seed: int) -> Exits | None:
         """The exits to be dropped, if any are."""
         return super().exits(model, sample, seed=seed) if self.deploy == "backbone" else None
+
+    def must_suit(self, hardware: Hardware, sample: Tensor | None) -> None:
+        """Exits that are attached are sized from a sample; those of the network are there."""
+        if self.deploy == "backbone":
+            super().must_suit(hardware, sample)
 
     def prepare(self, objective: Objective) -> None:
         """Give a network whose exits stay the weights of this loss."""

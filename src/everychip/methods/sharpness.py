@@ -28,6 +28,7 @@ class Sharpness(Method):
     noise: bool = False
 
     forwards: ClassVar[float] = 2.0
+    loss_forward: ClassVar[int] = -1
 
     @property
     def noisy(self) -> bool:  # type: ignore[override]

@@ -32,7 +32,7 @@ class Exits(nn.Module):
 
     def __init__(self, sites: Sequence[Site], *, hidden: int, classes: int, init: Init = "default") -> None:
         super().__init__()
-        self.positions = tuple(site.name for site in sites)
+        self.positions, self.classes = tuple(site.name for site in sites), classes
         # A prefix, because a module may be called "keys" and ModuleDict has such a method.
         self.heads = nn.ModuleDict(
             {

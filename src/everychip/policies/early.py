@@ -1,0 +1,203 @@
+"""Leaving early: an input takes the first exit that is sure enough, with a guarantee over chips."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Annotated, Any
+
+import torch
+from jaxtyping import Bool, Float
+from pydantic import Field
+from torch import Tensor, nn
+
+from everychip.chip import disturb
+from everychip.data import Arrays
+from everychip.errors import ConfigError
+from everychip.exits.multi_exit import MultiExit, combine
+from everychip.exits.outputs import all_outputs
+from everychip.hardware import Hardware
+from everychip.mitigate import Treatment
+from everychip.modes import evaluating
+from everychip.policies.base import Policy, device_of
+from everychip.policies.fixed import Set
+
+BATCH = 500
+ROUNDING = 1e-12
+GRID = (0.0, 0.001, 0.002, 0.005, 0.01, 0.02, 0.03, 0.05, 0.075, 0.1, 0.15, 0.2, 0.3, 0.4, 0.5, 0.7, 1.0)
+"""The rates of disagreement that are tried, the most careful one first."""
+
+
+class Early(Policy):
+    """An input leaves at the first exit n with max softmax(z_n) ≥ τ_n; the others get the combination.
+
+    The thresholds keep the loss of accuracy against `combined` at most ε on a share of the chips:
+
+        P_chip(acc(combined) − acc(early) > ε) ≤ 1 − coverage, with probability 1 − δ over the chips chosen
+        on.
+
+    τ_n(r) is the least threshold at which, on the first half of the calibration inputs and over all chips,
+    at most a share r of those that leave at exit n get another class than the combination gives. From r = 0
+    upwards the hypothesis "more than 1 − coverage of the chips lose more than ε" is tested on the second
+    half, exactly, by the binomial law of the number of such chips; the last r before the first that is not
+    rejected is taken (fixed sequence, so that no correction is needed). r = 0 sends nothing out early that
+    could cost anything.
+
+    loss: ε, in accuracy, 0 … 1. coverage: the share of chips. delta: δ. chips: how many validation chips
+    the thresholds are chosen on; 59 are the least for 95 % at δ = 5 %. images: how many calibration inputs.
+    What is guaranteed is the loss on inputs like the second half; it is a statement about new chips, not
+    about single inputs. Cost: chips · images forwards, once.
+
+    Source: fixed-sequence testing of risks, Angelopoulos et al., Learn then Test, arXiv 2110.01052;
+    thresholds of early exits with guarantees, arXiv 2602.03043; over chips, this project's own.
+
+    >>> Early(loss=0.01).least_chips
+    59
+    """
+
+    loss: Annotated[float, Field(gt=0, lt=1)] = 0.01
+    coverage: Annotated[float, Field(gt=0, lt=1)] = 0.95
+    delta: Annotated[float, Field(gt=0, lt=1)] = 0.05
+    chips: Annotated[int, Field(ge=1, le=100_000)] = 60
+    images: Annotated[int, Field(ge=4)] = 1000
+
+    @property
+    def least_chips(self) -> int:
+        """The number of chips below which no threshold can be shown to hold: coverage^n ≤ δ."""
+        return math.ceil(math.log(self.delta) / math.log(self.coverage))
+
+    def bind(
+        self, model: nn.Module, hardware: Hardware, calibration: Any = None, *, seed: int = 0
+    ) -> Treatment:
+        network = self.network(model)
+        if self.chips < self.least_chips:
+            share = 1 - self.coverage
+            raise ConfigError(
+                "policy.early.chips",
+                found=f"{self.chips} chips, too few to show that at most {share:.3g} of all lose more",
+                expected=f"at least {self.least_chips}",
+                remedy=f"chips = {self.least_chips}, or a lower coverage",
+            )
+        classes = network.exits.classes
+        data = self.calibration_inputs(calibration, self.images, classes=classes, seed=seed)
+        answers = Answers.of(network, hardware, data, chips=self.chips, seed=seed)
+        rate, thresholds = self.choose(answers)
+        shares = answers.shares(thresholds)
+        fact = {
+            "mitigation": "early",
+            "disagreement allowed at each exit": rate,
+            "thresholds": [round(float(t), 4) for t in thresholds],
+            "shares leaving at each output": [round(share, 4) for share in shares],
+        }
+        chosen = thresholds.to(network.thresholds)
+        return Set(network.combination.detach(), chosen, (fact,))
+
+    def choose(self, answers: Answers) -> tuple[float, Float[Tensor, " exits"]]:
+        """The largest rate that holds, and its thresholds, from what validation chips answered."""
+        first, second = answers.halves()
+        taken: tuple[float, Tensor] | None = None
+        for rate in GRID:
+            thresholds = first.thresholds(rate)
+            over = int((second.losses(thresholds) > self.loss + ROUNDING).sum())
+            if not self._holds(over, of=second.chips):
+                break
+            taken = rate, thresholds
+        if taken is None:
+            raise ConfigError(
+                "policy.early.loss",
+                found=f"{self.loss:g}, which no thresholds keep on {self.coverage:.0%} of these chips",
+                expected="a loss that leaving early can keep",
+                remedy='a larger loss, more chips or images, or policy = "combined"',
+            )
+        return taken
+
+    def _holds(self, over: int, *, of: int) -> bool:
+        """Whether so few chips above ε reject that more than 1 − coverage of all chips are."""
+        from scipy.stats import binom
+
+        return bool(binom.cdf(over, of, 1 - self.coverage) <= self.delta)
+
+
+@dataclass(frozen=True)
+class Answers:
+    """What each chip's exits and combination answered on labelled inputs."""
+
+    confidence: Float[Tensor, "chips exits images"]
+    right: Bool[Tensor, "chips exits images"]
+    agrees: Bool[Tensor, "chips exits images"]
+    combined: Bool[Tensor, "chips images"]
+
+    @classmethod
+    @torch.no_grad()
+    def of(cls, network: MultiExit, hardware: Hardware, data: Arrays, *, chips: int, seed: int) -> Answers:
+        """Program validation chips and record what their outputs say."""
+        rows = [_answer(network, chip, data) for chip in _written(network, hardware, chips=chips, seed=seed)]
+        return cls(*(torch.stack(column) for column in zip(*rows, strict=True)))
+
+    @property
+    def chips(self) -> int:
+        """How many chips answered."""
+        return len(self.combined)
+
+    def halves(self) -> tuple[Answers, Answers]:
+        """The same chips on the first and on the second half of the inputs."""
+        middle = self.combined.shape[-1] // 2
+        columns = (self.confidence, self.right, self.agrees, self.combined)
+        return Answers(*(c[..., :middle] for c in columns)), Answers(*(c[..., middle:] for c in columns))
+
+    def thresholds(self, rate: float) -> Float[Tensor, " exits"]:
+        """For each exit the least confidence from which on at most a share `rate` disagrees.
+
+        Inputs that an earlier exit has taken do not count; infinite where no confidence is high enough.
+        """
+        left = torch.ones_like(self.combined)
+        found = []
+        for n in range(self.confidence.shape[1]):
+            confidence, agrees = self.confidence[:, n][left], self.agrees[:, n][left]
+            found.append(_least(confidence, agrees, rate))
+            left = left & (self.confidence[:, n] < found[-1])
+        return torch.tensor(found, dtype=torch.float64)
+
+    def leaves(self, thresholds: Float[Tensor, " exits"]) -> Bool[Tensor, "chips exits images"]:
+        """Which inputs leave at which exit: the first whose confidence reaches its threshold."""
+        sure = self.confidence >= thresholds[:, None]
+        return sure & (sure.long().cumsum(dim=1) == 1)
+
+    def losses(self, thresholds: Float[Tensor, " exits"]) -> Float[Tensor, " chips"]:
+        """acc(combined) − acc(early) of every chip."""
+        leaves = self.leaves(thresholds)
+        early = torch.where(leaves.any(dim=1), (leaves & self.right).any(dim=1), self.combined)
+        return self.combined.double().mean(-1) - early.double().mean(-1)
+
+    def shares(self, thresholds: Float[Tensor, " exits"]) -> list[float]:
+        """The share of inputs that leave at every exit, and of those that stay to the end."""
+        leaving = self.leaves(thresholds).double().mean(dim=(0, 2)).tolist()
+        return [*leaving, 1 - sum(leaving)]
+
+
+def _least(confidence: Tensor, agrees: Tensor, rate: float) -> float:
+    """The least confidence from which on at most a share `rate` of the more confident ones disagree."""
+    if not len(confidence):
+        return math.inf
+    order = confidence.argsort(descending=True)
+    wrong = (~agrees[order]).double().cumsum(0) / torch.arange(1, len(order) + 1, dtype=torch.float64)
+    allowed = (wrong <= rate).nonzero()
+    return float(confidence[order[allowed[-1]]]) if len(allowed) else math.inf
+
+
+def _written(network: MultiExit, hardware: Hardware, *, chips: int, seed: int) -> Iterator[dict[str, Tensor]]:
+    weights, columns = hardware.crossbar(network), hardware.columns(network)
+    for chip in range(chips):
+        yield disturb(weights, hardware, seed=seed, path=("validate", "policy", chip), columns=columns)
+
+
+def _answer(network: MultiExit, chip: dict[str, Tensor], data: Arrays) -> tuple[Tensor, ...]:
+    device, combination = device_of(network), network.combination.detach()
+    with evaluating(network):
+        outputs = torch.cat([all_outputs(network, chip, x.to(device)) for x in data.x.split(BATCH)], dim=1)
+        # type: ignore[no-untyped-call]
+    combined = combine(outputs, combination).argmax(-1).cpu()
+    exits = outputs[:-1].float().softmax(-1)
+    confidence, answers = (part.cpu() for part in exits.max(-1))
+    return confidence.double(), answers == data.y, answers == combined, combined == data.y

@@ -33,7 +33,7 @@ def exit_accuracies(
     with evaluating(objective):
         for chip in range(chips):
             written = _programmed(objective, chip)
-            for images, labels in zip(x.split(BATCH), y.split(BATCH), strict=True):
+            for images, labels in zip(torch.split(x, BATCH), torch.split(y, BATCH), strict=True):
                 batch = laid_out(images.to(device), layout)
                 outputs = _outputs(objective, written, batch)
                 hits = hits + (outputs.argmax(-1) == labels.to(device)).double().sum(-1).cpu()

@@ -68,7 +68,7 @@ class Policy(Component, family="policy"):
                 remedy=f"images = {len(data)}",
             )
         taken = data.take(torch.randperm(len(data), generator=rng_for(seed, "policy"))[:count])
-        missing = sorted(set(range(classes)) - set(taken.y.unique().tolist()))
+        missing = sorted(set(range(classes)) - set(torch.unique(taken.y).tolist()))
         if missing:
             raise DataError(
                 f"{where}.images",

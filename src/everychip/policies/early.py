@@ -195,8 +195,8 @@ def _written(network: MultiExit, hardware: Hardware, *, chips: int, seed: int) -
 def _answer(network: MultiExit, chip: dict[str, Tensor], data: Arrays) -> tuple[Tensor, ...]:
     device, combination = device_of(network), network.combination.detach()
     with evaluating(network):
-        outputs = torch.cat([all_outputs(network, chip, x.to(device)) for x in data.x.split(BATCH)], dim=1)
-        # type: ignore[no-untyped-call]
+        batches = [all_outputs(network, chip, x.to(device)) for x in torch.split(data.x, BATCH)]
+    outputs = torch.cat(batches, dim=1)
     combined = combine(outputs, combination).argmax(-1).cpu()
     exits = outputs[:-1].float().softmax(-1)
     confidence, answers = (part.cpu() for part in exits.max(-1))

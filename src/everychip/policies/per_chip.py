@@ -138,6 +138,5 @@ def _outputs(network: MultiExit, chip: Mapping[str, Tensor], x: Tensor) -> Tenso
     """Every output of a chip for all inputs, in evaluation mode."""
     device = device_of(network)
     with evaluating(network):
-        batches = [all_outputs(network, chip, batch.to(device)) for batch in x.split(BATCH)]  # type:
-        ignore[no - untyped - call]
+        batches = [all_outputs(network, chip, batch.to(device)) for batch in torch.split(x, BATCH)]
     return torch.cat(batches, dim=1)

@@ -6,8 +6,11 @@ import numpy as np
 import pytest
 import torch
 
-from everychip import constraints
+from everychip import Hardware, constraints, devices
+from everychip.constraints import keeping_rms
 from everychip.errors import ConfigError
+from everychip.methods import Resilient
+from everychip.rng import rng_for
 
 
 @pytest.mark.parametrize("alpha", [1.0, 1.5, 2.5])
@@ -134,3 +137,31 @@ def test_an_alpha_below_one_is_refused(alpha):
 def test_an_unknown_constraint_names_the_known_ones():
     with pytest.raises(ConfigError, match="did you mean clip"):
         constraints.Constraint.parse({"kind": "clp"})
+
+
+@pytest.mark.parametrize(("size", "back"), [(0.05, True), (5.0, False)])
+def test_a_bounded_rescale_gives_back_only_what_lies_below_its_bound(size, back):
+    w = size * torch.randn(8, 100, generator=rng_for(0))
+    before = float(w.square().mean().sqrt())
+    with keeping_rms([w], most=1.0):
+        w.clamp_(-size, size)
+        clamped = float(w.square().mean().sqrt())
+    after = float(w.square().mean().sqrt())
+    assert (before < 1 / 100**0.5) is back
+    assert after == pytest.approx(before if back else clamped)
+
+
+def test_resilient_brings_a_large_start_down_and_keeps_a_small_one():
+    hardware = Hardware(device=devices.Gaussian(sigma=0.4))
+    rms = {}
+    for size in (0.05, 2.0):
+        layer = torch.nn.Linear(64, 8)
+        with torch.no_grad():
+            layer.weight.copy_(size * torch.randn(8, 64, generator=rng_for(1)))
+        start = float(layer.weight.detach().square().mean().sqrt())
+        objective = Resilient().bind(layer, hardware, steps=100)
+        for _ in range(60):
+            objective.after_step()
+        rms[size] = start, float(layer.weight.detach().square().mean().sqrt())
+    assert rms[0.05][1] == pytest.approx(rms[0.05][0], rel=1e-4)
+    assert rms[2.0][1] < 0.9 * rms[2.0][0]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import math
 from abc import abstractmethod
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
@@ -127,8 +128,11 @@ def alpha_for(sigma: float, largest: float = 1.0, *, target: float) -> float:
 
 
 @contextmanager
-def keeping_rms(weights: Iterable[Tensor]) -> Iterator[None]:
+def keeping_rms(weights: Iterable[Tensor], *, most: float | None = None) -> Iterator[None]:
     """Scale each layer back, afterwards, to the rms it had before.
+
+    most: no layer is scaled up beyond an rms of most / √(inputs); absent, there is no such bound. What stands
+    above it keeps what the block left of it.
 
     >>> import torch
     >>> w = torch.tensor([[3.0, -4.0]])
@@ -142,7 +146,9 @@ def keeping_rms(weights: Iterable[Tensor]) -> Iterator[None]:
     yield
     for weight, rms in zip(layers, before, strict=True):
         now = weight.square().mean().sqrt()
-        weight.mul_(torch.where(now > 0, rms / now, torch.ones_like(now)))
+        bound = rms if most is None else now.clamp(min=most / math.sqrt(weight[0].numel()))
+        wanted = torch.minimum(rms, bound)
+        weight.mul_(torch.where(now > 0, wanted / now, torch.ones_like(now)))
 
 
 def clip(alpha: float) -> Clip:

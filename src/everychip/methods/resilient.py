@@ -29,6 +29,9 @@ STEPS = 500
 WINDOW = STEPS // 4
 """Half the width, in those steps, over which `noise_to_signal` differentiates the law."""
 
+MOST_RMS = 1.0
+"""Over √inputs, the rms up to which a clamped layer is scaled back: outputs as large as inputs."""
+
 ONSET = 0.2
 """The share of training over which batch norm goes from the batch's statistics to the population's."""
 
@@ -44,9 +47,11 @@ class Resilient(Method):
     s = σ_W / max|W| in closed form. alpha_of: whose s; "network", of weights that fill the range evenly, one
     α for all layers; "layer", each layer's own at each step (`clip_to_noise`). target: the σ_W / rms(W) to
     aim at. A constraint takes the place of these three. rescale: which layers get the rms back that the
-    clamp takes (as `flatten` does): "auto" those that no batch, group or instance norm follows, whose scale
-    nothing else restores. noise_gradient: "auto" is "detached" where the device's σ is one number,
-    and "pathwise" elsewhere. feedback: β, below 1: the gradient sees the share 1 − β of the logits' error.
+    clamp takes (as `flatten` does): "bounded" those that no batch, group or instance norm follows, whose scale
+    nothing else restores, up to an rms of 1/√inputs, so that a start with larger weights comes down to it;
+    "auto" the same without the bound; "all" every layer; "none" none. noise_gradient: "auto" is "detached"
+    where the device's σ is one number, and "pathwise" elsewhere. feedback: β, below 1: the gradient sees the
+    share 1 − β of the logits' error.
     quiet: q; the penalty moves weights to where the device is quiet (`noise_to_signal`). population: the
     share of training after which batch norm is corrected, over another fifth, to the running statistics that
     every chip is evaluated with (`batch_renorm.population_norm`); 1, or `bind` without `steps`: never. The
@@ -67,7 +72,7 @@ class Resilient(Method):
     alpha: Annotated[float, Field(ge=1)] | Literal["auto"] = "auto"
     alpha_of: Literal["network", "layer"] = "network"
     target: Annotated[float, Field(gt=0)] = 0.16
-    rescale: Literal["auto", "all", "none"] = "auto"
+    rescale: Literal["bounded", "auto", "all", "none"] = "bounded"
     feedback: Annotated[float, Field(lt=1)] = 0.0
     quiet: Annotated[float, Field(ge=0)] = 0.0
     population: Annotated[float, Field(ge=0, le=1)] = 0.5
@@ -118,10 +123,10 @@ class Resilient(Method):
 
     def constrain(self, objective: Objective) -> None:
         kept = {} if self.rescale == "none" else dict(objective.trained)
-        if self.rescale == "auto":
+        if self.rescale in ("bounded", "auto"):
             for name in normalised(objective):
                 kept.pop(name, None)
-        with keeping_rms(kept.values()):
+        with keeping_rms(kept.values(), most=MOST_RMS if self.rescale == "bounded" else None):
             super().constrain(objective)
 
     def loss(self, objective: Objective, x: Tensor, y: Tensor) -> Tensor:

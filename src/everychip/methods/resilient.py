@@ -47,8 +47,8 @@ class Resilient(Method):
     s = σ_W / max|W| in closed form. alpha_of: whose s; "network", of weights that fill the range evenly, one
     α for all layers; "layer", each layer's own at each step (`clip_to_noise`). target: the σ_W / rms(W) to
     aim at. A constraint takes the place of these three. rescale: which layers get the rms back that the
-    clamp takes (as `flatten` does): "bounded" those that no batch, group or instance norm follows, whose scale
-    nothing else restores, up to an rms of 1/√inputs, so that a start with larger weights comes down to it;
+    clamp takes (as `flatten` does): "bounded" those that no batch, group or instance norm follows, whose
+    scale nothing else restores, up to an rms of 1/√inputs, so that a larger start comes down to it;
     "auto" the same without the bound; "all" every layer; "none" none. noise_gradient: "auto" is "detached"
     where the device's σ is one number, and "pathwise" elsewhere. feedback: β, below 1: the gradient sees the
     share 1 − β of the logits' error.

@@ -14,7 +14,7 @@ from everychip.data import as_arrays
 from everychip.errors import ConfigError
 from everychip.hardware import Hardware
 from everychip.modes import evaluating
-from everychip.rng import rng_for
+from everychip.rng import contained, rng_for
 
 
 def calibrate(
@@ -58,7 +58,7 @@ def calibrate(
         strength=0.0,
         columns=hardware.columns(model),
     )
-    with torch.no_grad(), evaluating(model):
+    with torch.no_grad(), evaluating(model), contained(seed, "calibration", "forward"):
         run(model, {name: _watched(weight, seen) for name, weight in held.items()}, x)
     ranges = {name: one.ranges() for name, one in sorted(seen.items())}
     return hardware.replace(array=hardware.array.replace(ranges=ranges))

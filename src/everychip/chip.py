@@ -13,8 +13,11 @@ from torch.func import functional_call
 
 from everychip.array import Array, Cells, tiled
 from everychip.errors import ModelError
+from everychip.exclusive import exclusive
 from everychip.hardware import Hardware
 from everychip.mapping.columns import OUTPUTS_FIRST, Columns
+from everychip.recomputation import recomputed_with
+from everychip.refusals import whole
 from everychip.rng import rng_for
 from everychip.straight_through import with_clean_gradient
 
@@ -39,8 +42,8 @@ def program(
     (['weight'], torch.Size([1, 2]))
     """
     _warn_of_module_held_twice(model)
-    columns = hardware.columns(model)
-    return disturb(hardware.crossbar(model), hardware, seed=seed, path=(purpose, chip), columns=columns)
+    columns, path = hardware.columns(model), (purpose, whole(chip, "program.chip"))
+    return disturb(hardware.crossbar(model), hardware, seed=seed, path=path, columns=columns)
 
 
 def disturb(
@@ -143,10 +146,14 @@ def run(model: nn.Module, chip: Mapping[str, Tensor], x: Any) -> Tensor:
     """The logits of one chip for one batch; `chip` may be empty for the digital model.
 
     It may hold buffers, too. A tensor of the model that several modules hold is replaced in all of them.
+    Threads that run one model take turns, and checkpointed parts are computed again with the same chip.
     """
-    if not chip:
-        return logits(model(x))
-    return logits(functional_call(model, _once_per_module(model, chip), (x,), tie_weights=False))
+    with exclusive(model):
+        if not chip:
+            return logits(model(x))
+        placed = _once_per_module(model, chip)
+        with recomputed_with(model, placed):
+            return logits(functional_call(model, placed, (x,), tie_weights=False))
 
 
 def _once_per_module(model: nn.Module, chip: Mapping[str, Tensor]) -> dict[str, Tensor]:

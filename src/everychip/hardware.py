@@ -17,6 +17,7 @@ from everychip.array import Array, must_be_caught
 from everychip.component import Config, refusal
 from everychip.devices import Device, Levels, Sequence
 from everychip.errors import ConfigError, ModelError
+from everychip.exclusive import exclusive
 from everychip.mapping import BitSliced, CellMapping, Columns
 from everychip.mapping.columns import columns_of
 
@@ -112,7 +113,9 @@ class Hardware(Config):
         """Where every parameter of the model is held, in the model's own order."""
         unmatched = set(self.digital)
         rows = []
-        for names, owners, parameter in _parameters(model):
+        with exclusive(model):  # while another thread runs a chip, the model holds the chip's tensors
+            parameters = list(_parameters(model))
+        for names, owners, parameter in parameters:
             crossbar, reason = self._place(names, owners, parameter, unmatched)
             rows.append(Placement(names[0], parameter, tuple(owners), crossbar, reason))
         if unmatched:

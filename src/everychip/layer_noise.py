@@ -212,7 +212,8 @@ class _Bench:
         )
 
     def _accuracy(self, chip: dict[str, Tensor], seen: Arrays) -> float:
-        return measure(self.model, chip, seen, **self.how)["accuracy"]
+        with contained(self.seed, "sensitivity"):
+            return measure(self.model, chip, seen, **self.how)["accuracy"]
 
     def result(self, measured: dict[str, list[float]], mode: Mode) -> Sensitivity:
         """The layers by what they cost."""

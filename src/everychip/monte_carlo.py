@@ -21,7 +21,7 @@ from everychip.metrics import per_chip
 from everychip.mitigate import Address, Mitigation, Treatment
 from everychip.modes import evaluating
 from everychip.progress import Event, Listener, listening
-from everychip.refusals import must_be
+from everychip.refusals import must_be, whole
 from everychip.rng import contained, rng_for
 from everychip.stopping import Until, enough
 
@@ -66,6 +66,7 @@ def evaluate(
     (8, True)
     """
     must_be_positive(chips=chips, images=images, batch_size=batch_size)
+    seed = whole(seed, "evaluate.seed")
     rule = None if until is None else Until.parse(until, chips=chips)
     stops = enough(rule)
     test = as_arrays(data, split="test")
@@ -80,8 +81,9 @@ def evaluate(
     with torch.no_grad(), evaluating(model), listening(progress) as tell:
         for chip in range(chips):
             seen = part_of(test, k, seed=seed, chip=chip)
-            # The chip has no name here, so that it is gone before the next one is programmed.
-            row = gauge(treat(write(chip), seed=seed, path=(purpose, chip)), seen)
+            with contained(seed, purpose, chip, "forward"):  # for layers that draw in evaluation, too
+                # The chip has no name here, so that it is gone before the next one is programmed.
+                row = gauge(treat(write(chip), seed=seed, path=(purpose, chip)), seen)
             rows.append(row)
             tell(Event("chips", chip + 1, chips, {"accuracy": row["accuracy"]}))
             if stops(row["accuracy"]):
@@ -189,7 +191,8 @@ def _bound(
     if calibration is not None:
         arrays = as_arrays(calibration, split="train")
         calibration = Arrays(laid_out(arrays.x, layout), arrays.y)
-    return Mitigation.parse(mitigation).bind(model, hardware, calibration, seed=seed)
+    with contained(seed, "mitigation"):
+        return Mitigation.parse(mitigation).bind(model, hardware, calibration, seed=seed)
 
 
 def _treating(

@@ -24,6 +24,7 @@ from everychip.layouts import laid_out, layout_of
 from everychip.methods import Method, Objective
 from everychip.monte_carlo import Precision, autocast, evaluate, measure, probe
 from everychip.progress import Event, Listener, listening, quiet
+from everychip.refusals import whole
 from everychip.rng import contained, rng_for
 
 Status = Literal["converged", "collapsed", "diverged"]
@@ -114,7 +115,7 @@ def fit(
     >>> bool(((model(x).argmax(1) == y).float().mean()) > 0.9)
     True
     """
-    training = Training(**options)
+    training, seed = Training(**options), whole(seed, "fit.seed")
     place = None if checkpoint is None else Path(checkpoint)
     arrays = as_arrays(data, split="train")
     with listening(progress) as tell:
@@ -272,7 +273,8 @@ class _Loop:
     def _validate(self) -> dict[str, float]:
         seen = self.holdout.take(torch.arange(min(len(self.holdout), self.training.validation_images)))
         if not self.method.noisy:
-            row = measure(self.kept, {}, seen, precision=self.training.precision, layout=self.layout)
+            with contained(self.seed, "validate"):
+                row = measure(self.kept, {}, seen, precision=self.training.precision, layout=self.layout)
             return {"accuracy": row["accuracy"], "nll": row["nll"]}
         draws = evaluate(
             self.kept,

@@ -18,7 +18,7 @@ from everychip.mapping.base import full_scale
 from everychip.metrics import accuracy
 from everychip.modes import evaluating
 from everychip.refusals import must_be
-from everychip.rng import rng_for
+from everychip.rng import contained, rng_for
 
 Perturbation = Mapping[str, Tensor]
 
@@ -135,7 +135,8 @@ class _Batches:
         inputs = torch.split(self.data.x, self.batch_size)
         labels = torch.split(self.data.y, self.batch_size)
         for x, y in zip(inputs, labels, strict=True):
-            z = run(self.model, chip, x.to(device))
+            with evaluating(self.model), contained(0, "worst-case"):
+                z = run(self.model, chip, x.to(device))
             z = z.reshape(-1, z.shape[-1]).float()
             part = F.cross_entropy(z, y.to(device).reshape(-1), reduction="sum") / len(self.data)
             if gradient:

@@ -15,6 +15,7 @@ from everychip.errors import ConfigError
 from everychip.hardware import Hardware
 from everychip.modes import evaluating
 from everychip.rng import contained, rng_for
+from everychip.soundness import device_of
 
 
 def calibrate(
@@ -45,7 +46,7 @@ def calibrate(
         )
     arrays = as_arrays(data, split="train")
     order = torch.randperm(len(arrays), generator=rng_for(seed, "calibration"))
-    x = arrays.x[order[:images]].to(next(model.parameters()).device)
+    x = arrays.x[order[:images]].to(device_of(model))
     if x.ndim == 4:
         x = x.contiguous(memory_format=layout)
     seen: dict[str, Seen] = {}

@@ -19,6 +19,7 @@ from everychip.mapping.columns import OUTPUTS_FIRST, Columns
 from everychip.recomputation import recomputed_with
 from everychip.refusals import whole
 from everychip.rng import rng_for
+from everychip.soundness import must_be_finite
 from everychip.straight_through import with_clean_gradient
 
 Purpose = Literal["evaluate", "validate", "train"]
@@ -43,7 +44,9 @@ def program(
     """
     _warn_of_module_held_twice(model)
     columns, path = hardware.columns(model), (purpose, whole(chip, "program.chip"))
-    return disturb(hardware.crossbar(model), hardware, seed=seed, path=path, columns=columns)
+    weights = hardware.crossbar(model)
+    must_be_finite(weights.items())
+    return disturb(weights, hardware, seed=seed, path=path, columns=columns)
 
 
 def disturb(
@@ -237,6 +240,7 @@ def effective_sigma(model: nn.Module, hardware: Hardware) -> EffectiveSigma:
     """
     layers = []
     columns = hardware.columns(model)
+    must_be_finite(hardware.crossbar(model).items())
     with torch.no_grad():
         for name, parameter in hardware.crossbar(model).items():
             weight = parameter.float()

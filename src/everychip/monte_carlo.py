@@ -23,6 +23,7 @@ from everychip.modes import evaluating
 from everychip.progress import Event, Listener, listening
 from everychip.refusals import must_be, whole
 from everychip.rng import contained, rng_for
+from everychip.soundness import device_of, must_be_finite
 from everychip.stopping import Until, enough
 
 Precision = Literal["float32", "bfloat16"]
@@ -75,7 +76,7 @@ def evaluate(
     hardware = ranged(model, hardware, calibration, layout=layout, seed=seed, precision=precision)
     write = _writer(model, hardware, seed=seed, purpose=purpose)
     bound = _bound(mitigation, model, hardware, calibration, layout=layout, seed=seed)
-    treat = _treating(bound, next(model.parameters()).device, precision)
+    treat = _treating(bound, device_of(model), precision)
     gauge = partial(measure, model, batch_size=batch_size, precision=precision, layout=layout)
     rows: list[dict[str, float]] = []
     with torch.no_grad(), evaluating(model), listening(progress) as tell:
@@ -105,7 +106,7 @@ def measure(
 
     layout: the memory format of images and convolution weights; None finds out which the model can take.
     """
-    device = next(model.parameters()).device
+    device = device_of(model)
     layout = layout or probe(model, data.x[:2]).layout
     fast = {name: laid_out(tensor, layout) for name, tensor in chip.items()}
     del chip
@@ -130,11 +131,12 @@ def probe(model: nn.Module, x: Tensor, *, layout: torch.memory_format | None = N
 
     It cannot where it calls `.view` on the features of a convolution, which needs them contiguous.
     """
+    must_be_finite(model.named_parameters())
     layout = layout or safe_layout(model, x)
     kernels = {name: laid_out(p, layout) for name, p in model.named_parameters() if p.ndim == 4}
     try:
         with torch.no_grad(), evaluating(model), contained(0, "probe"):
-            images = laid_out(x.to(next(model.parameters()).device), layout)
+            images = laid_out(x.to(device_of(model)), layout)
             return Probe(run(model, kernels, images).shape[-1], layout)
     except (RuntimeError, IndexError) as error:
         if layout is torch.channels_last and "view size is not compatible" in str(error):
@@ -172,7 +174,7 @@ def ranged(
     array = hardware.array
     if array is None or array.ranges is not None or calibration is None:
         return hardware
-    with autocast(next(model.parameters()).device, precision):
+    with autocast(device_of(model), precision):
         return calibrate(model, hardware, calibration, seed=seed, layout=layout)
 
 

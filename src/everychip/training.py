@@ -26,6 +26,7 @@ from everychip.monte_carlo import Precision, autocast, evaluate, measure, probe
 from everychip.progress import Event, Listener, listening, quiet
 from everychip.refusals import whole
 from everychip.rng import contained, rng_for
+from everychip.soundness import device_of
 
 Status = Literal["converged", "collapsed", "diverged"]
 
@@ -191,7 +192,7 @@ class _Loop:
         self.batch_size = min(training.batch_size, len(self.data))
         self.batches = len(self.data) // self.batch_size
         self.steps = training.steps(self.batches, forwards=method.forwards)
-        self.device = next(model.parameters()).device
+        self.device = device_of(model)
         sample = self.data.x[:2].to(self.device)
         self.objective: Objective = method.bind(model, hardware, seed=seed, sample=sample, steps=self.steps)
         self.objective.to(self.device)

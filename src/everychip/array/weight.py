@@ -115,7 +115,7 @@ def _part(piece: Tensor, slices: tuple[Tensor, ...], source: TiledWeight) -> Til
 
 
 def _plain_value(func: Callable[..., Any], args: Any, kwargs: Any) -> Any:
-    """What is known of a weight: its shape, type, place. The weight's numbers in any other form are refused."""
+    """What is known of a weight: its shape, type, place. Its numbers in any other form are refused."""
     leaves = tree_leaves((args, kwargs))
     weights = [leaf for leaf in leaves if isinstance(leaf, TiledWeight)]
     result = func(*tree_map_only(TiledWeight, plain, args), **tree_map_only(TiledWeight, plain, kwargs))

@@ -20,6 +20,7 @@ from everychip.monte_carlo import evaluate, measure
 from everychip.paired import Comparison
 from everychip.progress import Event, Listener, listening
 from everychip.rng import contained
+from everychip.soundness import device_of
 
 SAME_LOGITS = 1e-4
 """Logits of two implementations in float32 differ by less than this share of their rms."""
@@ -92,7 +93,7 @@ def agreement(
 
 def _difference(model: nn.Module, analog: nn.Module, test: Arrays) -> float:
     with torch.no_grad(), evaluating(model), evaluating(analog):
-        device = next(model.parameters()).device
+        device = device_of(model)
         ours = run(model, {}, test.x[:IMAGES].to(device)).float().cpu()
         theirs = run(analog, {}, test.x[:IMAGES].cpu()).float()
     rms = float(ours.square().mean().sqrt())

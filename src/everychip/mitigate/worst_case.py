@@ -19,6 +19,7 @@ from everychip.metrics import accuracy
 from everychip.modes import evaluating
 from everychip.refusals import must_be
 from everychip.rng import contained, rng_for
+from everychip.soundness import device_of
 
 Perturbation = Mapping[str, Tensor]
 
@@ -130,7 +131,7 @@ class _Batches:
 
     def measure(self, chip: Perturbation, *, gradient: bool = False) -> tuple[float, float, list[Tensor]]:
         """Accuracy, mean cross-entropy and, if asked, its gradient at every weight of the chip."""
-        device = next(self.model.parameters()).device
+        device = device_of(self.model)
         loss, slopes, logits = 0.0, [torch.zeros_like(weight) for weight in chip.values()], []
         inputs = torch.split(self.data.x, self.batch_size)
         labels = torch.split(self.data.y, self.batch_size)

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import re
 import warnings
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -12,6 +13,7 @@ from torch import Tensor, nn
 from torch.func import functional_call
 
 from everychip.array import Array, Cells, tiled
+from everychip.eager import eager_on
 from everychip.errors import ModelError
 from everychip.exclusive import exclusive
 from everychip.hardware import Hardware
@@ -32,8 +34,8 @@ def program(
     """Program one chip: the tensors that the hardware really holds, by parameter name.
 
     The model is not touched; run the chip with `torch.func.functional_call(model, chip, (x,))`. A parameter's
-    draw depends on (seed, purpose, chip, its name) only: models of the same shapes meet the same chips, and
-    the same chip at another σ has the same draw at another scale.
+    draw depends on (seed, purpose, chip, its name) only, wrapped (`torch.compile`) or not: models of the same
+    names and shapes meet the same chips, and the same chip at another σ has the same draw at another scale.
 
     >>> import torch, everychip as ec
     >>> model = torch.nn.Linear(4, 2)
@@ -66,11 +68,11 @@ def disturb(
     the clean weights (noisy values forward, clean Jacobians backward). columns: which numbers share a column,
     by name (`Hardware.columns`); outputs come first where it does not say.
     """
-    programmed = {}
+    programmed, drawn_as = {}, addresses(weights)
     hardware = hardware.on_die(rng_for(seed, "die", *path))
     for name, weight in weights.items():
         held = (columns or {}).get(name, OUTPUTS_FIRST)
-        rng = rng_for(seed, *path, name, device=weight.device)
+        rng = rng_for(seed, *path, drawn_as[name], device=weight.device)
         with torch.set_grad_enabled(gradient == "pathwise"):
             deviation = hardware.mapping.deviation(
                 _full_precision(weight), hardware.device, rng, columns=held
@@ -79,13 +81,32 @@ def disturb(
             target = hardware.mapping.target(_full_precision(weight), columns=held)
             noisy = strided_as(weight, torch.add(target, deviation, alpha=strength).to(weight.dtype))
             if hardware.array is not None:
-                at = (seed, *path)
+                at = (seed, *path, drawn_as[name])
                 cells = _cells(name, weight, noisy, hardware, strength=strength, at=at, columns=held)
                 noisy = tiled(target.to(weight.dtype) if gradient == "clean" else noisy, cells)
             elif gradient == "clean":
                 noisy = with_clean_gradient(target.to(weight.dtype), noisy)
             programmed[name] = noisy
     return programmed
+
+
+_WRAPPERS = ("_orig_mod.", "_fsdp_wrapped_module.", "_checkpoint_wrapped_module.")
+"""What PyTorch's wrappers put into the names of the parameters below them."""
+
+
+def addresses(names: Iterable[str]) -> dict[str, str]:
+    """The names that the draws of these parameters go by: the same whether or not a model is wrapped.
+
+    `module.` is a wrapper's where all names begin with it, as in `DistributedDataParallel` and
+    `AveragedModel`.
+
+    >>> addresses(["_orig_mod.0.weight"]), addresses(["module.0.weight", "head.weight"])
+    ({'_orig_mod.0.weight': '0.weight'}, {'module.0.weight': 'module.0.weight', 'head.weight': 'head.weight'})
+    """
+    plain = {name: re.sub("|".join(map(re.escape, _WRAPPERS)), "", name) for name in names}
+    while plain and all(name.startswith("module.") for name in plain.values()):
+        plain = {name: short.removeprefix("module.") for name, short in plain.items()}
+    return plain
 
 
 def _cells(
@@ -100,12 +121,12 @@ def _cells(
 ) -> Cells:
     """What the tiles hold of a programmed weight: all of it or, where digits are converted, each slice."""
     array, mapping = hardware.array or Array(), hardware.mapping
-    reads = rng_for(*at, name, "read", device=weight.device) if array.read_noise else None
+    reads = rng_for(*at, "read", device=weight.device) if array.read_noise else None
     with torch.no_grad():
         exact = _full_precision(weight)
         if not mapping.has_digits or array.shift_add == "analog":
             return Cells(name, (noisy.detach(),), (exact.abs().amax(),), array, rng=reads)
-        rng = rng_for(*at, name, device=weight.device)
+        rng = rng_for(*at, device=weight.device)
         slices = mapping.slices(exact, hardware.device, rng, columns=columns)
         held = (torch.add(s.target, s.deviation, alpha=strength).to(weight.dtype) for s in slices)
         return Cells(
@@ -155,7 +176,7 @@ def run(model: nn.Module, chip: Mapping[str, Tensor], x: Any) -> Tensor:
         if not chip:
             return logits(model(x))
         placed = _once_per_module(model, chip)
-        with recomputed_with(model, placed):
+        with recomputed_with(model, placed), eager_on(model, placed.values()):
             return logits(functional_call(model, placed, (x,), tie_weights=False))
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any, Literal
 
@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from everychip.calibration import calibrate
-from everychip.chip import Purpose, disturb, run
+from everychip.chip import Purpose, addresses, disturb, run
 from everychip.data import Arrays, as_arrays
 from everychip.draws import Draws
 from everychip.errors import ModelError
@@ -67,8 +67,7 @@ def evaluate(
     (8, True)
     """
     must_be_positive(chips=chips, images=images, batch_size=batch_size)
-    seed = whole(seed, "evaluate.seed")
-    rule = None if until is None else Until.parse(until, chips=chips)
+    seed, rule = whole(seed, "evaluate.seed"), None if until is None else Until.parse(until, chips=chips)
     stops = enough(rule)
     test = as_arrays(data, split="test")
     k = len(test) if images is None else min(images, len(test))
@@ -83,14 +82,20 @@ def evaluate(
         for chip in range(chips):
             seen = part_of(test, k, seed=seed, chip=chip)
             with contained(seed, purpose, chip, "forward"):  # for layers that draw in evaluation, too
-                # The chip has no name here, so that it is gone before the next one is programmed.
-                row = gauge(treat(write(chip), seed=seed, path=(purpose, chip)), seen)
-            rows.append(row)
-            tell(Event("chips", chip + 1, chips, {"accuracy": row["accuracy"]}))
-            if stops(row["accuracy"]):
+                # The chip has no name, so that it is gone before the next one is programmed.
+                rows.append(gauge(treat(write(chip), seed=seed, path=(purpose, chip)), seen))
+            tell(Event("chips", chip + 1, chips, {"accuracy": rows[-1]["accuracy"]}))
+            if stops(rows[-1]["accuracy"]):
                 break
     facts = () if bound is None else bound.facts()
-    return Draws.of(rows, seed=seed, images=k, whole_test=k == len(test), until=rule, treatment=facts)
+    draws = Draws.of(rows, seed=seed, images=k, whole_test=k == len(test), until=rule, treatment=facts)
+    return replace(draws, purpose=purpose, cells=_drawn(hardware.crossbar(model)))
+
+
+def _drawn(weights: Mapping[str, Tensor]) -> tuple[str, ...]:
+    """By what the chips of two models are told apart: which matrices are drawn, and of what shapes."""
+    shapes = {name: "×".join(map(str, weights[name].shape)) for name in weights}
+    return tuple(f"{address} {shapes[name]}" for name, address in addresses(weights).items())
 
 
 def measure(
@@ -120,10 +125,15 @@ def measure(
 
 @dataclass(frozen=True)
 class Probe:
-    """What a trial run showed: how many logits the model gives, and the memory format it takes."""
+    """What a trial run showed: the shape of its output, and the memory format that the model takes."""
 
-    classes: int
+    shape: tuple[int, ...]
     layout: torch.memory_format
+
+    @property
+    def classes(self) -> int:
+        """How many logits the model gives."""
+        return self.shape[-1]
 
 
 def probe(model: nn.Module, x: Tensor, *, layout: torch.memory_format | None = None) -> Probe:
@@ -137,7 +147,7 @@ def probe(model: nn.Module, x: Tensor, *, layout: torch.memory_format | None = N
     try:
         with torch.no_grad(), evaluating(model), contained(0, "probe"):
             images = laid_out(x.to(device_of(model)), layout)
-            return Probe(run(model, kernels, images).shape[-1], layout)
+            return Probe(tuple(run(model, kernels, images).shape), layout)
     except (RuntimeError, IndexError) as error:
         if layout is torch.channels_last and "view size is not compatible" in str(error):
             return probe(model, x, layout=torch.contiguous_format)

@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from torch.func import functional_call
 
 from everychip.array import TiledWeight
+from everychip.eager import eager_on
 from everychip.exclusive import exclusive
 
 # What `torch.utils.checkpoint.checkpoint` hands the function to that backward calls again.
@@ -97,7 +98,11 @@ def _on_chip(function: Callable[..., Any], placed: _Placed) -> Callable[..., Any
     begun = [rng.get_state() for rng in reads]
 
     def again(*args: Any, **kwargs: Any) -> Any:
-        with exclusive(placed.model, thread=placed.thread), recomputed_with(placed.model, placed.chip):
+        with (
+            exclusive(placed.model, thread=placed.thread),
+            recomputed_with(placed.model, placed.chip),
+            eager_on(placed.model, placed.chip.values()),
+        ):
             now = [rng.get_state() for rng in reads]
             try:
                 for rng, state in zip(reads, begun, strict=True):

@@ -33,7 +33,7 @@ def optimizer_of(
     for name, tensor in (*module.named_parameters(), *module.named_buffers()):
         if tensor.is_inference():
             raise ModelError(
-                name,
+                name.removeprefix("model."),
                 found="a tensor made in torch.inference_mode, which autograd cannot train",
                 expected="a model that is built outside of it",
                 remedy="build the model anew and load these weights: load_state_dict(model.state_dict())",
@@ -68,7 +68,7 @@ def _must_take_sparse_gradients(module: nn.Module, kind: Optimizer, weight_decay
         if sparse and part.weight.requires_grad and (kind == "adam" or weight_decay):
             what = "Adam" if kind == "adam" else "weight decay"
             raise ModelError(
-                f"{name}.weight".removeprefix("."),
+                f"{name}.weight".removeprefix(".").removeprefix("model."),
                 found=f"an embedding with sparse gradients, which {what} cannot take",
                 expected='optimizer = "sgd" without weight_decay',
                 remedy="or build the embedding with sparse=False",

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from abc import abstractmethod
 from collections.abc import Iterator, Mapping
 from functools import cached_property
@@ -20,6 +19,7 @@ from everychip.exits import Exits
 from everychip.hardware import Hardware
 from everychip.methods.losses import cross_entropy
 from everychip.methods.order import order_of_use
+from everychip.methods.reminder import Reminder
 from everychip.refusals import must_be
 
 
@@ -131,9 +131,8 @@ class Objective(nn.Module):
         self.model, self.exits = model, exits
         self.method, self.hardware, self.seed, self.steps = method, hardware, seed, steps
         self.step, self.part, self.begun = 0, 0, -1
-        self._versions: tuple[int, int] | None = None
-        self._warned = False
         self.weights, self.columns = hardware.crossbar(model), hardware.columns(model)
+        self._reminder = Reminder(self, self.trained)
         self._sample = sample
         if method.last_layer_gain != 1.0:
             self._last_trained().data.mul_(method.last_layer_gain)
@@ -141,7 +140,8 @@ class Objective(nn.Module):
 
     def forward(self, x: Tensor, y: Tensor) -> Tensor:
         """The loss of one batch: the mean over the chips that share it, if several do."""
-        self._warn_if_forgotten()
+        if torch.is_grad_enabled():
+            self._reminder.before_forward(self.step)
         if self.begun != self.step:
             self.begun = self.step
             self.method.begin_step(self)
@@ -226,23 +226,8 @@ class Objective(nn.Module):
 
     def after_step(self) -> None:
         """Call after each optimiser step: applies the constraint and moves the schedules on."""
-        self.step += 1
+        self.step, self._reminder.done = self.step + 1, 0
         self.method.constrain(self)
-
-    def _warn_if_forgotten(self) -> None:
-        """Warn once where the weights have changed within a step, as an optimizer changes them."""
-        if not torch.is_grad_enabled():
-            return
-        versions = self.step, sum(w._version for w in self.trained.values() if not w.is_inference())
-        before, self._versions = self._versions, versions
-        if before is not None and before[0] == versions[0] and before[1] < versions[1] and not self._warned:
-            self._warned = True
-            warnings.warn(
-                f"objective: found weights that changed within step {self.step}; expected "
-                "objective.after_step() after each optimizer.step(): without it there are no fresh chips, and "
-                "neither ramp nor constraint",
-                stacklevel=4,
-            )
 
     def get_extra_state(self) -> Tensor:
         """The steps done, so that the ramp and the chips go on wherever the objective's state is loaded."""
@@ -250,7 +235,7 @@ class Objective(nn.Module):
 
     def set_extra_state(self, state: Tensor) -> None:
         """Go on after the steps that were done."""
-        self.step, self._versions = int(state), None
+        self.step = int(state)
 
     def detach(self) -> nn.Module:
         """The model, without exits."""

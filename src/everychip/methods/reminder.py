@@ -34,7 +34,7 @@ class Reminder:
             self.warned = True
             warnings.warn(
                 f"objective: found {self.done} optimizer.step() without after_step() in step {step}; "
-                "expected objective.after_step() after each: without it there are no fresh chips, no ramp, no constraint",
+                "expected objective.after_step() after each: without it, no fresh chips, ramp or constraint",
                 stacklevel=5,
             )
 

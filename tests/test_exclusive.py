@@ -10,7 +10,9 @@ import torch
 from torch import Tensor, nn
 
 import everychip as ec
+from everychip.data import Arrays
 from everychip.rng import contained, rng_for
+from everychip.training import Training, train
 
 HW = ec.Hardware(device=ec.devices.Gaussian(sigma=0.3), mapping=ec.mapping.Direct())
 X, Y = torch.randn(256, 8, generator=rng_for(0, "x")), torch.arange(256) % 4
@@ -69,11 +71,9 @@ def test_a_thread_that_programs_while_another_evaluates_programs_the_models_own_
 
 
 def test_a_model_that_is_trained_is_evaluated_after_its_training() -> None:
-    labels = X[:, :4].argmax(1)
-
     def trained(model: nn.Module) -> nn.Module:
-        method, options = ec.methods.NoiseInjection(), {"epochs": 4, "batch_size": 16, "lr": 0.005}
-        return ec.fit(model, method, (X, labels), hardware=HW, seed=0, **options)
+        method, steps = ec.methods.NoiseInjection(), Training(epochs=2, batch_size=32)
+        return train(model, method, Arrays(X, Y), hardware=HW, training=steps, seed=0).model
 
     expected = trained(deep()).state_dict()
     model = deep()

@@ -129,7 +129,8 @@ class Functional(nn.Module):
 def test_masked_cast_cut_and_joined_weights_are_still_their_parameters() -> None:
     traced = trace(Functional(), torch.ones(B, 6))
     assert traced.by_parameter == {"a": B * 4 * 6, "b": B * 4 * 4, "c": B * 4 * 6}
-    assert traced.between_activations == B * 4 * 4
+    assert traced.by_buffer == {"basis": B * 4 * 4}
+    assert traced.between_activations == 0
 
 
 @pytest.mark.parametrize(("norm", "name"), [(weight_norm, "original1"), (spectral_norm, "original")])

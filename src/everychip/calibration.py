@@ -14,7 +14,8 @@ from everychip.data import as_arrays
 from everychip.errors import ConfigError
 from everychip.hardware import Hardware
 from everychip.modes import evaluating
-from everychip.rng import rng_for
+from everychip.rng import contained, rng_for
+from everychip.soundness import device_of
 
 
 def calibrate(
@@ -45,7 +46,7 @@ def calibrate(
         )
     arrays = as_arrays(data, split="train")
     order = torch.randperm(len(arrays), generator=rng_for(seed, "calibration"))
-    x = arrays.x[order[:images]].to(next(model.parameters()).device)
+    x = arrays.x[order[:images]].to(device_of(model))
     if x.ndim == 4:
         x = x.contiguous(memory_format=layout)
     seen: dict[str, Seen] = {}
@@ -58,7 +59,7 @@ def calibrate(
         strength=0.0,
         columns=hardware.columns(model),
     )
-    with torch.no_grad(), evaluating(model):
+    with torch.no_grad(), evaluating(model), contained(seed, "calibration", "forward"):
         run(model, {name: _watched(weight, seen) for name, weight in held.items()}, x)
     ranges = {name: one.ranges() for name, one in sorted(seen.items())}
     return hardware.replace(array=hardware.array.replace(ranges=ranges))

@@ -14,7 +14,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
-from everychip.errors import StoreError
+from everychip.errors import ModelError, StoreError
 
 
 def must_be_writable(path: Path) -> None:
@@ -65,6 +65,23 @@ def load(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
             str(path), found=f"a damaged or foreign checkpoint ({error})", remedy="delete it to start again"
         ) from None
     return tensors, facts
+
+
+def tensors_of(state: Mapping[str, Any], prefix: str) -> dict[str, Tensor]:
+    """A module's state by names below a prefix; a state that is no tensor cannot be written and is refused.
+
+    >>> list(tensors_of({"weight": torch.ones(2)}, "best."))
+    ['best.weight']
+    """
+    for name, value in state.items():
+        if not isinstance(value, Tensor):
+            raise ModelError(
+                name,
+                found=f"a {type(value).__name__} from get_extra_state",
+                expected="a tensor, which is all that a checkpoint can hold",
+                remedy="train without checkpoint=, or let get_extra_state return a tensor",
+            )
+    return {f"{prefix}{name}": value for name, value in state.items()}
 
 
 def flatten(optimizer: torch.optim.Optimizer) -> dict[str, Tensor]:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import re
 import warnings
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -12,10 +13,15 @@ from torch import Tensor, nn
 from torch.func import functional_call
 
 from everychip.array import Array, Cells, tiled
+from everychip.eager import eager_on
 from everychip.errors import ModelError
+from everychip.exclusive import exclusive
 from everychip.hardware import Hardware
 from everychip.mapping.columns import OUTPUTS_FIRST, Columns
+from everychip.recomputation import recomputed_with
+from everychip.refusals import whole
 from everychip.rng import rng_for
+from everychip.soundness import must_be_finite
 from everychip.straight_through import with_clean_gradient
 
 Purpose = Literal["evaluate", "validate", "train"]
@@ -28,8 +34,8 @@ def program(
     """Program one chip: the tensors that the hardware really holds, by parameter name.
 
     The model is not touched; run the chip with `torch.func.functional_call(model, chip, (x,))`. A parameter's
-    draw depends on (seed, purpose, chip, its name) only: models of the same shapes meet the same chips, and
-    the same chip at another σ has the same draw at another scale.
+    draw depends on (seed, purpose, chip, its name) only, wrapped (`torch.compile`) or not: models of the same
+    names and shapes meet the same chips, and the same chip at another σ has the same draw at another scale.
 
     >>> import torch, everychip as ec
     >>> model = torch.nn.Linear(4, 2)
@@ -39,8 +45,10 @@ def program(
     (['weight'], torch.Size([1, 2]))
     """
     _warn_of_module_held_twice(model)
-    columns = hardware.columns(model)
-    return disturb(hardware.crossbar(model), hardware, seed=seed, path=(purpose, chip), columns=columns)
+    columns, path = hardware.columns(model), (purpose, whole(chip, "program.chip"))
+    weights = hardware.crossbar(model)
+    must_be_finite(weights.items())
+    return disturb(weights, hardware, seed=seed, path=path, columns=columns)
 
 
 def disturb(
@@ -60,11 +68,11 @@ def disturb(
     the clean weights (noisy values forward, clean Jacobians backward). columns: which numbers share a column,
     by name (`Hardware.columns`); outputs come first where it does not say.
     """
-    programmed = {}
+    programmed, drawn_as = {}, addresses(weights)
     hardware = hardware.on_die(rng_for(seed, "die", *path))
     for name, weight in weights.items():
         held = (columns or {}).get(name, OUTPUTS_FIRST)
-        rng = rng_for(seed, *path, name, device=weight.device)
+        rng = rng_for(seed, *path, drawn_as[name], device=weight.device)
         with torch.set_grad_enabled(gradient == "pathwise"):
             deviation = hardware.mapping.deviation(
                 _full_precision(weight), hardware.device, rng, columns=held
@@ -73,13 +81,32 @@ def disturb(
             target = hardware.mapping.target(_full_precision(weight), columns=held)
             noisy = strided_as(weight, torch.add(target, deviation, alpha=strength).to(weight.dtype))
             if hardware.array is not None:
-                at = (seed, *path)
+                at = (seed, *path, drawn_as[name])
                 cells = _cells(name, weight, noisy, hardware, strength=strength, at=at, columns=held)
                 noisy = tiled(target.to(weight.dtype) if gradient == "clean" else noisy, cells)
             elif gradient == "clean":
                 noisy = with_clean_gradient(target.to(weight.dtype), noisy)
             programmed[name] = noisy
     return programmed
+
+
+_WRAPPERS = ("_orig_mod.", "_fsdp_wrapped_module.", "_checkpoint_wrapped_module.")
+"""What PyTorch's wrappers put into the names of the parameters below them."""
+
+
+def addresses(names: Iterable[str]) -> dict[str, str]:
+    """The names that the draws of these parameters go by: the same whether or not a model is wrapped.
+
+    `module.` is a wrapper's where all names begin with it, as in `DistributedDataParallel` and
+    `AveragedModel`.
+
+    >>> addresses(["_orig_mod.0.weight"]), addresses(["module.0.weight", "head.weight"])
+    ({'_orig_mod.0.weight': '0.weight'}, {'module.0.weight': 'module.0.weight', 'head.weight': 'head.weight'})
+    """
+    plain = {name: re.sub("|".join(map(re.escape, _WRAPPERS)), "", name) for name in names}
+    while plain and all(name.startswith("module.") for name in plain.values()):
+        plain = {name: short.removeprefix("module.") for name, short in plain.items()}
+    return plain
 
 
 def _cells(
@@ -94,12 +121,12 @@ def _cells(
 ) -> Cells:
     """What the tiles hold of a programmed weight: all of it or, where digits are converted, each slice."""
     array, mapping = hardware.array or Array(), hardware.mapping
-    reads = rng_for(*at, name, "read", device=weight.device) if array.read_noise else None
+    reads = rng_for(*at, "read", device=weight.device) if array.read_noise else None
     with torch.no_grad():
         exact = _full_precision(weight)
         if not mapping.has_digits or array.shift_add == "analog":
             return Cells(name, (noisy.detach(),), (exact.abs().amax(),), array, rng=reads)
-        rng = rng_for(*at, name, device=weight.device)
+        rng = rng_for(*at, device=weight.device)
         slices = mapping.slices(exact, hardware.device, rng, columns=columns)
         held = (torch.add(s.target, s.deviation, alpha=strength).to(weight.dtype) for s in slices)
         return Cells(
@@ -143,10 +170,14 @@ def run(model: nn.Module, chip: Mapping[str, Tensor], x: Any) -> Tensor:
     """The logits of one chip for one batch; `chip` may be empty for the digital model.
 
     It may hold buffers, too. A tensor of the model that several modules hold is replaced in all of them.
+    Threads that run one model take turns, and checkpointed parts are computed again with the same chip.
     """
-    if not chip:
-        return logits(model(x))
-    return logits(functional_call(model, _once_per_module(model, chip), (x,), tie_weights=False))
+    with exclusive(model):
+        if not chip:
+            return logits(model(x))
+        placed = _once_per_module(model, chip)
+        with recomputed_with(model, placed), eager_on(model, placed.values()):
+            return logits(functional_call(model, placed, (x,), tie_weights=False))
 
 
 def _once_per_module(model: nn.Module, chip: Mapping[str, Tensor]) -> dict[str, Tensor]:
@@ -230,6 +261,7 @@ def effective_sigma(model: nn.Module, hardware: Hardware) -> EffectiveSigma:
     """
     layers = []
     columns = hardware.columns(model)
+    must_be_finite(hardware.crossbar(model).items())
     with torch.no_grad():
         for name, parameter in hardware.crossbar(model).items():
             weight = parameter.float()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import textwrap
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, field, fields
 from typing import Any, Self
 
 import torch
@@ -36,11 +36,16 @@ class Row:
 
 @dataclass(frozen=True)
 class Coverage:
-    """What the crossbar holds of one model. `between_activations`: MACs per input that have no parameter."""
+    """What the crossbar holds of one model.
+
+    between_activations: MACs per input that multiply two activations. of_buffers: those that multiply a
+    buffer, by its name.
+    """
 
     model: str
     rows: tuple[Row, ...]
     between_activations: int | None
+    of_buffers: Mapping[str, int] = field(default_factory=dict)
 
     @property
     def parameters(self) -> float:
@@ -60,7 +65,8 @@ class Coverage:
         """All multiply-accumulates of one input, those of two activations included."""
         if self.between_activations is None:
             return None
-        return self.between_activations + sum(row.macs or 0 for row in self.rows)
+        held = sum(row.macs or 0 for row in self.rows) + sum(self.of_buffers.values())
+        return self.between_activations + held
 
     def table(self) -> list[dict[str, object]]:
         """The rows as plain values, with each one's share of all parameters and MACs, 0 … 1."""
@@ -83,6 +89,7 @@ class Coverage:
             "macs_on_crossbar": self.macs,
             "macs": self.total_macs,
             "macs_between_activations": self.between_activations,
+            **({"macs_of_buffers": dict(self.of_buffers)} if self.of_buffers else {}),
             "rows": self.table(),
         }
 
@@ -100,7 +107,8 @@ class Coverage:
             Row(**{**{name: row[name] for name in names}, "shape": tuple(row["shape"])})
             for row in facts["rows"]
         ]
-        return cls(str(facts["model"]), tuple(rows), facts["macs_between_activations"])
+        of_buffers = dict(facts.get("macs_of_buffers", {}))
+        return cls(str(facts["model"]), tuple(rows), facts["macs_between_activations"], of_buffers)
 
     @property
     def matrices(self) -> tuple[Row, ...]:
@@ -145,19 +153,20 @@ def check(model: nn.Module, hardware: Hardware, sample: Tensor | None = None) ->
     [('2.weight', 'digital by request (2)')]
     """
     hardware.crossbar(model)  # refuses a model without matrices
-    by_parameter, between = None, None
+    by_parameter, between, of_buffers = None, None, {}
     if sample is not None:
         few = sample[:2]
         counted = trace(model, few)
         by_parameter = {name: macs // len(few) for name, macs in counted.by_parameter.items()}
         between = counted.between_activations // len(few)
+        of_buffers = {name: macs // len(few) for name, macs in counted.by_buffer.items()}
         if hardware.array is not None:
             _read_through(model, hardware, few)
     rows = [
         _row(model, placed, None if by_parameter is None else by_parameter.get(placed.name, 0))
         for placed in hardware.placement(model)
     ]
-    return Coverage(type(model).__name__, tuple(rows), between)
+    return Coverage(type(model).__name__, tuple(rows), between, of_buffers)
 
 
 def _read_through(model: nn.Module, hardware: Hardware, sample: Tensor) -> None:
@@ -212,6 +221,14 @@ def _totals(coverage: Coverage) -> list[str]:
         share = percent(coverage.between_activations / total)
         sentences.append(
             f"{share} of the MACs multiply two activations, as attention scores do, and are digital."
+        )
+    if total and coverage.of_buffers:
+        share = percent(sum(coverage.of_buffers.values()) / total)
+        first, *others = coverage.of_buffers
+        more = f" and {len(others)} more" if others else ""
+        sentences.append(
+            f"{share} of the MACs multiply a buffer ({first}{more}), and are digital: register it as a "
+            "parameter, requires_grad=False, to have it programmed."
         )
     return sentences
 

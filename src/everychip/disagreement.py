@@ -18,6 +18,8 @@ from everychip.modes import evaluating
 from everychip.monte_carlo import part_of, probe, ranged
 from everychip.progress import Event, Listener, listening
 from everychip.refusals import must_be
+from everychip.rng import contained
+from everychip.soundness import device_of
 from everychip.uncertainty import expected_kl_to_clean, kl_to_mean_prediction, pairwise_kl
 
 
@@ -109,10 +111,11 @@ def disagreement(
 def _predictions(
     model: nn.Module, chip: dict[str, Tensor], data: Arrays, *, batch_size: int, layout: torch.memory_format
 ) -> Tensor:
-    device = next(model.parameters()).device
+    device = device_of(model)
     fast = {name: laid_out(tensor, layout) for name, tensor in chip.items()}
     parts = data.x.split(batch_size)  # type: ignore[no-untyped-call]
-    z = torch.cat([run(model, fast, laid_out(x.to(device), layout)).cpu() for x in parts])
+    with evaluating(model), contained(0, "disagreement"):
+        z = torch.cat([run(model, fast, laid_out(x.to(device), layout)).cpu() for x in parts])
     return z.reshape(-1, z.shape[-1]).double().softmax(dim=-1)
 
 

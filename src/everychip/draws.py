@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields
 from typing import Any
 
 import torch
@@ -26,6 +26,8 @@ class Draws:
     for every chip, and not a random part of its own. `until` says that the chips were watched, and the
     evaluation stopped when their mean was known well enough: its interval is then one that bears watching.
     `treatment` is what the mitigation of the chips has to report, such as the write cycles it takes.
+    `purpose` and `cells` say which chips these are: what they were drawn for, and the matrices that were
+    drawn, by name and shape; None where that is not known.
 
     >>> print(Draws.of([{"accuracy": a, "nll": 0.3, "brier": 0.1, "ece": 0.02, "confidence": 0.9}
     ...                 for a in (0.90, 0.92, 0.94)], seed=0, images=360))
@@ -44,6 +46,8 @@ class Draws:
     whole_test: bool = True
     until: Until | None = None
     treatment: tuple[Mapping[str, Any], ...] = ()
+    purpose: str = "evaluate"
+    cells: tuple[str, ...] | None = field(default=None, repr=False)
 
     def __post_init__(self) -> None:
         for name in METRICS:
@@ -105,6 +109,8 @@ class Draws:
             whole_test=first.whole_test,
             until=until,
             treatment=first.treatment,
+            purpose=first.purpose,
+            cells=first.cells,
         )
 
     def __len__(self) -> int:
@@ -134,18 +140,18 @@ class Draws:
         """The draws as plain columns, one entry per chip, for a table or a parquet file."""
         one = {"seed": self.seed, "images": self.images, "whole_test": self.whole_test}
         return {
-            field.name: [one[field.name]] * len(self)
-            if field.name in one
-            else getattr(self, field.name).tolist()
-            for field in fields(self)
-            if field.name not in ("until", "treatment")
+            column.name: [one[column.name]] * len(self)
+            if column.name in one
+            else getattr(self, column.name).tolist()
+            for column in fields(self)
+            if column.name not in ("until", "treatment", "purpose", "cells")
         }
 
     def __str__(self) -> str:
         return str(self.verdict())
 
     def _must_share_setting(self, other: Draws, *, where: str) -> None:
-        for name in ("seed", "images", "whole_test"):
+        for name in ("seed", "images", "whole_test", "purpose"):
             mine, theirs = getattr(self, name), getattr(other, name)
             if mine != theirs:
                 raise DataError(
@@ -154,3 +160,17 @@ class Draws:
                     expected=f"the same {name}: only then are these the same chips and images",
                     remedy="evaluate both in the same way",
                 )
+        self._must_be_of_cells_of(other, where=where)
+
+    def _must_be_of_cells_of(self, other: Draws, *, where: str) -> None:
+        """Chips are the same where their matrices are; one network may keep more of them digital."""
+        mine, theirs = set(self.cells or ()), set(other.cells or ())
+        if self.cells is None or other.cells is None or mine <= theirs or theirs <= mine:
+            return
+        found = f"{min(mine - theirs)} beside {min(theirs - mine)}"
+        raise DataError(
+            where,
+            found=f"draws of other cells: {found}",
+            expected="the same matrices by name and shape: only then are these the same chips",
+            remedy="evaluate the network itself in both cases, without a wrapper around one of them",
+        )

@@ -17,6 +17,7 @@ from everychip.array import Array, must_be_caught
 from everychip.component import Config, refusal
 from everychip.devices import Device, Levels, Sequence
 from everychip.errors import ConfigError, ModelError
+from everychip.exclusive import exclusive
 from everychip.mapping import BitSliced, CellMapping, Columns
 from everychip.mapping.columns import columns_of
 
@@ -27,6 +28,7 @@ _NORMS: tuple[type[nn.Module], ...] = (
     nn.LocalResponseNorm,
     *([nn.RMSNorm] if hasattr(nn, "RMSNorm") else []),
 )
+_BYTES = (torch.int8, torch.uint8, torch.float8_e4m3fn, torch.float8_e5m2)
 _EMBEDDINGS = (nn.Embedding, nn.EmbeddingBag)
 _CONVOLUTIONS = (nn.modules.conv._ConvNd,)
 
@@ -112,7 +114,9 @@ class Hardware(Config):
         """Where every parameter of the model is held, in the model's own order."""
         unmatched = set(self.digital)
         rows = []
-        for names, owners, parameter in _parameters(model):
+        with exclusive(model):  # while another thread runs a chip, the model holds the chip's tensors
+            parameters = list(_parameters(model))
+        for names, owners, parameter in parameters:
             crossbar, reason = self._place(names, owners, parameter, unmatched)
             rows.append(Placement(names[0], parameter, tuple(owners), crossbar, reason))
         if unmatched:
@@ -136,6 +140,13 @@ class Hardware(Config):
                     expected="the weight itself, which is what a crossbar holds",
                     remedy="fold it with torch.nn.utils.parametrize.remove_parametrizations, "
                     "remove_weight_norm or prune.remove, or name it in hardware.digital",
+                )
+            if row.crossbar and row.parameter.element_size() < 2:
+                raise ModelError(
+                    row.name,
+                    found=f"weights in {_dtype(row.parameter)}, whose steps are coarser than a chip's noise",
+                    expected="float16, bfloat16, float32 or float64",
+                    remedy="call model.to(torch.bfloat16), or name it in hardware.digital",
                 )
         self._must_be_caught(model, rows)
         held = {row.name: row.parameter for row in rows if row.crossbar}
@@ -174,6 +185,8 @@ class Hardware(Config):
             return False, reason
         if all(isinstance(module, _EMBEDDINGS) for module in modules):
             return self.embeddings, "an embedding table is a look-up" if not self.embeddings else "embedding"
+        if any(_is_scale(parameter, module) for module in modules):
+            return False, "the scale of a quantised matrix is multiplied digitally"
         if parameter.shape[0] == 1 and not _is_layer_weight(modules):
             return False, "a free parameter with a batch dimension (a position or class token) is added"
         return True, "a matrix"
@@ -186,15 +199,13 @@ def _has_unlike_levels(device: Device) -> bool:
 
 
 def _must_be_callable_with_other_weights(model: nn.Module) -> None:
-    """Torch's functional_call cannot look into these two."""
-    if isinstance(model, nn.DataParallel):
-        raise ModelError(
-            "DataParallel", found="a wrapped model", remedy="pass the model inside: model.module"
-        )
-    if isinstance(model, torch.jit.ScriptModule):
-        raise ModelError(
-            type(model).__name__, found="a TorchScript model", remedy="pass the model it was made from"
-        )
+    """Torch's functional_call cannot look into these two, and no array sees what they multiply."""
+    for name, module in model.named_modules():
+        where = name or type(module).__name__
+        if isinstance(module, nn.DataParallel):
+            raise ModelError(where, found="a wrapped model", remedy="pass the model inside: model.module")
+        if isinstance(module, torch.jit.ScriptModule):
+            raise ModelError(where, found="a TorchScript model", remedy="pass the model it was made from")
 
 
 _COMPUTED = "another weight is computed from it"
@@ -219,6 +230,17 @@ def _digital_value(names: list[str], modules: list[nn.Module], parameter: Tensor
     if parameter.numel() == 0:
         return "it has no elements"
     return None
+
+
+def _is_scale(parameter: Tensor, module: nn.Module) -> bool:
+    """Whether the module has a larger matrix in bytes: this is then its scale or zero point."""
+    held = (*module._parameters.values(), *module._buffers.values())
+    matrices = (t for t in held if t is not None and t.dtype in _BYTES and t.ndim > 1)
+    return any(parameter.numel() < matrix.numel() for matrix in matrices)
+
+
+def _dtype(tensor: Tensor) -> str:
+    return str(tensor.dtype).removeprefix("torch.")
 
 
 def _is_computed_from(module: nn.Module, name: str) -> bool:

@@ -21,6 +21,7 @@ from everychip.modes import evaluating
 from everychip.monte_carlo import Precision, measure, must_be_positive, part_of, probe, ranged
 from everychip.progress import Event, Listener, listening
 from everychip.rng import contained
+from everychip.soundness import device_of
 
 Mode = Literal["only", "all_but"]
 Advice = Literal["digital", "write-verify", ""]
@@ -212,7 +213,8 @@ class _Bench:
         )
 
     def _accuracy(self, chip: dict[str, Tensor], seen: Arrays) -> float:
-        return measure(self.model, chip, seen, **self.how)["accuracy"]
+        with contained(self.seed, "sensitivity"):
+            return measure(self.model, chip, seen, **self.how)["accuracy"]
 
     def result(self, measured: dict[str, list[float]], mode: Mode) -> Sensitivity:
         """The layers by what they cost."""
@@ -249,7 +251,7 @@ class _Bench:
         """The MACs of the crossbar's layers, or None where the model does not bear being counted."""
         try:
             with contained(0, "sensitivity"):
-                counted = trace(self.model, self.test.x[:1].to(next(self.model.parameters()).device))
+                counted = trace(self.model, self.test.x[:1].to(device_of(self.model)))
         except ModelError:
             return None
         return {name: counted.by_parameter.get(name, 0) for name in self.weights}

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 import torch
 from torch import Tensor, nn
 
@@ -49,6 +52,20 @@ def safe_layout(model: nn.Module, x: Tensor) -> torch.memory_format:
     if x.ndim != 4 or any(_miscomputed(module) for module in model.modules()):
         return torch.contiguous_format
     return torch.channels_last
+
+
+@contextmanager
+def kernels_in(model: nn.Module, layout: torch.memory_format) -> Iterator[None]:
+    """Convolution weights in a memory format inside, each in its own again afterwards; their values stay."""
+    parameters = [parameter for parameter in model.parameters() if parameter.ndim == 4]
+    own = [layout_of(p) for p in parameters]
+    for parameter in parameters:
+        parameter.data = laid_out(parameter.data, layout)
+    try:
+        yield
+    finally:
+        for parameter, before in zip(parameters, own, strict=True):
+            parameter.data = laid_out(parameter.data, before)
 
 
 def _miscomputed(module: nn.Module) -> bool:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import torch
@@ -24,7 +24,6 @@ aten = torch.ops.aten
 
 # The argument of an operation that is added, not multiplied (a bias), by position.
 _ADDED = {aten.addmm: 0, aten.baddbmm: 0, aten.addmv: 0, aten.convolution: 2, aten._convolution: 2}
-_BUFFERS = ""
 
 
 @dataclass(frozen=True)
@@ -51,26 +50,29 @@ class Call:
 
 @dataclass(frozen=True)
 class Trace:
-    """One forward pass: the calls in the order they ended, MACs by parameter, MACs of two activations."""
+    """One forward pass: its calls in the order they ended; MACs by parameter, by buffer, of activations."""
 
     calls: tuple[Call, ...]
     by_parameter: Mapping[str, int]
     between_activations: int
     output: Tensor | None
+    by_buffer: Mapping[str, int] = field(default_factory=dict)
 
     @property
     def total(self) -> int:
         """All multiply-accumulates of the pass."""
-        return sum(self.by_parameter.values()) + self.between_activations
+        held = sum(self.by_parameter.values()) + sum(self.by_buffer.values())
+        return held + self.between_activations
 
 
 def trace(model: nn.Module, sample: Tensor) -> Trace:
     """Run the model once on a sample and count its multiply-accumulates (MACs).
 
     A product belongs to a parameter when one factor is that parameter, a view of it, or computed from
-    parameters and buffers only (a cast, a concatenation, a normalised weight); products that make such a
-    weight are not counted, they do not depend on the input. The run is in eval mode without gradient and
-    leaves no trace: hooks, training flags, buffers and the global generator are as they were.
+    parameters and buffers only (a cast, a concatenation, a normalised weight), and to a buffer when it is
+    made of buffers alone; products that make such a weight are not counted, they do not depend on the
+    input. The run is in eval mode without gradient and leaves no trace: hooks, training flags, buffers and
+    the global generator are as they were.
 
     >>> import torch
     >>> trace(torch.nn.Linear(8, 4), torch.ones(2, 8)).by_parameter
@@ -89,7 +91,9 @@ def trace(model: nn.Module, sample: Tensor) -> Trace:
             output = functional_call(model, buffers, (sample,), tie_weights=False)
         except (RuntimeError, ValueError, TypeError, IndexError) as error:
             raise _failed(model, sample, error) from error
-    return Trace(tuple(calls), dict(counter.by_parameter), counter.between_activations, first_tensor(output))
+    by_parameter = {name: macs for name, macs in counter.by_owner.items() if name not in buffers}
+    by_buffer = {name: macs for name, macs in counter.by_owner.items() if name in buffers}
+    return Trace(tuple(calls), by_parameter, counter.between_activations, first_tensor(output), by_buffer)
 
 
 def first_tensor(output: Any) -> Tensor | None:
@@ -113,11 +117,12 @@ class _Counter(TorchDispatchMode):  # type: ignore[no-untyped-call]
 
     def __init__(self, parameters: Mapping[str, Tensor], buffers: Mapping[str, Tensor]) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
-        self.by_parameter: Counter[str] = Counter()
+        self.by_owner: Counter[str] = Counter()
+        self._buffers = buffers.keys()
         self.between_activations = self.total = 0
         # Addresses, not storages: recurrent layers pack several parameters into one storage.
         self._memory = [(name, p.data_ptr(), p.nbytes) for name, p in parameters.items()]
-        self._memory += [(_BUFFERS, b.data_ptr(), b.nbytes) for b in buffers.values()]
+        self._memory += [(name, b.data_ptr(), b.nbytes) for name, b in buffers.items()]
         self._derived: dict[int, str] = {}
         self._kept: list[Tensor] = []
 
@@ -130,7 +135,7 @@ class _Counter(TorchDispatchMode):  # type: ignore[no-untyped-call]
         tensors = [leaf for leaf in tree_leaves((args, kwargs)) if isinstance(leaf, Tensor)]
         owners = [self._owner(tensor) for tensor in tensors]
         if owners and None not in owners:
-            self._remember(out, next(filter(None, owners), _BUFFERS))
+            self._remember(out, self._first(owners) or "")
         elif macs := _macs(func._overloadpacket, args, kwargs or {}, out):
             added = _ADDED.get(func._overloadpacket)
             self._count(macs, [arg for place, arg in enumerate(args) if place != added])
@@ -138,11 +143,16 @@ class _Counter(TorchDispatchMode):  # type: ignore[no-untyped-call]
 
     def _count(self, macs: int, factors: list[Any]) -> None:
         self.total += macs
-        owner = next(filter(None, (self._owner(f) for f in factors if isinstance(f, Tensor))), None)
+        owner = self._first([self._owner(f) for f in factors if isinstance(f, Tensor)])
         if owner is None:
             self.between_activations += macs
         else:
-            self.by_parameter[owner] += macs
+            self.by_owner[owner] += macs
+
+    def _first(self, owners: list[str | None]) -> str | None:
+        """What a tensor made of several belongs to: a parameter before a buffer, or None."""
+        held = [owner for owner in owners if owner is not None]
+        return min(held, key=lambda owner: owner in self._buffers, default=None)
 
     def _remember(self, out: Any, owner: str) -> None:
         for leaf in tree_leaves(out):
@@ -151,7 +161,7 @@ class _Counter(TorchDispatchMode):  # type: ignore[no-untyped-call]
                 self._kept.append(leaf)  # as long as it lives, its storage is not given to another tensor
 
     def _owner(self, tensor: Tensor) -> str | None:
-        """The parameter a tensor is made of, `_BUFFERS`, or `None` for an activation."""
+        """The parameter a tensor is made of, or the buffer, or `None` for an activation."""
         derived = self._derived.get(tensor.untyped_storage()._cdata)
         if derived is not None:
             return derived

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any, Literal
 
@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from everychip.calibration import calibrate
-from everychip.chip import Purpose, disturb, run
+from everychip.chip import Purpose, addresses, disturb, run
 from everychip.data import Arrays, as_arrays
 from everychip.draws import Draws
 from everychip.errors import ModelError
@@ -21,8 +21,9 @@ from everychip.metrics import per_chip
 from everychip.mitigate import Address, Mitigation, Treatment
 from everychip.modes import evaluating
 from everychip.progress import Event, Listener, listening
-from everychip.refusals import must_be
+from everychip.refusals import must_be, whole
 from everychip.rng import contained, rng_for
+from everychip.soundness import device_of, must_be_finite
 from everychip.stopping import Until, enough
 
 Precision = Literal["float32", "bfloat16"]
@@ -66,7 +67,7 @@ def evaluate(
     (8, True)
     """
     must_be_positive(chips=chips, images=images, batch_size=batch_size)
-    rule = None if until is None else Until.parse(until, chips=chips)
+    seed, rule = whole(seed, "evaluate.seed"), None if until is None else Until.parse(until, chips=chips)
     stops = enough(rule)
     test = as_arrays(data, split="test")
     k = len(test) if images is None else min(images, len(test))
@@ -74,20 +75,27 @@ def evaluate(
     hardware = ranged(model, hardware, calibration, layout=layout, seed=seed, precision=precision)
     write = _writer(model, hardware, seed=seed, purpose=purpose)
     bound = _bound(mitigation, model, hardware, calibration, layout=layout, seed=seed)
-    treat = _treating(bound, next(model.parameters()).device, precision)
+    treat = _treating(bound, device_of(model), precision)
     gauge = partial(measure, model, batch_size=batch_size, precision=precision, layout=layout)
     rows: list[dict[str, float]] = []
     with torch.no_grad(), evaluating(model), listening(progress) as tell:
         for chip in range(chips):
             seen = part_of(test, k, seed=seed, chip=chip)
-            # The chip has no name here, so that it is gone before the next one is programmed.
-            row = gauge(treat(write(chip), seed=seed, path=(purpose, chip)), seen)
-            rows.append(row)
-            tell(Event("chips", chip + 1, chips, {"accuracy": row["accuracy"]}))
-            if stops(row["accuracy"]):
+            with contained(seed, purpose, chip, "forward"):  # for layers that draw in evaluation, too
+                # The chip has no name, so that it is gone before the next one is programmed.
+                rows.append(gauge(treat(write(chip), seed=seed, path=(purpose, chip)), seen))
+            tell(Event("chips", chip + 1, chips, {"accuracy": rows[-1]["accuracy"]}))
+            if stops(rows[-1]["accuracy"]):
                 break
     facts = () if bound is None else bound.facts()
-    return Draws.of(rows, seed=seed, images=k, whole_test=k == len(test), until=rule, treatment=facts)
+    draws = Draws.of(rows, seed=seed, images=k, whole_test=k == len(test), until=rule, treatment=facts)
+    return replace(draws, purpose=purpose, cells=_drawn(hardware.crossbar(model)))
+
+
+def _drawn(weights: Mapping[str, Tensor]) -> tuple[str, ...]:
+    """By what the chips of two models are told apart: which matrices are drawn, and of what shapes."""
+    shapes = {name: "×".join(map(str, weights[name].shape)) for name in weights}
+    return tuple(f"{address} {shapes[name]}" for name, address in addresses(weights).items())
 
 
 def measure(
@@ -103,7 +111,7 @@ def measure(
 
     layout: the memory format of images and convolution weights; None finds out which the model can take.
     """
-    device = next(model.parameters()).device
+    device = device_of(model)
     layout = layout or probe(model, data.x[:2]).layout
     fast = {name: laid_out(tensor, layout) for name, tensor in chip.items()}
     del chip
@@ -117,10 +125,15 @@ def measure(
 
 @dataclass(frozen=True)
 class Probe:
-    """What a trial run showed: how many logits the model gives, and the memory format it takes."""
+    """What a trial run showed: the shape of its output, and the memory format that the model takes."""
 
-    classes: int
+    shape: tuple[int, ...]
     layout: torch.memory_format
+
+    @property
+    def classes(self) -> int:
+        """How many logits the model gives."""
+        return self.shape[-1]
 
 
 def probe(model: nn.Module, x: Tensor, *, layout: torch.memory_format | None = None) -> Probe:
@@ -128,12 +141,13 @@ def probe(model: nn.Module, x: Tensor, *, layout: torch.memory_format | None = N
 
     It cannot where it calls `.view` on the features of a convolution, which needs them contiguous.
     """
+    must_be_finite(model.named_parameters())
     layout = layout or safe_layout(model, x)
     kernels = {name: laid_out(p, layout) for name, p in model.named_parameters() if p.ndim == 4}
     try:
         with torch.no_grad(), evaluating(model), contained(0, "probe"):
-            images = laid_out(x.to(next(model.parameters()).device), layout)
-            return Probe(run(model, kernels, images).shape[-1], layout)
+            images = laid_out(x.to(device_of(model)), layout)
+            return Probe(tuple(run(model, kernels, images).shape), layout)
     except (RuntimeError, IndexError) as error:
         if layout is torch.channels_last and "view size is not compatible" in str(error):
             return probe(model, x, layout=torch.contiguous_format)
@@ -170,7 +184,7 @@ def ranged(
     array = hardware.array
     if array is None or array.ranges is not None or calibration is None:
         return hardware
-    with autocast(next(model.parameters()).device, precision):
+    with autocast(device_of(model), precision):
         return calibrate(model, hardware, calibration, seed=seed, layout=layout)
 
 
@@ -189,7 +203,8 @@ def _bound(
     if calibration is not None:
         arrays = as_arrays(calibration, split="train")
         calibration = Arrays(laid_out(arrays.x, layout), arrays.y)
-    return Mitigation.parse(mitigation).bind(model, hardware, calibration, seed=seed)
+    with contained(seed, "mitigation"):
+        return Mitigation.parse(mitigation).bind(model, hardware, calibration, seed=seed)
 
 
 def _treating(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import operator
 from collections.abc import Callable, Iterator
 from numbers import Integral, Number, Real
 from typing import Any
@@ -46,6 +47,22 @@ def must_be(
         said = " and ".join(f"{word} {bound:g}" for word, bound in bounds if bound is not None)
         expected = ", ".join(part for part in (WHOLE if whole else NUMBER, said) if part)
         raise ConfigError(where, found=repr(value), expected=expected, remedy=remedy)
+
+
+def whole(value: Any, where: str) -> int:
+    """A whole number of any type (numpy's, a tensor of one element) as Python's own; others are refused.
+
+    >>> import torch
+    >>> whole(torch.tensor([0.5, 0.2]).argmin(), "program.chip")
+    1
+    >>> whole(1.5, "program.chip")
+    Traceback (most recent call last):
+    everychip.errors.ConfigError: program.chip: found 1.5; expected a whole number
+    """
+    try:
+        return operator.index(value)
+    except TypeError:
+        raise ConfigError(where, found=repr(value), expected=WHOLE) from None
 
 
 def refusal(path: tuple[str, ...], found: str, remedy: str) -> PydanticCustomError:

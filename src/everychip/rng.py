@@ -5,21 +5,36 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterator
 from contextlib import contextmanager
+from numbers import Integral, Real
+from typing import Any
 
 import torch
 
+from everychip.refusals import whole
+
 
 def seed_for(seed: int, *path: str | int) -> int:
-    """The 63-bit seed that stands at an address below `seed`.
+    """The 63-bit seed that stands at an address below `seed`; a number is the same whatever type it has.
 
     >>> seed_for(0, "chip", 5, "conv1.weight") == seed_for(0, "chip", 5, "conv1.weight")
     True
     >>> seed_for(0, "chip", 5) == seed_for(0, "chip", "5")
     False
     """
-    address = "\x1f".join(repr(part) for part in (int(seed), *path))
+    address = "\x1f".join(map(_written, (whole(seed, "seed"), *path)))
     digest = hashlib.blake2b(address.encode(), digest_size=8).digest()
     return int.from_bytes(digest, "big") >> 1
+
+
+def _written(part: Any) -> str:
+    """A part of an address: texts and numbers of numpy and PyTorch as Python's own of the same value."""
+    if isinstance(part, str):
+        return repr(str.__str__(part))
+    if isinstance(part, bool):
+        return repr(part)
+    if isinstance(part, Real) and not isinstance(part, Integral):
+        return repr(float(part))
+    return repr(whole(part, "the address of a draw"))
 
 
 def rng_for(seed: int, *path: str | int, device: torch.device | str = "cpu") -> torch.Generator:

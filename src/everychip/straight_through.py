@@ -21,6 +21,9 @@ class CleanGradientWeight(Tensor):
 
     noisy: Tensor
 
+    def __reduce_ex__(self, protocol: Any) -> Any:
+        return with_clean_gradient, (_clean(self).detach(), self.noisy)
+
     @classmethod
     def __torch_function__(
         cls, func: Callable[..., Any], types: Any, args: Any = (), kwargs: Any = None

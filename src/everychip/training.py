@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import math
 import warnings
-from collections.abc import Iterator
-from contextlib import contextmanager
+from copy import deepcopy
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -18,14 +17,20 @@ from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 from everychip import checkpoint as files
 from everychip.component import Config, content_hash
 from everychip.data import Arrays, Augment, as_arrays, split_holdout
+from everychip.data.repeatable import must_be_repeatable
 from everychip.errors import DataError, ModelError, StoreError
+from everychip.exclusive import exclusive
 from everychip.hardware import Hardware
-from everychip.layouts import laid_out, layout_of
+from everychip.identity import identity_of
+from everychip.layouts import kernels_in, laid_out
 from everychip.methods import Method, Objective
 from everychip.methods.exit_accuracy import exit_accuracies
 from everychip.monte_carlo import Precision, autocast, evaluate, measure, probe
+from everychip.optimizers import Optimizer, Schedule, optimizer_of, share_of_rate
 from everychip.progress import Event, Listener, listening, quiet
+from everychip.refusals import whole
 from everychip.rng import contained, rng_for
+from everychip.soundness import device_of, is_finite
 
 Status = Literal["converged", "collapsed", "diverged"]
 
@@ -55,10 +60,10 @@ class Training(Config):
     passes: Annotated[float, Field(gt=0)] | None = None
     batch_size: Annotated[int, Field(ge=2)] = 128
     lr: Annotated[float, Field(gt=0)] = 1e-3
-    optimizer: Literal["adam", "sgd"] = "adam"
+    optimizer: Optimizer = "adam"
     momentum: Annotated[float, Field(ge=0, lt=1)] = 0.9
     weight_decay: Annotated[float, Field(ge=0)] = 0.0
-    schedule: Literal["cosine", "step", "constant"] = "cosine"
+    schedule: Schedule = "cosine"
     precision: Precision = "float32"
     validation: Annotated[float, Field(gt=0, lt=1)] = 0.1
     validation_chips: Annotated[int, Field(ge=1)] = 4
@@ -103,9 +108,11 @@ def fit(
 ) -> nn.Module:
     """Train the model by a method and return the same model, as it was after its best validated epoch.
 
-    data: (x, y), a DataLoader, Arrays or an `everychip.data` component (its training part). checkpoint: a
-    file that is written after each epoch and resumed from, to the bit. options: the fields of `Training`. The
-    model comes back in evaluation mode. A training that diverged or collapsed warns, and says what to try.
+    data: (x, y), a DataLoader, Arrays or an `everychip.data` component (its training part); it is read once,
+    a loader's batches and order do not count, and items that change from read to read are refused
+    (`augment` changes them anew in every epoch). checkpoint: a file that is written after each epoch and
+    resumed from, to the bit. options: the fields of `Training`. The model comes back in evaluation mode. A
+    training that diverged or collapsed warns, and says what to try.
 
     >>> import torch, everychip as ec
     >>> x = torch.randn(256, 4, generator=ec.rng_for(0)); y = (x[:, 0] > 0).long()
@@ -115,8 +122,9 @@ def fit(
     >>> bool(((model(x).argmax(1) == y).float().mean()) > 0.9)
     True
     """
-    training = Training(**options)
+    training, seed = Training(**options), whole(seed, "fit.seed")
     place = None if checkpoint is None else Path(checkpoint)
+    must_be_repeatable(data)
     arrays = as_arrays(data, split="train")
     with listening(progress) as tell:
         fitted = train(
@@ -148,15 +156,17 @@ def train(
     """Train as `fit` does, and tell how it went: history, status in words, best epoch, forwards spent."""
     if checkpoint is not None:
         files.must_be_writable(checkpoint)
-    loop = _Loop(model, method, data, hardware=hardware, training=training, seed=seed, tell=progress or quiet)
-    with _kernels_in(model, loop.layout):
-        if checkpoint is not None and checkpoint.exists():
-            loop.resume(checkpoint)
-        while loop.epoch * loop.batches < loop.steps and loop.status != "diverged":
-            loop.run_epoch()
-            if checkpoint is not None:
-                loop.save(checkpoint)
-    return loop.finish()
+    tell = progress or quiet
+    with exclusive(model), torch.inference_mode(False), torch.enable_grad():  # wherever training is called
+        loop = _Loop(model, method, data, hardware=hardware, training=training, seed=seed, tell=tell)
+        with kernels_in(model, loop.layout):
+            if checkpoint is not None and checkpoint.exists():
+                loop.resume(checkpoint)
+            while loop.epoch * loop.batches < loop.steps and loop.status != "diverged":
+                loop.run_epoch()
+                if checkpoint is not None:
+                    loop.save(checkpoint)
+        return loop.finish()
 
 
 @dataclass
@@ -181,22 +191,19 @@ class _Loop:
         seed: int,
         tell: Listener,
     ) -> None:
-        seen = probe(model, data.x[:2])
-        self.layout, highest = seen.layout, int(data.y.max())
-        if highest >= seen.classes:
-            raise DataError(
-                "training data", found=f"label {highest}", expected=f"labels below the model's {seen.classes}"
-            )
+        highest = int(data.y.max())
+        self.layout = _tried(model, data.x[:2], highest)
         self.data, self.holdout = split_holdout(data, training.validation, seed=seed)
         self.batch_size = min(training.batch_size, len(self.data))
         self.batches = len(self.data) // self.batch_size
         self.steps = training.steps(self.batches, forwards=method.forwards)
-        self.device = next(model.parameters()).device
+        self.device = device_of(model)
         sample = self.data.x[:2].to(self.device)
         self.objective: Objective = method.bind(model, hardware, seed=seed, sample=sample, steps=self.steps)
         self.objective.to(self.device)
         self.average = None if training.average is None else _averaged(model, training.average)
-        self.optimizer = _optimizer(self.objective, training)
+        how = {name: getattr(training, name) for name in ("lr", "momentum", "weight_decay")}
+        self.optimizer = optimizer_of(self.objective, kind=training.optimizer, **how)
         self.model, self.method, self.hardware, self.training = model, method, hardware, training
         self.seed, self.tell, self.classes = seed, tell, highest + 1
         self.epoch, self.history, self.best, self.status = 0, [], _Best(), "converged"  # type: ignore[var-annotated]
@@ -206,7 +213,7 @@ class _Loop:
                 "hardware": hardware.table(),
                 "training": training.table(),
                 "seed": seed,
-                "shapes": {name: list(value.shape) for name, value in self.objective.state_dict().items()},
+                "network": identity_of(self.objective),
                 "data": files.digest(data.x, data.y),
             }
         )
@@ -214,15 +221,15 @@ class _Loop:
     def run_epoch(self) -> None:
         """One pass over the training data, then validation on chips of its own."""
         loss = self._pass()
-        if not math.isfinite(loss):
+        if not (math.isfinite(loss) and all(map(is_finite, self.kept.parameters()))):
             self.status = "diverged"
             self.history.append({"epoch": self.epoch, "loss": loss})
         else:
-            score = {**self._validate(), **self._exits()}
+            score = self._validate()
             self.history.append({"epoch": self.epoch, "loss": loss, **score})
             better = (score["accuracy"], -score["nll"]) > (self.best.accuracy, -self.best.nll)
             if better or self.training.keep == "last":
-                weights = {name: value.detach().clone() for name, value in self.kept.state_dict().items()}
+                weights = deepcopy(self.kept.state_dict())
                 self.best = _Best(self.epoch, score["accuracy"], score["nll"], weights)
         self.epoch += 1
 
@@ -249,7 +256,7 @@ class _Loop:
     def _step(self, chosen: Tensor, batch: int) -> Tensor:
         step = self.epoch * self.batches + batch
         for group in self.optimizer.param_groups:
-            group["lr"] = self.training.lr * self._schedule(step)
+            group["lr"] = self.training.lr * share_of_rate(self.training.schedule, step, self.steps)
         x, y = self.data.x[chosen], self.data.y[chosen].to(self.device)
         if self.training.augment is not None:
             x = self.training.augment(x, rng_for(self.seed, "augment", step))
@@ -263,17 +270,11 @@ class _Loop:
             self.average.update_parameters(self.model)
         return loss.detach()
 
-    def _schedule(self, step: int) -> float:
-        if self.training.schedule == "constant":
-            return 1.0
-        if self.training.schedule == "step":
-            return 1.0 if 5 * step < 4 * self.steps else 0.1
-        return 0.5 * (1 + math.cos(math.pi * step / self.steps))
-
     def _validate(self) -> dict[str, float]:
         seen = self.holdout.take(torch.arange(min(len(self.holdout), self.training.validation_images)))
         if not self.method.noisy:
-            row = measure(self.kept, {}, seen, precision=self.training.precision, layout=self.layout)
+            with contained(self.seed, "validate"):
+                row = measure(self.kept, {}, seen, precision=self.training.precision, layout=self.layout)
             return {"accuracy": row["accuracy"], "nll": row["nll"]}
         draws = evaluate(
             self.kept,
@@ -286,15 +287,11 @@ class _Loop:
             calibration=None if self.hardware.array is None else self.data,
             progress=quiet,
         )
-        return {"accuracy": float(draws.accuracy.mean()), "nll": float(draws.nll.mean())}
-
-    def _exits(self) -> dict[str, float]:
-        """How accurate the exits are, if there are any."""
-        n, chips = self.training.validation_images, self.training.validation_chips
         with autocast(self.device, self.training.precision):
-            return exit_accuracies(
-                self.objective, self.holdout.x[:n], self.holdout.y[:n], chips=chips, layout=self.layout
+            exits = exit_accuracies(
+                self.objective, seen, chips=self.training.validation_chips, layout=self.layout
             )
+        return {"accuracy": float(draws.accuracy.mean()), "nll": float(draws.nll.mean()), **exits}
 
     def _report(self, loss: float, batch: int) -> None:
         values = {"epoch": self.epoch + 1, "loss": loss}
@@ -305,12 +302,12 @@ class _Loop:
     def save(self, path: Path) -> None:
         """Write everything that the next epoch depends on."""
         tensors = {
-            **{f"objective.{name}": value for name, value in self.objective.state_dict().items()},
-            **{f"best.{name}": value for name, value in self.best.weights.items()},
+            **files.tensors_of(self.objective.state_dict(), "objective."),
+            **files.tensors_of(self.best.weights, "best."),
             **files.flatten(self.optimizer),
         }
         if self.average is not None:
-            tensors |= {f"average.{name}": value for name, value in self.average.state_dict().items()}
+            tensors |= files.tensors_of(self.average.state_dict(), "average.")
         facts = {
             "fingerprint": self.fingerprint,
             "epoch": self.epoch,
@@ -328,8 +325,9 @@ class _Loop:
             raise StoreError(
                 str(path),
                 found="the checkpoint of another training",
-                expected="one of the same method, hardware, training and seed",
-                remedy="use another file, or delete it to start again",
+                expected="one of the same network with the same initial weights, method, hardware, data, "
+                "training and seed",
+                remedy="build the network as it was when the training began, or use another file",
             )
         self.objective.load_state_dict(files.part(tensors, "objective."))
         files.restore(self.optimizer, tensors)
@@ -348,6 +346,30 @@ class _Loop:
         status, words = judge(self.status, self.best.accuracy, self.classes, self.history)  # type: ignore[arg-type]
         forwards = int(self.objective.step * self.batch_size * self.method.forwards)
         return Fitted(self.objective.detach(), self.history, status, words, self.best.epoch, forwards)
+
+
+def _tried(model: nn.Module, x: Tensor, highest: int) -> torch.memory_format:
+    """The memory format of training, once a trial run has shown that the model can be trained."""
+    seen, name = probe(model, x), type(model).__name__
+    if len(seen.shape) != 2 or seen.shape[0] != len(x):
+        raise ModelError(
+            name,
+            found=f"an output of shape {list(seen.shape)} for {len(x)} inputs",
+            expected=f"one row of logits per input, [{len(x)}, classes]",
+        )
+    if highest >= seen.classes:
+        raise DataError(
+            "training data", found=f"label {highest}", expected=f"labels below the model's {seen.classes}"
+        )
+    try:
+        model.train(model.training)
+    except NotImplementedError:
+        raise ModelError(
+            name,
+            found="a model that has no training mode, as torch.export gives",
+            remedy="train the model that it was exported from",
+        ) from None
+    return seen.layout
 
 
 def judge(
@@ -373,34 +395,5 @@ def judge(
     return "converged", f"validation accuracy {accuracy:.1%} in the epoch kept"
 
 
-@contextmanager
-def _kernels_in(model: nn.Module, layout: torch.memory_format) -> Iterator[None]:
-    """Convolution weights in a memory format inside, each in its own again afterwards; their values stay."""
-    parameters = [parameter for parameter in model.parameters() if parameter.ndim == 4]
-    own = [layout_of(p) for p in parameters]
-    for parameter in parameters:
-        parameter.data = laid_out(parameter.data, layout)
-    try:
-        yield
-    finally:
-        for parameter, before in zip(parameters, own, strict=True):
-            parameter.data = laid_out(parameter.data, before)
-
-
 def _averaged(model: nn.Module, decay: float) -> AveragedModel:
     return AveragedModel(model, multi_avg_fn=get_ema_multi_avg_fn(decay), use_buffers=True)  # type: ignore[no-untyped-call]
-
-
-def _optimizer(objective: Objective, training: Training) -> torch.optim.Optimizer:
-    parameters = [p for p in objective.parameters() if p.requires_grad]
-    if not parameters:
-        raise ModelError(
-            type(objective.model).__name__,
-            found="no parameter that requires a gradient",
-            remedy="thaw what is to be trained: parameter.requires_grad_(True)",
-        )
-    if training.optimizer == "sgd":
-        return torch.optim.SGD(
-            parameters, lr=training.lr, momentum=training.momentum, weight_decay=training.weight_decay
-        )
-    return torch.optim.Adam(parameters, lr=training.lr, weight_decay=training.weight_decay, fused=True)

@@ -199,3 +199,21 @@ def test_a_mistake_is_one_line(
     told = capsys.readouterr().err
     assert error in told
     assert told.count("\n") == 1
+
+
+@pytest.mark.parametrize("padding", ["same", "valid"])
+def test_padding_by_name_is_refused_by_name(padding: str) -> None:
+    model = nn.Sequential(nn.Conv2d(1, 2, 3, padding=padding), nn.Flatten())
+    with pytest.raises(ec.EverychipError, match=f'^0.weight: found a convolution with padding="{padding}"'):
+        to_aihwkit(model, hardware(Pcm()))
+
+
+@pytest.mark.parametrize("kind", [torch.float64, torch.bfloat16])
+def test_a_network_of_another_precision_is_compared_with_its_float32_copy(kind: torch.dtype) -> None:
+    model, (x, y) = ec.models.MLP(hidden=(16,)).build((1, 8, 8), 10), some_digits()
+    expected = agreement(model, hardware(Pcm()), (x, y), chips=2)
+    found = agreement(model.to(kind), hardware(Pcm()), (x.to(kind), y), chips=2)
+    assert found.logits < (1e-5 if kind is torch.float64 else 0.05)
+    assert found.theirs is not None
+    assert expected.theirs is not None
+    assert torch.allclose(found.theirs.accuracy, expected.theirs.accuracy, atol=0.02)

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import re
 import types as python
 from collections.abc import Callable
+from copy import deepcopy
 from typing import Any
 
 import torch
@@ -24,6 +26,12 @@ class TiledWeight(Tensor):
     """
 
     cells: Cells
+
+    def __reduce_ex__(self, protocol: Any) -> Any:
+        return tiled, (plain(self).detach(), self.cells)
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> TiledWeight:
+        return tiled(deepcopy(plain(self), memo), deepcopy(self.cells, memo))
 
     @classmethod
     def __torch_function__(
@@ -107,21 +115,28 @@ def _part(piece: Tensor, slices: tuple[Tensor, ...], source: TiledWeight) -> Til
 
 
 def _plain_value(func: Callable[..., Any], args: Any, kwargs: Any) -> Any:
-    """A shape, a type, a number: what is no tensor. Anything else is refused."""
+    """What is known of a weight: its shape, type, place. Its numbers in any other form are refused."""
     leaves = tree_leaves((args, kwargs))
     weights = [leaf for leaf in leaves if isinstance(leaf, TiledWeight)]
     result = func(*tree_map_only(TiledWeight, plain, args), **tree_map_only(TiledWeight, plain, kwargs))
-    if any(isinstance(leaf, Tensor) for leaf in tree_leaves(result)):
-        raise refused(func, weights[0])
+    harmless = func in _HOOKS or getattr(func, "__name__", "") == "__get__"
+    for leaf in tree_leaves(result):
+        # Nothing is returned by what writes the weight elsewhere, as `t[:] = w` does.
+        if isinstance(leaf, Tensor) or not (harmless or isinstance(leaf, _KNOWN)):
+            raise refused(func, weights[0])
     return result
+
+
+_HOOKS = (Tensor.register_hook, Tensor.retain_grad, Tensor.backward)
+_KNOWN = (bool, int, str, torch.Size, torch.dtype, torch.device, torch.layout, torch.memory_format)
 
 
 def refused(func: Callable[..., Any], weight: TiledWeight) -> ArrayError:
     """A function that the array has no tiles for."""
-    owner = weight.cells.name.partition("@")[0].rpartition(".")[0] or weight.cells.name
+    name = re.sub(r"(@\d+)+$", "", weight.cells.name)  # a part of a weight has a number behind its name
     return ArrayError(
-        weight.cells.name,
+        name,
         found=f"{getattr(func, '__name__', func)}, which an array does not carry out",
         expected="linear, convolution, matmul, attention or an embedding",
-        remedy=f'keep the layer digital, hardware.digital = ["{owner}"], or leave [hardware.array] out',
+        remedy=f'keep the layer digital, hardware.digital = ["{name}"], or leave [hardware.array] out',
     )

@@ -100,6 +100,7 @@ def _check_labels(y: Tensor) -> None:
             expected="class numbers of an integer type",
             remedy="call y.long()",
         )
+    y = y.long()  # of unsigned types, PyTorch finds no smallest; of uint64 the largest become negative
     if (low := int(y.min())) < 0:
         row = int(y.argmin())
         raise DataError("y", found=f"label {low} at row {row}", expected="labels 0, 1, 2, …")

@@ -102,6 +102,8 @@ def _refused(owners: dict[str, nn.Module]) -> str:
         return f"a {type(module).__name__}, which aihwkit's torch tile cannot run"
     if isinstance(module, nn.Conv2d) and module.groups != 1:
         return f"a convolution of {module.groups} groups, which aihwkit cannot hold"
+    if isinstance(module, nn.Conv2d) and isinstance(module.padding, str):
+        return f'a convolution with padding="{module.padding}", whose numbers of pixels aihwkit needs'
     if isinstance(module, nn.Conv2d) and module.padding_mode != "zeros":
         return f"a convolution with {module.padding_mode} padding, which aihwkit cannot run"
     return ""

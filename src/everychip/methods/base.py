@@ -20,6 +20,7 @@ from everychip.hardware import Hardware
 from everychip.methods.exit_loss import exits_cross_entropy, listening_to_exits, multi_exit
 from everychip.methods.losses import cross_entropy
 from everychip.methods.order import order_of_use
+from everychip.methods.reminder import Reminder
 from everychip.refusals import must_be
 
 
@@ -139,6 +140,7 @@ class Objective(nn.Module):
         self.method, self.hardware, self.seed, self.steps = method, hardware, seed, steps
         self.step, self.part, self.begun = 0, 0, -1
         self.weights, self.columns = hardware.crossbar(model), hardware.columns(model)
+        self._reminder = Reminder(self, self.trained)
         self._sample = sample
         if method.last_layer_gain != 1.0:
             self._last_trained().data.mul_(method.last_layer_gain)
@@ -146,6 +148,8 @@ class Objective(nn.Module):
 
     def forward(self, x: Tensor, y: Tensor) -> Tensor:
         """The loss of one batch: the mean over the chips that share it, if several do."""
+        if torch.is_grad_enabled():
+            self._reminder.before_forward(self.step)
         if self.begun != self.step:
             self.begun = self.step
             self.method.begin_step(self)
@@ -238,8 +242,16 @@ class Objective(nn.Module):
 
     def after_step(self) -> None:
         """Call after each optimiser step: applies the constraint and moves the schedules on."""
-        self.step += 1
+        self.step, self._reminder.done = self.step + 1, 0
         self.method.constrain(self)
+
+    def get_extra_state(self) -> Tensor:
+        """The steps done, so that the ramp and the chips go on wherever the objective's state is loaded."""
+        return torch.tensor(self.step)
+
+    def set_extra_state(self, state: Tensor) -> None:
+        """Go on after the steps that were done."""
+        self.step = int(state)
 
     def detach(self) -> nn.Module:
         """The model, without exits."""

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from everychip.chip import disturb, run
+from everychip.data import Arrays
 from everychip.exits import MultiExit
 from everychip.exits.outputs import all_outputs
 from everychip.layouts import laid_out
@@ -19,7 +20,7 @@ BATCH = 500
 
 @torch.no_grad()
 def exit_accuracies(
-    objective: Objective, x: Tensor, y: Tensor, *, chips: int, layout: torch.memory_format
+    objective: Objective, data: Arrays, *, chips: int, layout: torch.memory_format
 ) -> dict[str, float]:
     """The mean accuracy of every exit over chips of validation, as `exit1`, `exit2`, …, earliest first.
 
@@ -33,11 +34,11 @@ def exit_accuracies(
     with evaluating(objective):
         for chip in range(chips):
             written = _programmed(objective, chip)
-            for images, labels in zip(torch.split(x, BATCH), torch.split(y, BATCH), strict=True):
+            for images, labels in zip(torch.split(data.x, BATCH), torch.split(data.y, BATCH), strict=True):
                 batch = laid_out(images.to(device), layout)
                 outputs = _outputs(objective, written, batch)
                 hits = hits + (outputs.argmax(-1) == labels.to(device)).double().sum(-1).cpu()
-    shares = (torch.as_tensor(hits) / (chips * len(y))).tolist()
+    shares = (torch.as_tensor(hits) / (chips * len(data))).tolist()
     named = {f"exit{n}": share for n, share in enumerate(shares, 1)}
     if isinstance(objective.model, MultiExit):
         named["backbone"] = named.pop(f"exit{len(shares)}")

@@ -20,6 +20,7 @@ from everychip.chip import run
 from everychip.hardware import Hardware, Placement
 from everychip.mitigate.base import Address, Mitigation, Treatment
 from everychip.modes import evaluating
+from everychip.soundness import device_of
 
 # Modules whose output is proportional to their matrix, so that a scale of one is a scale of the other.
 _LINEAR = (nn.Linear, nn.Bilinear, _ConvNd)
@@ -62,7 +63,7 @@ class DriftCompensation(Mitigation):
         x = self.calibration_images(calibration, self.images, seed=seed).x
         calls: dict[str, list[_Call]] = {row.name: [] for row in rows}
         with torch.no_grad(), evaluating(model), _listening(model, rows, calls):
-            run(model, {}, x.to(next(model.parameters()).device))
+            run(model, {}, x.to(device_of(model)))
         return _Compensated({row.name: _Readout(row.parameter.detach(), calls[row.name]) for row in rows})
 
 

@@ -11,6 +11,7 @@ from everychip.chip import run
 from everychip.data import Arrays
 from everychip.hardware import Hardware
 from everychip.modes import evaluating
+from everychip.soundness import device_of
 
 
 def empirical_fisher(model: nn.Module, hardware: Hardware, data: Arrays) -> dict[str, Float[Tensor, ...]]:
@@ -28,7 +29,7 @@ def empirical_fisher(model: nn.Module, hardware: Hardware, data: Arrays) -> dict
             [0.2500, 1.0000]])}
     """
     weights = {name: p.detach().clone().requires_grad_() for name, p in hardware.crossbar(model).items()}
-    device = next(model.parameters()).device
+    device = device_of(model)
     sums = {name: torch.zeros_like(weight) for name, weight in weights.items()}
     images = zip(data.x.to(device).split(1), data.y.to(device).split(1), strict=True)  # type: ignore[no-untyped-call]
     with evaluating(model), torch.enable_grad():

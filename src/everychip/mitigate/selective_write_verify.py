@@ -21,6 +21,7 @@ from everychip.mitigate.base import Address, Facts, Mitigation, Treatment
 from everychip.mitigate.fisher import empirical_fisher
 from everychip.mitigate.swim import curvature
 from everychip.rng import rng_for
+from everychip.soundness import device_of
 
 Score = Literal["auto", "swim", "fisher", "magnitude", "random"]
 _WITHOUT_DATA = ("magnitude", "random")
@@ -119,7 +120,7 @@ class SelectiveWriteVerify(Mitigation):
         if self.score == "fisher":
             return "fisher"
         try:
-            curvature(model, data.x[:2].to(next(model.parameters()).device))
+            curvature(model, data.x[:2].to(device_of(model)))
         except ModelError:
             if self.score == "auto":
                 return "fisher"
@@ -130,7 +131,7 @@ class SelectiveWriteVerify(Mitigation):
 def _curvatures(model: nn.Module, hardware: Hardware, data: Arrays) -> dict[str, Tensor]:
     """SWIM's second derivative of every crossbar weight, summed over images."""
     sums = {name: torch.zeros_like(weight) for name, weight in hardware.crossbar(model).items()}
-    device = next(model.parameters()).device
+    device = device_of(model)
     for x in data.x.split(_BATCH):  # type: ignore[no-untyped-call]
         for name, second in curvature(model, x.to(device)).items():
             if name in sums:

@@ -18,7 +18,8 @@ from everychip.mapping.base import full_scale
 from everychip.metrics import accuracy
 from everychip.modes import evaluating
 from everychip.refusals import must_be
-from everychip.rng import rng_for
+from everychip.rng import contained, rng_for
+from everychip.soundness import device_of
 
 Perturbation = Mapping[str, Tensor]
 
@@ -130,12 +131,13 @@ class _Batches:
 
     def measure(self, chip: Perturbation, *, gradient: bool = False) -> tuple[float, float, list[Tensor]]:
         """Accuracy, mean cross-entropy and, if asked, its gradient at every weight of the chip."""
-        device = next(self.model.parameters()).device
+        device = device_of(self.model)
         loss, slopes, logits = 0.0, [torch.zeros_like(weight) for weight in chip.values()], []
         inputs = torch.split(self.data.x, self.batch_size)
         labels = torch.split(self.data.y, self.batch_size)
         for x, y in zip(inputs, labels, strict=True):
-            z = run(self.model, chip, x.to(device))
+            with evaluating(self.model), contained(0, "worst-case"):
+                z = run(self.model, chip, x.to(device))
             z = z.reshape(-1, z.shape[-1]).float()
             part = F.cross_entropy(z, y.to(device).reshape(-1), reduction="sum") / len(self.data)
             if gradient:

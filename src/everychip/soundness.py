@@ -1,0 +1,57 @@
+"""What a model must be before it is run: somewhere, and made of numbers."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable
+from itertools import chain
+
+import torch
+from torch import Tensor, nn
+from torch.nn.parameter import UninitializedTensorMixin
+
+from everychip.errors import ModelError
+
+
+def device_of(model: nn.Module) -> torch.device:
+    """Where the model's tensors are: those of its parameters, or without any, of its buffers, or the CPU.
+
+    >>> device_of(nn.ReLU())
+    device(type='cpu')
+    """
+    first = next(chain(model.parameters(), model.buffers()), None)
+    return torch.device("cpu") if first is None else first.device
+
+
+def must_be_finite(tensors: Iterable[tuple[str, Tensor]]) -> None:
+    """Refuse parameters with NaN or infinity: whatever they compute is no result.
+
+    >>> must_be_finite([("weight", torch.tensor([1.0, float("nan")]))])
+    Traceback (most recent call last):
+    everychip.errors.ModelError: weight: found 1 NaN or infinity in 2 numbers; expected finite weights; a
+    training that diverged leaves such: load weights from before it did
+    """
+    for name, tensor in tensors:
+        if is_finite(tensor):
+            continue
+        bad = int((~tensor.detach().isfinite()).sum())
+        raise ModelError(
+            name,
+            found=f"{bad} NaN or infinity in {tensor.numel()} numbers",
+            expected="finite weights",
+            remedy="a training that diverged leaves such: load weights from before it did",
+        )
+
+
+def is_finite(tensor: Tensor) -> bool:
+    """Whether all numbers are finite; numbers of less than two bytes, which PyTorch cannot add, pass."""
+    if isinstance(tensor, UninitializedTensorMixin) or tensor.is_meta:
+        return True
+    if not (tensor.is_floating_point() or tensor.is_complex()) or tensor.element_size() < 2:
+        return True
+    # One sum tells of most tensors that they are finite: a NaN or an infinity would have spread to it.
+    with torch.no_grad():
+        total = tensor.sum(dtype=torch.promote_types(tensor.dtype, torch.float32))
+        if total.is_complex():
+            total = torch.view_as_real(total).sum()
+        return math.isfinite(float(total)) or bool(tensor.isfinite().all())

@@ -39,7 +39,7 @@ class Hub(Data):
     label_column: str = "label"
     train_split: str | None = None
     test_split: str | None = None
-    size: int | None = Field(default=None, ge=1)
+    size: int | None = Field(default=None, ge=1, le=4_096)
     mean: tuple[float, ...] = (0.5,)
     std: tuple[Annotated[float, Field(gt=0)], ...] = (0.5,)
     limit: int | None = Field(default=None, ge=1)

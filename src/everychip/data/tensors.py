@@ -44,10 +44,13 @@ class Tensors(Data):
         file = self._file()
         try:
             stat = file.stat()
-        except OSError as error:
+        except (OSError, ValueError) as error:
+            why = getattr(error, "strerror", None) or error
             raise DataError(
-                "data.path", found=f"no file {file} ({error.strerror})", expected="a safetensors file"
+                "data.path", found=f"no file {file} ({why})", expected="a safetensors file"
             ) from None
+        if not file.is_file():  # a device or a pipe may never end
+            raise DataError("data.path", found=f"{file}, which is no file", expected="a safetensors file")
         return _load(self, file, stat.st_size, stat.st_mtime_ns)
 
 

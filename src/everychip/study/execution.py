@@ -32,6 +32,7 @@ from everychip.study.trained import build, load_weights, untrained_model
 from everychip.study.unfinished import OF_STATE, Unfinished
 from everychip.training import Fitted, train
 
+
 def run(
     experiment: Experiment, folder: Path, *, trained: Path | None = None, progress: Listener | None = None
 ) -> store.Run:

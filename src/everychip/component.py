@@ -245,20 +245,21 @@ def parse_toml(text: str) -> dict[str, Any]:
         table = tomllib.loads(text)
     except RecursionError:
         raise ValueError("tables or lists too deep in each other") from None
-    level: list[Any] = [table]
+    level: list[tuple[str, Any]] = [("", table)]
     for _ in range(_DEEPEST):
-        level = [item for node in level for item in _items(node)]
-        if any(isinstance(item, int) and item.bit_length() > 63 for item in level):
-            raise ValueError("an integer of more than 64 bits")
+        level = [(f"{place}.{key}", item) for place, node in level for key, item in _items(node)]
+        for place, item in level:
+            if isinstance(item, int) and item.bit_length() > 63:
+                raise ValueError(f"{place[1:]} is an integer of more than 64 bits")
         if not level:
             return table
     raise ValueError("tables or lists too deep in each other")
 
 
-def _items(node: Any) -> Iterable[Any]:
+def _items(node: Any) -> Iterable[tuple[Any, Any]]:
     if isinstance(node, Mapping):
-        return node.values()
-    return node if isinstance(node, list) else ()
+        return node.items()
+    return enumerate(node) if isinstance(node, list) else ()
 
 
 def write_toml(data: Mapping[str, Any]) -> str:

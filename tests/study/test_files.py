@@ -85,10 +85,14 @@ def test_a_process_that_is_refused_leaves_the_draft_of_the_one_that_holds_the_fo
 @pytest.mark.parametrize("place", ["begin", "middle", "end"])
 def test_a_sealed_record_with_any_flipped_digit_is_refused(tmp_path: Path, place: str) -> None:
     path = tmp_path / "a.json"
-    write_record(path, {"format": "f/1", "loss": 0.125, "rows": [1, None], "tuple": (2, 3), "nan": float("nan")})
+    write_record(
+        path, {"format": "f/1", "loss": 0.125, "rows": [1, None], "tuple": (2, 3), "nan": float("nan")}
+    )
     whole = path.read_text()
     assert read_json(path, form="f/1", sealed=True)["rows"] == [1, None]
-    old, new = {"begin": ("0.125", "0.126"), "middle": ("1,", "7,"), "end": ('"seal": "', '"seal": "0')}[place]
+    old, new = {"begin": ("0.125", "0.126"), "middle": ("1,", "7,"), "end": ('"seal": "', '"seal": "0')}[
+        place
+    ]
     path.write_text(whole.replace(old, new, 1))
     with pytest.raises(StoreError, match="differs from its own SHA-256"):
         read_json(path, form="f/1")

@@ -98,7 +98,10 @@ def query(path: Path | Sequence[Path], sql: str) -> tuple[list[str], list[tuple[
         raise _damaged(paths[0], error) from None
     connection.execute("SET enable_external_access = false; SET lock_configuration = true")
     try:
-        result = connection.execute(sql)
+        sql.encode()
+        result: Any = connection.execute(sql)  # nothing for a text without a statement
+        if result is None:
+            raise duckdb.ParserException("no statement")
         return [column[0] for column in result.description or ()], result.fetchall()
     except (duckdb.Error, UnicodeError) as error:
         words = str(error).partition("\n")[0]

@@ -117,7 +117,7 @@ def report(folder: Path, output: Path | None, target: float | None, charts: Path
     target = results.target if target is None else target
     out = console()
     if results.title:
-        out.rule(Text(results.title), characters="─", align="left", style="dim")
+        out.rule(Text(visible(results.title)), characters="─", align="left", style="dim")
     show(results, target=target, console=out)
     page = write_report(folder, output=output, target=target)
     out.print(f"Report: {page}", soft_wrap=True, highlight=False)
@@ -152,7 +152,7 @@ def sql(folder: Path, query: str, *, csv: bool) -> int:
     table = Table(box=SIMPLE_HEAD, pad_edge=False)
     for index, name in enumerate(header):
         numbers = all(isinstance(row[index], int | float) for row in rows)
-        table.add_column(name, justify="right" if numbers else "left", overflow="fold")
+        table.add_column(visible(name), justify="right" if numbers else "left", overflow="fold")
     for row in rows:
         table.add_row(*map(_cell, row))
     console().print(table)
@@ -162,7 +162,7 @@ def sql(folder: Path, query: str, *, csv: bool) -> int:
 def _cell(value: object) -> str:
     if value is None:
         return "–"
-    return f"{value:.6g}" if isinstance(value, float) else str(value)
+    return f"{value:.6g}" if isinstance(value, float) else visible(str(value))
 
 
 def _command(words: str, settings: list[str], workers: int | None) -> str:

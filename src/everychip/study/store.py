@@ -186,7 +186,7 @@ def _record(path: Path) -> dict[str, Any]:
     try:
         _Record.model_validate(record)
     except ValidationError as error:
-        place = ".".join(str(part) for part in error.errors(include_url=False)[0]["loc"])
+        place = str(error.errors(include_url=False)[0]["loc"][0])
         raise _damaged(path, f"no {place} as a run has it") from None
     return record
 

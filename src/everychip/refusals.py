@@ -50,7 +50,7 @@ def must_be(
 
 
 class Kind(StrEnum):
-    """Whether a name is not known, so that the known ones are the remedy, or a value is not what is expected."""
+    """Whether a name is not known, or a value is not what is expected."""
 
     UNKNOWN = "unknown"
     VALUE = "value"

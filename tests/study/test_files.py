@@ -139,7 +139,7 @@ def test_content_is_on_the_disk_before_its_name_and_the_name_before_the_write_re
     fsync, replace = os.fsync, os.replace
 
     def synced(handle: int) -> None:
-        seen.append("folder" if os.path.isdir(f"/proc/self/fd/{handle}") else "file")
+        seen.append("folder" if Path(f"/proc/self/fd/{handle}").is_dir() else "file")
         fsync(handle)
 
     def renamed(source: Path, target: Path) -> None:

@@ -1,4 +1,4 @@
-"""Whether the engine that draws charts (V8, in vl-convert) can start here: where it cannot, it ends the process."""
+"""Whether the engine that draws charts (V8, in vl-convert) can start: else it ends the process."""
 
 from __future__ import annotations
 

@@ -19,7 +19,8 @@ def environment(compute: Compute) -> dict[str, Any]:
     """What is needed to judge, and to make again, a number: no host name, no user, no path.
 
     >>> sorted(environment(Compute()))  # doctest: +NORMALIZE_WHITESPACE
-    ['capability', 'commit', 'cores', 'everychip', 'numpy', 'platform', 'processor', 'python', 'threads', 'torch']
+    ['capability', 'commit', 'cores', 'everychip', 'numpy', 'platform', 'processor', 'python',
+     'threads', 'torch']
     """
     return {
         "everychip": _version("everychip"),
@@ -80,7 +81,8 @@ def capability() -> str:
 
     flags = [flag for flag in _FLAGS if flag in _cpuinfo("flags").split()]
     switches = [f"{name}={os.environ[name]}" for name in SWITCHES if os.environ.get(name)]
-    return ", ".join([torch.backends.cpu.get_cpu_capability(), *([" ".join(flags)] if flags else []), *switches])
+    known = [torch.backends.cpu.get_cpu_capability(), " ".join(flags), *switches]
+    return ", ".join(filter(None, known))
 
 
 def machine(environment: Mapping[str, Any]) -> str:

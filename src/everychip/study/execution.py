@@ -38,10 +38,10 @@ def run(
 ) -> store.Run:
     """Train and evaluate an experiment into `folder`, or go on where an interrupted one stopped.
 
-    A complete run is only opened: its files are compared with their SHA-256, and the files of its data and the
-    code of a user's model with what they were. So is what an unfinished run left, and what differs is made
-    again. trained: the folder of a
-    complete run of the same training, whose weights are taken instead of being trained again.
+    A complete run is only opened: its files are compared with their SHA-256, and the files of its data and
+    the code of a user's model with what they were. So is what an unfinished run left, and what differs is
+    made again. trained: the folder of a complete run of the same training, whose weights are taken instead of
+    being trained again.
     """
     if not store.is_complete(folder):
         experiment.compute.must_be_here()
@@ -55,7 +55,7 @@ def run(
 
 
 def opened(experiment: Experiment, folder: Path) -> store.Run:
-    """The complete run of an experiment, if its files, its data and its code are those that it was made with."""
+    """The complete run of an experiment, if its files, data and code are those that it was made with."""
     store.claim(folder, experiment.table())
     run = store.open_run(folder)
     refuse_others(folder, run.record, experiment)

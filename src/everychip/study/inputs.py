@@ -15,7 +15,7 @@ NAMES = {"data": "data", "model": "model code", "plugins": "code of plug-ins"}
 
 
 def inputs(experiment: Experiment) -> dict[str, str]:
-    """SHA-256 of the files that the data are read from, of the code of a model of the user's own, of plug-ins.
+    """SHA-256 of the files that the data are read from, of a user's model and of plug-ins.
 
     What is not there, or comes with a package, has no entry. Files that the user's code opens by itself are
     not known here.

@@ -1,4 +1,4 @@
-"""What an unfinished run keeps in `partial/`: nothing of it is taken up again unless it is as it was written."""
+"""What an unfinished run keeps in `partial/`: taken up again only as it was written."""
 
 from __future__ import annotations
 

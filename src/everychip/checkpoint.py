@@ -34,8 +34,10 @@ def save(path: Path, tensors: Mapping[str, Tensor], facts: Mapping[str, Any]) ->
     unshared = {
         name: tensor.detach().clone(memory_format=torch.contiguous_format) for name, tensor in tensors.items()
     }
+    text = json.dumps(facts)
+    metadata = {"facts": text, "sha256": _content(unshared, text)}
     try:
-        save_file(unshared, temporary, metadata={"facts": json.dumps(facts)})
+        save_file(unshared, temporary, metadata=metadata)
         os.replace(temporary, path)
     except (OSError, SafetensorError) as error:
         raise _unwritable(path, error) from None
@@ -59,8 +61,12 @@ def load(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
     try:
         with safe_open(path, framework="pt") as file:
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (not a dict)
-            facts: dict[str, Any] = dict(json.loads((file.metadata() or {})["facts"]))
-    except (SafetensorError, KeyError, TypeError, ValueError, OSError) as error:
+            metadata = file.metadata() or {}
+            facts: dict[str, Any] = dict(json.loads(metadata["facts"]))
+            content = _content(tensors, metadata["facts"])
+            if metadata.get("sha256", content) != content:  # earlier versions wrote none
+                raise ValueError("content that differs from its SHA-256")
+    except (SafetensorError, KeyError, TypeError, ValueError, RecursionError, OSError) as error:
         raise StoreError(
             str(path), found=f"a damaged or foreign checkpoint ({error})", remedy="delete it to start again"
         ) from None
@@ -82,6 +88,15 @@ def tensors_of(state: Mapping[str, Any], prefix: str) -> dict[str, Tensor]:
                 remedy="train without checkpoint=, or let get_extra_state return a tensor",
             )
     return {f"{prefix}{name}": value for name, value in state.items()}
+
+
+def _content(tensors: Mapping[str, Tensor], facts: str) -> str:
+    """SHA-256 of all that a checkpoint says."""
+    found = hashlib.sha256(facts.encode())
+    for name, tensor in sorted(tensors.items()):
+        found.update(f"{name} {tensor.dtype} {list(tensor.shape)}\n".encode())
+        found.update(tensor.cpu().reshape(-1).contiguous().view(torch.uint8).numpy().data)
+    return found.hexdigest()
 
 
 def flatten(optimizer: torch.optim.Optimizer) -> dict[str, Tensor]:

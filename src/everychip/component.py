@@ -8,16 +8,23 @@ import json
 import re
 import tomllib
 from collections.abc import Iterable, Mapping
-from importlib.metadata import entry_points
+from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 import tomli_w
-from pydantic import BaseModel, ConfigDict, GetCoreSchemaHandler, ValidationError, model_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    GetCoreSchemaHandler,
+    ModelWrapValidatorHandler,
+    ValidationError,
+    model_validator,
+)
 from pydantic_core import CoreSchema, PydanticCustomError, core_schema
 
-from everychip.errors import ConfigError, known_names
-from everychip.refusals import first_of, take_as_written
+from everychip.errors import ConfigError, known_names, shown
+from everychip.refusals import Kind, Mistake, errors_of, every_mistake, take_as_written, with_known_keys
 from everychip.refusals import refusal as refusal  # noqa: PLC0414 (validators take it from here)
 
 ENTRY_POINTS = "everychip"
@@ -36,7 +43,7 @@ class _OneLineErrors(ModelMetaclass):
         try:
             return super().__call__(*args, **kwargs)
         except ValidationError as error:
-            raise _explain(error, self.__name__) from None
+            raise errors_of(every_mistake(error), self.__name__) from None
 
 
 class Config(BaseModel, metaclass=_OneLineErrors):
@@ -55,14 +62,13 @@ class Config(BaseModel, metaclass=_OneLineErrors):
         frozen=True, extra="forbid", allow_inf_nan=False, validate_default=True, protected_namespaces=()
     )
 
-    @model_validator(mode="before")
+    @model_validator(mode="wrap")
     @classmethod
-    def _refuse_unknown_keys(cls, data: Any) -> Any:
-        if isinstance(data, Mapping):
-            for key in data:
-                if key not in cls.model_fields:
-                    raise refusal((str(key),), "an unknown key", known_names(str(key), cls.model_fields))
-        return data
+    def _name_the_known_keys(cls, data: Any, handler: ModelWrapValidatorHandler[Self]) -> Self:
+        try:
+            return handler(data)
+        except ValidationError as error:
+            raise with_known_keys(error, cls.model_fields) from None
 
     @classmethod
     def __get_pydantic_core_schema__(cls, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
@@ -76,7 +82,7 @@ class Config(BaseModel, metaclass=_OneLineErrors):
         try:
             return cls.model_validate(data)
         except ValidationError as error:
-            raise _explain(error, where) from None
+            raise errors_of(every_mistake(error), where) from None
 
     def table(self) -> dict[str, Any]:
         """The value as a TOML table; what is absent (`None`) has no key."""
@@ -118,6 +124,7 @@ class Component(Config):
             return
         cls.kind = kind or re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", cls.__name__).lower()
         if not inspect.isabstract(cls):
+            _refuse_second(cls, cls.registry.get(cls.kind))
             cls.registry[cls.kind] = cls
 
     def __init_subclass__(cls, *, family: str | None = None, kind: str | None = None, **kwargs: Any) -> None:
@@ -137,9 +144,9 @@ class Component(Config):
 
     @classmethod
     def kinds(cls) -> dict[str, type[Component]]:
-        """The registered kinds of this family, third parties' included."""
+        """The registered kinds of this family, third parties' included; `broken_plugins` names the others."""
         for entry in entry_points(group=ENTRY_POINTS):
-            entry.load()
+            _import(entry)
         return dict(sorted(cls.registry.items()))
 
     @classmethod
@@ -152,10 +159,12 @@ class Component(Config):
         """Build a component of this family from a table, a bare kind name or a component."""
         try:
             return cls._from_any(value)
+        except ValidationError as error:
+            raise errors_of(every_mistake(error), where or cls.family) from None
         except PydanticCustomError as error:
             context = error.context or {}
-            place = ".".join([where or cls.family, *context.get("path", ())])
-            raise _config_error(place, context["found"], context["remedy"]) from None
+            mistake = Mistake(context["path"], context["found"], context["remedy"], Kind(context["kind"]))
+            raise mistake.error(where or cls.family) from None
 
     @classmethod
     def _from_any(cls, value: Any) -> Self:
@@ -164,50 +173,93 @@ class Component(Config):
         if isinstance(value, str):
             value = {"kind": value}
         if not isinstance(value, Mapping):
-            raise refusal((), repr(value), f"a {cls.family}: a table with a kind, {_known(cls)}")
+            raise refusal((), shown(value), f"a {cls.family}: a table with a kind, {_known(cls)}")
         data = cls.expand(dict(value))
         kind = data.pop("kind", None)
         if kind is None:
             raise refusal((), f"no kind of {cls.family}", _known(cls))
-        known = cls.registry if str(kind) in cls.registry else cls.kinds()
-        if str(kind) not in known:
-            raise refusal(("kind",), f"unknown {cls.family} {kind!r}", known_names(str(kind), known))
-        try:
-            return known[kind].model_validate(data)  # type: ignore[return-value]
-        except ValidationError as error:
-            path, found, remedy = first_of(error)
-            raise refusal(path, found, remedy) from None
+        if not isinstance(kind, str):
+            raise refusal(("kind",), shown(kind), "text, the name of a kind")
+        known = cls.registry if kind in cls.registry else cls.kinds()
+        if kind not in known:
+            found = f"unknown {cls.family} {shown(kind)}"
+            raise refusal(("kind",), found, _known(cls, kind), kind=Kind.UNKNOWN)
+        return known[kind].model_validate(data)  # type: ignore[return-value]
 
     def table(self) -> dict[str, Any]:
         """The component as a TOML table, its kind first."""
         return {"kind": self.kind, **super().table()}
 
 
-def _known(family: type[Component]) -> str:
-    return known_names("", family.kinds())
+broken_plugins: dict[str, str] = {}
+"""Modules under the entry-point group that cannot be imported, and why; the others are used all the same."""
 
 
-def _explain(error: ValidationError, where: str) -> ConfigError:
-    path, found, remedy = first_of(error)
-    return _config_error(".".join([where, *path]), found, remedy)
+def _import(entry: EntryPoint) -> None:
+    try:
+        entry.load()
+    except Exception as error:  # noqa: BLE001 - somebody else's module may raise anything
+        broken_plugins[entry.name] = f"{type(error).__name__}: {error}"
 
 
-def _config_error(place: str, found: str, remedy: str) -> ConfigError:
-    if "unknown" in found:
-        return ConfigError(place, found=found, remedy=remedy)
-    return ConfigError(place, found=found, expected=remedy)
+def _known(family: type[Component], name: str = "") -> str:
+    known = known_names(name, family.kinds())
+    broken = [f"the plug-in {name} cannot be imported ({why})" for name, why in broken_plugins.items()]
+    return "; ".join([known, *broken])
+
+
+def _refuse_second(new: type[Component], old: type[Component] | None) -> None:
+    """Refuse another class of the same kind; the same one again is a cell or a module that is run again."""
+    if old is None or (new.__module__, new.__qualname__) == (old.__module__, old.__qualname__):
+        return
+    raise ConfigError(
+        f"{new.__module__}.{new.__qualname__}",
+        found=f"a second {new.family} of the kind {new.kind!r}",
+        expected=f"a kind other than that of {old.__module__}.{old.__qualname__}",
+        remedy=f'class {new.__name__}(…, kind="another_name")',
+    )
+
+
+_DEEPEST = 64
+"""Tables in tables; no recipe needs ten."""
 
 
 def read_toml(path: Path) -> dict[str, Any]:
     """Parse a TOML file, or say in one line why it cannot be read."""
     try:
-        return tomllib.loads(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise ConfigError(
-            str(path), found=error.strerror or "an unreadable file", expected="a TOML file"
-        ) from None
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        if path.exists() and not path.is_file():
+            raise ConfigError(str(path), found="a folder, a device or a pipe", expected="a TOML file")
+        return parse_toml(path.read_text(encoding="utf-8-sig"))
+    except (OSError, UnicodeError) as error:
+        found = getattr(error, "strerror", None) or f"text that is not UTF-8 ({error})"
+        raise ConfigError(str(path), found=found, expected="a TOML file") from None
+    except ValueError as error:
+        if isinstance(error, ConfigError):
+            raise
         raise ConfigError(str(path), found=f"a line TOML cannot read ({error})", expected="TOML") from None
+
+
+def parse_toml(text: str) -> dict[str, Any]:
+    """The table of a TOML text; ValueError where it is none, is too deep or has integers of over 64 bits."""
+    try:
+        table = tomllib.loads(text)
+    except RecursionError:
+        raise ValueError("tables or lists too deep in each other") from None
+    level: list[tuple[str, Any]] = [("", table)]
+    for _ in range(_DEEPEST):
+        level = [(f"{place}.{key}", item) for place, node in level for key, item in _items(node)]
+        for place, item in level:
+            if isinstance(item, int) and item.bit_length() > 63:
+                raise ValueError(f"{place[1:]} is an integer of more than 64 bits")
+        if not level:
+            return table
+    raise ValueError("tables or lists too deep in each other")
+
+
+def _items(node: Any) -> Iterable[tuple[Any, Any]]:
+    if isinstance(node, Mapping):
+        return node.items()
+    return enumerate(node) if isinstance(node, list) else ()
 
 
 def write_toml(data: Mapping[str, Any]) -> str:
@@ -252,16 +304,26 @@ def override(data: Mapping[str, Any], settings: Iterable[str]) -> dict[str, Any]
     result = dict(data)
     for setting in settings:
         key, sign, text = setting.partition("=")
-        if not sign or not all(key.split(".")):
+        if not sign or not all(key.split(".")) or any("\ud800" <= letter <= "\udfff" for letter in setting):
             raise ConfigError("--set", found=repr(setting), expected="key=value, as in method.beta=0.1")
-        try:
-            value: Any = tomllib.loads(f"value = {text}")["value"]
-        except tomllib.TOMLDecodeError:
-            value = float(text) if _BARE_POINT.fullmatch(text) else text
+        value = _value_of(text)
         for part in reversed(key.split(".")):
             value = {part: value}
         result = merge(result, value)
     return result
+
+
+def _value_of(text: str) -> Any:
+    """The TOML value that is all of a text, or the text itself."""
+    if _BARE_POINT.fullmatch(text):
+        return float(text)
+    try:
+        table = parse_toml(f"value = {text}")
+    except tomllib.TOMLDecodeError:
+        return text
+    except ValueError as error:
+        raise ConfigError("--set", found=str(error), expected="a value that a recipe can hold") from None
+    return table["value"] if table.keys() == {"value"} else text  # a line break may begin another key
 
 
 def content_hash(data: Mapping[str, Any]) -> str:

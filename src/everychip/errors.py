@@ -3,7 +3,55 @@
 from __future__ import annotations
 
 import difflib
+import unicodedata
 from collections.abc import Iterable
+from typing import Any
+
+LONGEST = 600
+"""Characters of a value or a name that a line repeats; more are left out in its middle."""
+
+
+def visible(text: str, *, keep: str = "") -> str:
+    """The text with what a terminal obeys (escapes, controls, directions, half letters) as `\\x1b`.
+
+    keep: control characters that stay, such as line breaks.
+
+    >>> print(visible("a\\x1b[31mb"))
+    a\\x1b[31mb
+    """
+    if text.isprintable():
+        return text
+    return "".join(
+        character.encode("unicode_escape").decode()
+        if unicodedata.category(character) in ("Cc", "Cf", "Cs", "Zl", "Zp") and character not in keep
+        else character
+        for character in text
+    )
+
+
+def shown(value: Any) -> str:
+    """A value as a line repeats it, as in `repr`, also where it is too long for a line.
+
+    >>> shown("a"), len(shown("a" * 10_000)) < 700, shown(1 << 40_000)
+    ("'a'", True, 'a whole number of 40001 bits')
+    """
+    try:
+        return shortened(repr(value))
+    except (ValueError, RecursionError):
+        return f"a whole number of {value.bit_length()} bits" if isinstance(value, int) else "a long value"
+
+
+def shortened(text: str, *, longest: int = LONGEST) -> str:
+    """The text, without its middle where it is too long.
+
+    >>> shortened("abcdefgh", longest=4)
+    'ab … gh'
+    """
+    half = longest // 2
+    return text if len(text) <= longest else f"{text[:half]} … {text[-half:]}"
+
+
+_LONGEST_LIST = 4 * LONGEST  # what is known may be many names
 
 
 class EverychipError(Exception):
@@ -17,16 +65,25 @@ class EverychipError(Exception):
         self, where: str, *, found: str, expected: str | None = None, remedy: str | None = None
     ) -> None:
         self.where, self.found, self.expected, self.remedy = where, found, expected, remedy
-        parts = [f"{where}: found {found}"]
+        parts = [f"{shortened(where)}: found {shortened(found)}"]
         if expected:
-            parts.append(f"expected {expected}")
+            parts.append(f"expected {shortened(expected, longest=_LONGEST_LIST)}")
         if remedy:
-            parts.append(remedy)
-        super().__init__(" ".join("; ".join(parts).split()))
+            parts.append(shortened(remedy, longest=_LONGEST_LIST))
+        super().__init__(visible(" ".join("; ".join(parts).split())))
 
 
 class ConfigError(EverychipError, ValueError):
-    """A recipe or a component says something it cannot say."""
+    """A recipe or a component says something it cannot say.
+
+    Of a recipe with several mistakes, it is the first one, and `others` are the rest; its text has a line for
+    each.
+    """
+
+    others: tuple[ConfigError, ...] = ()
+
+    def __str__(self) -> str:
+        return "\n".join([super().__str__(), *map(str, self.others)])
 
 
 class DataError(EverychipError, ValueError):

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import math
 import operator
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
+from enum import StrEnum
 from numbers import Integral, Number, Real
-from typing import Any
+from typing import Any, NamedTuple
 
 from pydantic import ValidationError
-from pydantic_core import PydanticCustomError, core_schema
+from pydantic_core import InitErrorDetails, PydanticCustomError, core_schema
 
-from everychip.errors import ConfigError
+from everychip.errors import ConfigError, known_names, shown
 
 NUMBER, WHOLE = "a number", "a whole number"
 
@@ -46,7 +47,7 @@ def must_be(
         bounds = (("at least", least), ("more than", above), ("less than", below))
         said = " and ".join(f"{word} {bound:g}" for word, bound in bounds if bound is not None)
         expected = ", ".join(part for part in (WHOLE if whole else NUMBER, said) if part)
-        raise ConfigError(where, found=repr(value), expected=expected, remedy=remedy)
+        raise ConfigError(where, found=shown(value), expected=expected, remedy=remedy)
 
 
 def whole(value: Any, where: str) -> int:
@@ -62,24 +63,93 @@ def whole(value: Any, where: str) -> int:
     try:
         return operator.index(value)
     except TypeError:
-        raise ConfigError(where, found=repr(value), expected=WHOLE) from None
+        raise ConfigError(where, found=shown(value), expected=WHOLE) from None
 
 
-def refusal(path: tuple[str, ...], found: str, remedy: str) -> PydanticCustomError:
+class Kind(StrEnum):
+    """Whether a name is not known, or a value is not what is expected."""
+
+    UNKNOWN = "unknown"
+    VALUE = "value"
+
+
+class Mistake(NamedTuple):
+    """One mistake: its place, what was found, the known names or what was expected, and which of the two."""
+
+    path: tuple[str, ...]
+    found: str
+    remedy: str
+    kind: Kind = Kind.VALUE
+
+    def error(self, where: str) -> ConfigError:
+        """The line that names the mistake, `where` before its place."""
+        place = ".".join([where, *self.path])
+        if self.kind is Kind.UNKNOWN:
+            return ConfigError(place, found=self.found, remedy=self.remedy)
+        return ConfigError(place, found=self.found, expected=self.remedy)
+
+
+def errors_of(mistakes: Iterable[Mistake], where: str) -> ConfigError:
+    """One error for all mistakes, with a line for each."""
+    first, *others = (mistake.error(where) for mistake in mistakes)
+    first.others = tuple(others)
+    return first
+
+
+def refusal(
+    path: tuple[str, ...], found: str, remedy: str, *, kind: Kind = Kind.VALUE
+) -> PydanticCustomError:
     """What a validator raises to say in one line where, what was found, and what was expected."""
     return PydanticCustomError(
-        "everychip", "{found}; {remedy}", {"path": path, "found": found, "remedy": remedy}
+        "everychip",
+        "{found}; {remedy}",
+        {"path": path, "found": found, "remedy": remedy, "kind": kind.value},
     )
+
+
+def with_known_keys(error: ValidationError, keys: Iterable[str]) -> ValidationError:
+    """The same report, whose unknown keys of this table come first and name the known ones."""
+    unknown, others = [], []
+    for one in error.errors(include_url=False):
+        path = one["loc"]
+        if one["type"] == "extra_forbidden" and len(path) == 1:
+            found = refusal((), "an unknown key", known_names(str(path[0]), keys), kind=Kind.UNKNOWN)
+            unknown.append(InitErrorDetails(type=found, loc=path, input=one["input"]))
+        else:
+            others.append(_again(one))
+    return ValidationError.from_exception_data(error.title, [*unknown, *others])
+
+
+def _again(one: Any) -> InitErrorDetails:
+    """A line of pydantic's report, to be reported again."""
+    context = one.get("ctx", {})
+    kind: Any = one["type"]
+    if kind == "everychip":
+        kind, context = PydanticCustomError("everychip", "{found}; {remedy}", context), {}
+    return InitErrorDetails(type=kind, loc=one["loc"], input=one["input"], ctx=context)
 
 
 def _only(expected: str, *, switch: bool = False) -> Callable[[Any], Any]:
     def check(value: Any) -> Any:
         number = isinstance(value, Number) and isinstance(value, bool) != switch
         if number or isinstance(value, str | bytes):
-            raise refusal((), repr(value), expected)
+            raise refusal((), shown(value), expected)
+        if isinstance(value, int | float) and not _fits(value):
+            raise refusal((), shown(value), f"{expected} that {_HOLDS[type(value)]} holds")
         return value
 
     return check
+
+
+_HOLDS = {int: "a 64-bit integer", float: "a float32"}
+_LARGEST = 3.4028235e38  # of float32: what is larger becomes infinite in a tensor
+
+
+def _fits(value: float) -> bool:
+    """Whether a tensor can hold a number; what is not finite is refused in other words."""
+    if isinstance(value, int):
+        return -(1 << 63) <= value < 1 << 63
+    return not math.isfinite(value) or abs(value) <= _LARGEST
 
 
 _CHECKS = {"float": _only(NUMBER), "int": _only(WHOLE), "bool": _only("true or false", switch=True)}
@@ -130,32 +200,47 @@ _WORDS = {
 }
 
 
-def first_of(error: ValidationError) -> tuple[tuple[str, ...], str, str]:
-    """The first mistake of pydantic's report: its place, what was found, and what was expected.
+def every_mistake(error: ValidationError) -> list[Mistake]:
+    """The mistakes of pydantic's report: of each its place, what was found, and what was expected.
 
     A value that is in no branch of a union is one mistake, and what was expected is any of the branches.
     """
-    every = error.errors(include_url=False)
-    first = every[0]
-    branch = next((n for n, part in enumerate(first["loc"]) if str(part).startswith(_BRANCH)), None)
-    if branch is not None:
-        alike = [one for one in every if one["loc"][:branch] == first["loc"][:branch]]
-        first = max(alike, key=lambda one: len(one["loc"]))
-        if len(first["loc"]) == branch + 1:  # no branch took the value in order to find fault within
-            remedies = [str(one["loc"][branch]).removeprefix(_BRANCH) or _said(one)[2] for one in alike]
-            return _said(first)[0], repr(first["input"]), " or ".join(remedies)
-    return _said(first)
+    every = _without_consequences(error.errors(include_url=False))
+    mistakes: dict[Any, Mistake] = {}
+    for number, one in enumerate(every):
+        branch = next((n for n, part in enumerate(one["loc"]) if str(part).startswith(_BRANCH)), None)
+        if branch is None:
+            mistakes[number] = _said(one)
+        elif one["loc"][:branch] not in mistakes:
+            alike = [other for other in every if other["loc"][:branch] == one["loc"][:branch]]
+            mistakes[one["loc"][:branch]] = _of_union(alike, branch)
+    return list(dict.fromkeys(mistakes.values()))
 
 
-def _said(one: Any) -> tuple[tuple[str, ...], str, str]:
+def _without_consequences(every: list[Any]) -> list[Any]:
+    """Without lists that are too short because their items are wrong."""
+    places = {one["loc"][:-1] for one in every}
+    return [one for one in every if one["type"] != "too_short" or one["loc"] not in places]
+
+
+def _of_union(alike: list[Any], branch: int) -> Mistake:
+    deepest = max(alike, key=lambda one: len(one["loc"]))
+    if len(deepest["loc"]) > branch + 1:  # a branch took the value, and found fault within
+        return _said(deepest)
+    remedies = [str(one["loc"][branch]).removeprefix(_BRANCH) or _said(one).remedy for one in alike]
+    return Mistake(_said(deepest).path, shown(deepest["input"]), " or ".join(remedies))
+
+
+def _said(one: Any) -> Mistake:
     path = tuple(str(part) for part in one["loc"] if not str(part).startswith(_BRANCH))
     kind = one["type"]
     if kind == "everychip":
         context = one["ctx"]
-        return (*path, *context["path"]), context["found"], context["remedy"]
+        place = (*path, *context["path"])
+        return Mistake(place, context["found"], context["remedy"], Kind(context.get("kind", Kind.VALUE)))
     if kind == "missing":
-        return path, "no value", "a value: this key is required"
+        return Mistake(path, "no value", "a value: this key is required")
     message = _WORDS.get(kind) or one["msg"].removeprefix("Value error, ").removeprefix("Input should be ")
     if kind.startswith(("greater_than", "less_than")):
         message = f"{NUMBER} {message}"
-    return path, repr(one["input"]), message[0].lower() + message[1:]
+    return Mistake(path, shown(one["input"]), message[0].lower() + message[1:])

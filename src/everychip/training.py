@@ -56,9 +56,9 @@ class Training(Config):
     'adam'
     """
 
-    epochs: Annotated[int, Field(ge=1)] = 10
-    passes: Annotated[float, Field(gt=0)] | None = None
-    batch_size: Annotated[int, Field(ge=2)] = 128
+    epochs: Annotated[int, Field(ge=1, le=1_000_000)] = 10
+    passes: Annotated[float, Field(gt=0, le=1_000_000)] | None = None
+    batch_size: Annotated[int, Field(ge=2, le=1_000_000_000)] = 128
     lr: Annotated[float, Field(gt=0)] = 1e-3
     optimizer: Optimizer = "adam"
     momentum: Annotated[float, Field(ge=0, lt=1)] = 0.9
@@ -66,7 +66,7 @@ class Training(Config):
     schedule: Schedule = "cosine"
     precision: Precision = "float32"
     validation: Annotated[float, Field(gt=0, lt=1)] = 0.1
-    validation_chips: Annotated[int, Field(ge=1)] = 4
+    validation_chips: Annotated[int, Field(ge=1, le=1_000_000)] = 4
     validation_images: Annotated[int, Field(ge=1)] = 1000
     average: Annotated[float, Field(gt=0, lt=1)] | None = None
     keep: Literal["last"] | None = None

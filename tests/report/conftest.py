@@ -5,12 +5,13 @@ from __future__ import annotations
 import json
 import math
 import random
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from everychip.study.files import digest
 from everychip.study.table import COLUMNS, write_table
 
 SIGMAS = (0.0, 0.05, 0.1, 0.15, 0.2, 0.25, 0.3, 0.35, 0.4)
@@ -171,8 +172,15 @@ def run_of_irs(folder: Path, *, chips: int = 50, epochs: int = 5) -> Path:
         "forwards": 1000,
         "classes": 10,
     }
-    (folder / "run.json").write_text(json.dumps(about), encoding="utf-8")
+    return complete(folder, about)
+
+
+def complete(folder: Path, record: Mapping[str, Any]) -> Path:
+    """Make a folder with draws a complete run, its files hashed."""
     (folder / "recipe.toml").write_text("seed = 0\n", encoding="utf-8")
+    (folder / "model.safetensors").write_bytes(b"weights that no report reads")
+    hashes = {name: digest(folder / name) for name in ("recipe.toml", "model.safetensors", "draws.parquet")}
+    (folder / "run.json").write_text(json.dumps({**record, "sha256": hashes}), encoding="utf-8")
     return folder
 
 
@@ -192,3 +200,9 @@ def run_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def write_study() -> Callable[..., Path]:
     """The factory itself, for studies of other shapes."""
     return study_folder
+
+
+@pytest.fixture(scope="session")
+def complete_run() -> Callable[[Path, Mapping[str, Any]], Path]:
+    """Makes a folder with draws a complete run of this record."""
+    return complete

@@ -89,10 +89,10 @@ def test_many_matrices_are_folded_away(results: Results) -> None:
 
 
 def test_a_damaged_record_is_refused_in_one_line(results: Results, tmp_path: Path) -> None:
-    for name in ("recipe.toml", "draws.parquet"):
+    for name in ("recipe.toml", "draws.parquet", "model.safetensors"):
         (tmp_path / name).write_bytes((results.path / name).read_bytes())
     record = json.loads((results.path / "run.json").read_text())
-    del record["coverage"]["rows"][0]["shape"]
+    del record["coverage"]["rows"][0]["shape"], record["seal"]
     (tmp_path / "run.json").write_text(json.dumps(record))
     with pytest.raises(StoreError, match="a coverage without 'shape'"):
         load(tmp_path)

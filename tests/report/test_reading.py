@@ -11,7 +11,7 @@ from pathlib import Path
 import duckdb
 import pytest
 
-from everychip.errors import ConfigError, StoreError
+from everychip.errors import StoreError
 from everychip.report.reading import load
 from everychip.report.results import paired
 
@@ -120,13 +120,20 @@ def test_a_further_axis_of_the_study_becomes_part_of_the_variant(small: Path) ->
     assert {group.context.variant for group in load(small).groups} == {"16"}
 
 
-def test_a_study_without_merged_draws_is_read_from_its_runs(small: Path) -> None:
+def test_a_study_without_merged_draws_is_read_from_its_runs(
+    small: Path, complete_run: Callable[..., Path]
+) -> None:
     whole = load(small)
+    about = json.loads((small / "study.json").read_text())
+    ids = {run["labels"]["method"]: run["id"] for run in about["runs"]}
+    about["runs"] = [run for run in about["runs"] if run["id"] in ids.values()]
+    (small / "study.json").write_text(json.dumps(about))
     for method in whole.methods:
-        part = small / "runs" / method
+        part = small / "runs" / ids[method]
         part.mkdir(parents=True)
         shutil.copy(small / "draws.parquet", part)
         change(part, f"select * from draws where method = '{method}'")
+        complete_run(part, {"format": "everychip-run/1", "id": ids[method], "status": "converged"})
     (small / "draws.parquet").unlink()
     parts = load(small)
     assert [group.accuracy for group in parts.groups] == [group.accuracy for group in whole.groups]
@@ -191,5 +198,5 @@ def test_a_folder_of_something_else_is_refused(tmp_path: Path) -> None:
 def test_a_damaged_recipe_of_a_run_is_named(run_folder: Path, tmp_path: Path) -> None:
     copy = shutil.copytree(run_folder, tmp_path / "copy")
     (copy / "recipe.toml").write_text("seed = = 1", encoding="utf-8")
-    with pytest.raises(ConfigError, match=r"recipe\.toml"):
+    with pytest.raises(StoreError, match=r"recipe\.toml"):
         load(copy)

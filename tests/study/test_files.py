@@ -12,7 +12,16 @@ from pathlib import Path
 import pytest
 
 from everychip.errors import StoreError
-from everychip.study.files import digest, held, make_folder, read_json, write_json, write_text, write_whole
+from everychip.study.files import (
+    digest,
+    held,
+    make_folder,
+    read_json,
+    write_json,
+    write_record,
+    write_text,
+    write_whole,
+)
 
 
 def test_a_write_that_fails_leaves_the_old_file_and_nothing_else(tmp_path: Path) -> None:
@@ -50,13 +59,103 @@ def test_digest_is_sha256(tmp_path: Path) -> None:
     assert digest(tmp_path / "a") == hashlib.sha256(b"chip" * 100_000).hexdigest()
 
 
-def test_a_folder_is_made_with_its_parents_and_drafts_of_killed_writers_are_removed(tmp_path: Path) -> None:
+def test_drafts_of_killed_writers_are_removed_by_who_holds_the_folder(tmp_path: Path) -> None:
     folder = tmp_path / "a" / "b"
     make_folder(folder)
     (folder / ".draws.parquet.1.part").write_text("half")
     (folder / "draws.parquet").write_text("whole")
-    make_folder(folder)
-    assert [file.name for file in folder.iterdir()] == ["draws.parquet"]
+    with held(folder):
+        assert [file.name for file in folder.iterdir()] == ["draws.parquet"]
+
+
+def test_a_process_that_is_refused_leaves_the_draft_of_the_one_that_holds_the_folder(tmp_path: Path) -> None:
+    pytest.importorskip("fcntl")
+
+    def write(draft: Path) -> None:
+        draft.write_text("the first process")
+        make_folder(tmp_path)
+        with pytest.raises(StoreError, match="another process"), held(tmp_path):
+            pass
+
+    with held(tmp_path):
+        write_whole(tmp_path / "draws.parquet", write)
+    assert (tmp_path / "draws.parquet").read_text() == "the first process"
+
+
+@pytest.mark.parametrize("place", ["begin", "middle", "end"])
+def test_a_sealed_record_with_any_flipped_digit_is_refused(tmp_path: Path, place: str) -> None:
+    path = tmp_path / "a.json"
+    write_record(
+        path, {"format": "f/1", "loss": 0.125, "rows": [1, None], "tuple": (2, 3), "nan": float("nan")}
+    )
+    whole = path.read_text()
+    assert read_json(path, form="f/1", sealed=True)["rows"] == [1, None]
+    old, new = {"begin": ("0.125", "0.126"), "middle": ("1,", "7,"), "end": ('"seal": "', '"seal": "0')}[
+        place
+    ]
+    path.write_text(whole.replace(old, new, 1))
+    with pytest.raises(StoreError, match="differs from its own SHA-256"):
+        read_json(path, form="f/1")
+
+
+def test_a_record_of_an_earlier_version_has_no_seal_and_is_read_where_none_is_needed(tmp_path: Path) -> None:
+    write_json(tmp_path / "a.json", {"format": "f/1"})
+    assert read_json(tmp_path / "a.json", form="f/1") == {"format": "f/1"}
+    with pytest.raises(StoreError, match="SHA-256"):
+        read_json(tmp_path / "a.json", form="f/1", sealed=True)
+
+
+@pytest.mark.parametrize("text", ["[" * 100_000, '{"format": "f/1", "n": ' + "9" * 5000 + "}"])
+def test_json_too_deep_or_too_long_to_read_is_refused_in_one_line(tmp_path: Path, text: str) -> None:
+    (tmp_path / "a.json").write_text(text)
+    with pytest.raises(StoreError, match="text that is not JSON"):
+        read_json(tmp_path / "a.json", form="f/1")
+
+
+def test_a_link_is_written_through_and_stays_a_link(tmp_path: Path) -> None:
+    (tmp_path / "real").mkdir()
+    (tmp_path / "link").symlink_to(tmp_path / "real" / "target.json")
+    for content in ("first", "second"):
+        write_text(tmp_path / "link", content)
+        assert (tmp_path / "link").is_symlink()
+        assert (tmp_path / "real" / "target.json").read_text() == content
+
+
+def test_a_pipe_and_a_device_are_written_into_and_not_replaced(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    reader = os.open(tmp_path / "pipe", os.O_RDONLY | os.O_NONBLOCK)
+    write_text(tmp_path / "pipe", "through")
+    assert os.read(reader, 100) == b"through"
+    os.close(reader)
+    assert (tmp_path / "pipe").is_fifo()
+    write_text(Path(os.devnull), "nothing")
+    assert Path(os.devnull).is_char_device()
+
+
+def test_content_is_on_the_disk_before_its_name_and_the_name_before_the_write_returns(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen: list[str] = []
+    fsync, replace = os.fsync, os.replace
+
+    def synced(handle: int) -> None:
+        seen.append("folder" if Path(f"/proc/self/fd/{handle}").is_dir() else "file")
+        fsync(handle)
+
+    def renamed(source: Path, target: Path) -> None:
+        seen.append("name")
+        replace(source, target)
+
+    monkeypatch.setattr("os.fsync", synced)
+    monkeypatch.setattr("os.replace", renamed)
+    write_text(tmp_path / "a", "all of it")
+    assert seen == ["file", "name", "folder"]
+
+
+def test_every_file_has_the_permissions_of_a_new_one(tmp_path: Path) -> None:
+    (tmp_path / "new").touch()
+    write_whole(tmp_path / "a", lambda draft: draft.touch(mode=0o600))
+    assert (tmp_path / "a").stat().st_mode == (tmp_path / "new").stat().st_mode
 
 
 def test_a_folder_that_cannot_be_written_is_refused(tmp_path: Path) -> None:

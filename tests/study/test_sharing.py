@@ -182,7 +182,7 @@ def test_an_interruption_between_weights_and_their_record_trains_anew(
     def stop(*args: object, **kwargs: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("everychip.study.execution.write_json", stop)
+    monkeypatch.setattr("everychip.study.unfinished.Unfinished.keep", stop)
     with pytest.raises(KeyboardInterrupt):
         run(tiny(DRIFT), tmp_path / "run", trained=tmp_path / "source")
     monkeypatch.undo()

@@ -56,6 +56,56 @@ def test_a_folder_name_may_hold_what_a_shell_would_expand(tmp_path: Path) -> Non
     assert read_table(folder / "all.parquet") == rows(2)
 
 
+HOSTILE = [
+    "run[1]",
+    "run*",
+    "r?n1",
+    "**",
+    "[!a]",
+    "{a,b}",
+    "a\\b",
+    "it's",
+    "a\nb",
+    "~",
+    "sigma=0.5",
+    "seed=7",
+]
+
+
+@pytest.mark.parametrize("name", HOSTILE)
+def test_a_path_is_a_path_and_neither_a_pattern_nor_a_column(tmp_path: Path, name: str) -> None:
+    for folder, run in (("run1", "another"), ("a", "another"), (name, "own")):
+        (tmp_path / folder).mkdir(exist_ok=True)
+        write_table(tmp_path / folder / "draws.parquet", rows(2, run))
+    own = tmp_path / name / "draws.parquet"
+    assert read_table(own) == rows(2, "own")
+    merge_tables(tmp_path / name / "merged.parquet", [own])
+    assert read_table(tmp_path / name / "merged.parquet") == rows(2, "own")
+    answer = query(own, "select distinct run, sigma, seed from draws")[1]
+    assert answer == [("own", rows(1)["sigma"][0], rows(1)["seed"][0])]
+
+
+@pytest.mark.parametrize(
+    "sql",
+    [
+        "copy draws to '{place}/stolen.csv'",
+        "select * from read_csv('{place}/secret.csv')",
+        "attach '{place}/stolen.db' as other",
+        "set enable_external_access = true",
+        "",
+        "-- nothing",
+        "select '\udcff'",
+    ],
+)
+def test_sql_reaches_no_file_and_is_refused_in_one_line(tmp_path: Path, sql: str) -> None:
+    write_table(tmp_path / "draws.parquet", rows(1))
+    (tmp_path / "secret.csv").write_text("a\n1\n")
+    with pytest.raises(StoreError, match="SQL about the table draws") as caught:
+        query(tmp_path / "draws.parquet", sql.format(place=tmp_path))
+    assert "\n" not in str(caught.value)
+    assert sorted(file.name for file in tmp_path.iterdir()) == ["draws.parquet", "secret.csv"]
+
+
 def test_draws_answer_sql(tmp_path: Path) -> None:
     write_table(tmp_path / "draws.parquet", rows(4))
     header, answer = query(

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import io
 import sys
 from collections.abc import Sequence
+from typing import TextIO
 
-from everychip.errors import EverychipError
+from everychip.errors import EverychipError, visible
 
 MISTAKE, INTERRUPTED = 2, 130
 
@@ -22,6 +24,7 @@ def call(arguments: Sequence[str] | None = None) -> int:
     everychip 0.1.0
     0
     """
+    _tolerate(sys.stdout, sys.stderr)
     try:
         from everychip.cli.app import app
 
@@ -37,6 +40,10 @@ def call(arguments: Sequence[str] | None = None) -> int:
     except OSError as error:
         place = f"{error.filename}: " if error.filename else ""
         return _mistake(f"{place}{(error.strerror or str(error)).lower()}")
+    except (MemoryError, RuntimeError) as error:
+        if not _out_of_memory(error):
+            raise
+        return _mistake("memory: found less than this takes; expected a smaller model, batch or data set")
     except Exception as error:
         if type(error).__name__ == "Abort":
             return _interrupted()
@@ -45,8 +52,25 @@ def call(arguments: Sequence[str] | None = None) -> int:
         return _mistake(_usage(error)) if str(error) else 0  # without a command, help was printed
 
 
+def _tolerate(*streams: TextIO) -> None:
+    """Let a stream show `?` for a letter that its encoding lacks, as cp1252 lacks σ, rather than fail."""
+    for stream in streams:
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="replace")
+
+
+def _out_of_memory(error: BaseException) -> bool:
+    """Whether PyTorch or Python could not get the memory that they asked for."""
+    said = str(error)
+    return isinstance(error, MemoryError) or any(words in said for words in _MEMORY)
+
+
+_MEMORY = ("can't allocate memory", "not enough memory", "out of memory", "Storage size calculation")
+
+
 def _mistake(words: str) -> int:
-    print(f"error: {' '.join(words.split())}", file=sys.stderr)  # noqa: T201
+    for line in words.splitlines():
+        print(f"error: {visible(' '.join(line.split()))}", file=sys.stderr)  # noqa: T201
     return MISTAKE
 
 

@@ -6,12 +6,20 @@ from everychip.study.experiment import Experiment
 
 
 def advice(experiment: Experiment) -> str:
-    """A line on what makes a run needlessly slow on this machine; "" where nothing does.
+    """A line on numbers that cannot be meant, and on what makes a run slow on this machine; "" for none.
 
     >>> from everychip.study.experiment import Experiment
     >>> advice(Experiment.from_toml("digits"))
     ''
     """
+    device = experiment.hardware.device
+    if device.kind == "gaussian" and (device.nominal_sigma or 0.0) > 1:
+        share = f"{100 * (device.nominal_sigma or 0.0):g} %"
+        return f"σ is a share of G_max: hardware.device.sigma says {share} of it, more than any cell has"
+    return _slow(experiment)
+
+
+def _slow(experiment: Experiment) -> str:
     asked = {part: getattr(experiment, part).precision for part in ("training", "evaluation")}
     slow = [part for part, precision in asked.items() if precision == "bfloat16"]
     if not slow or _computes_bfloat16():

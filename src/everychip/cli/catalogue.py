@@ -8,11 +8,12 @@ from typing import TYPE_CHECKING, Any
 
 from everychip.cli.docstrings import About, about, as_toml, flowing
 from everychip.cli.watching import console
-from everychip.component import Component
+from everychip.component import Component, broken_plugins
 from everychip.errors import ConfigError, known_names
 
 if TYPE_CHECKING:
     from rich.table import Table
+    from rich.text import Text
 
     from everychip.devices import Device
     from everychip.mapping import CellMapping
@@ -49,6 +50,7 @@ def devices(kind: str | None, *, as_json: bool) -> int:
         highlight=False,
         markup=False,
     )
+    _tell_broken()
     return 0
 
 
@@ -74,6 +76,7 @@ def mappings(kind: str | None, *, as_json: bool) -> int:
         highlight=False,
         markup=False,
     )
+    _tell_broken()
     return 0
 
 
@@ -101,6 +104,7 @@ def methods(kind: str | None, *, as_json: bool) -> int:
         highlight=False,
         markup=False,
     )
+    _tell_broken()
     return 0
 
 
@@ -126,9 +130,7 @@ def _json(data: Any) -> int:
 def _list(family: str, entries: Any, costs: dict[str, str] | None = None) -> Table:
     table = _table(family, *(["cost"] if costs else []), "what it is")
     for entry in entries:
-        words = _escaped(entry.summary) + (
-            f"\n[dim]Source: {_escaped(entry.source)}[/]" if entry.source else ""
-        )
+        words = _sourced(entry.summary, entry.source)
         table.add_row(entry.kind, *([costs[entry.kind]] if costs else []), words)
     return table
 
@@ -143,10 +145,17 @@ def _table(*names: str) -> Table:
     return table
 
 
-def _escaped(text: str) -> str:
-    from rich.markup import escape
+def _sourced(words: str, source: str) -> Text:
+    from rich.text import Text
 
-    return escape(text)
+    return Text.assemble(words, *([(f"\nSource: {source}", "dim")] if source else []))
+
+
+def _tell_broken() -> None:
+    """Name the plug-ins that are not in the lists above."""
+    for name, why in broken_plugins.items():
+        words = f"The plug-in {name} cannot be imported: {why}"
+        console(stderr=True).print(words, style="yellow", highlight=False, soft_wrap=True)
 
 
 def _detail(entry: About, family: type[Component], *, as_json: bool) -> int:
@@ -163,7 +172,7 @@ def _detail(entry: About, family: type[Component], *, as_json: bool) -> int:
         if names:
             table = _table(title, "default")
             for name in names:
-                table.add_row(name, _escaped(entry.fields[name]))
+                table.add_row(name, entry.fields[name])
             out.print(table)
     out.print("\n\n".join(_explained(entry, family)), style="dim", highlight=False, markup=False)
     return 0
@@ -218,7 +227,7 @@ def normal_matrix() -> Any:
 def _preset_table(shipped: dict[str, dict[str, Any]]) -> Table:
     table = _table("preset", "σ_W/max|W|", "range and source")
     for name, row in shipped.items():
-        words = f"{_range(row)}\n[dim]Source: {_escaped(row['source'].partition(': m = ')[0])}[/]"
+        words = _sourced(_range(row), row["source"].partition(": m = ")[0])
         table.add_row(name, f"{row['sigma_of_max']:.2%}".replace("%", " %"), words)
     return table
 

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 from everychip.cli.watching import console, watching
+from everychip.errors import visible
 
 if TYPE_CHECKING:
     from everychip.study.experiment import Experiment
@@ -39,9 +40,15 @@ def executed(recipe: str, settings: list[str], output: Path | None) -> Executed:
     """One recipe into one folder, watched."""
     from everychip.study.execution import run as execute
     from everychip.study.experiment import Experiment
+    from everychip.study.store import is_complete
 
     experiment = Experiment.from_toml(recipe, settings)
     folder = output or RESULTS / f"{Path(recipe).stem}-{experiment.id}"
+    if is_complete(folder):
+        done = execute(experiment, folder)
+        words = f"{experiment.title or recipe}: complete; nothing was left to do"
+        console(stderr=True).print(words, highlight=False, soft_wrap=True)
+        return Executed(folder, experiment, done)
     with watching(experiment.title or recipe) as watcher:
         watcher.begin(1, 0)
         watcher.started(experiment)
@@ -58,7 +65,7 @@ def run(recipe: str, settings: list[str], output: Path | None) -> int:
 
     out = console()
     if done.record["status"] == "diverged" and not done.draws()["chip"]:
-        out.print(f"No chip was measured: {done.record['words']}.", highlight=False)
+        out.print(f"No chip was measured: {done.record.get('words', '')}.", highlight=False)
     else:
         show(load(folder), target=experiment.evaluation.target, console=out)
     _where(folder, f"everychip report {shlex.quote(str(folder))}")
@@ -76,6 +83,9 @@ def study(recipe: str, settings: list[str], output: Path | None, workers: int, *
     done = len(outcome.grid.experiments) - len(outcome.failed)
     again = "" if outcome.executed else "; nothing was left to do"
     console().print(f"{done} of {len(outcome.grid.experiments)} runs are complete{again}.", highlight=False)
+    if outcome.machines:
+        words = f"Computed on {len(outcome.machines)} processors, whose last bits may differ: "
+        console().print(words + "; ".join(outcome.machines), highlight=False, soft_wrap=True)
     _where(outcome.folder, f"everychip report {shlex.quote(str(outcome.folder))}")
     return _tell_failures(outcome)
 
@@ -87,24 +97,32 @@ def markdown(folder: Path, target: float | None) -> int:
     from everychip.report.markdown import to_markdown
     from everychip.report.reading import load
 
-    typer.echo(to_markdown(load(folder), target=target), nl=False)
+    results = load(folder)
+    text = to_markdown(results, target=results.target if target is None else target)
+    typer.echo(visible(text, keep="\n"), nl=False)
     return 0
 
 
 def report(folder: Path, output: Path | None, target: float | None, charts: Path | None = None) -> int:
     """Tables on the terminal, the page, and the charts as files where asked."""
+    from rich.text import Text
+
     from everychip.report.chart_files import write_charts
+    from everychip.report.engine import WORDS, starts
     from everychip.report.html import write_report
     from everychip.report.reading import load
     from everychip.report.terminal import show
 
     results = load(folder)
+    target = results.target if target is None else target
     out = console()
     if results.title:
-        out.rule(results.title, characters="─", align="left", style="dim")
+        out.rule(Text(visible(results.title)), characters="─", align="left", style="dim")
     show(results, target=target, console=out)
     page = write_report(folder, output=output, target=target)
     out.print(f"Report: {page}", soft_wrap=True, highlight=False)
+    if not starts():
+        out.print(f"The charts are left out: {WORDS}.", style="yellow", soft_wrap=True, highlight=False)
     if charts is not None:
         for path in write_charts(results, charts, formats=("svg", "pdf")):
             out.print(f"Chart:  {path}", soft_wrap=True, highlight=False)
@@ -115,18 +133,18 @@ def report(folder: Path, output: Path | None, target: float | None, charts: Path
 
 def sql(folder: Path, query: str, *, csv: bool) -> int:
     """The answer of DuckDB as a table or as comma-separated values."""
-    from everychip.errors import StoreError
+    from everychip.study.proof import draws_of
     from everychip.study.table import query as ask
 
-    path = folder / "draws.parquet"
-    if not path.is_file():
-        raise StoreError(str(folder), found="no draws.parquet", expected="the folder of a run or a study")
-    header, rows = ask(path, query)
+    header, rows = ask(draws_of(folder), query)
     if csv:
         import csv as writer
         import sys
 
-        writer.writer(sys.stdout).writerows([header, *rows])
+        lines = [header, *rows]
+        if sys.stdout.isatty():  # a terminal obeys what a program only reads
+            lines = [[visible(str(cell)) for cell in line] for line in lines]
+        writer.writer(sys.stdout).writerows(lines)
         return 0
     from rich.box import SIMPLE_HEAD
     from rich.table import Table
@@ -134,7 +152,7 @@ def sql(folder: Path, query: str, *, csv: bool) -> int:
     table = Table(box=SIMPLE_HEAD, pad_edge=False)
     for index, name in enumerate(header):
         numbers = all(isinstance(row[index], int | float) for row in rows)
-        table.add_column(name, justify="right" if numbers else "left", overflow="fold")
+        table.add_column(visible(name), justify="right" if numbers else "left", overflow="fold")
     for row in rows:
         table.add_row(*map(_cell, row))
     console().print(table)
@@ -144,7 +162,7 @@ def sql(folder: Path, query: str, *, csv: bool) -> int:
 def _cell(value: object) -> str:
     if value is None:
         return "–"
-    return f"{value:.6g}" if isinstance(value, float) else str(value)
+    return f"{value:.6g}" if isinstance(value, float) else visible(str(value))
 
 
 def _command(words: str, settings: list[str], workers: int | None) -> str:

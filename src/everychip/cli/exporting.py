@@ -38,10 +38,12 @@ def _check(run: Path, chips: int) -> int:
     from everychip.export import agreement
     from everychip.study import store
     from everychip.study.experiment import Experiment
+    from everychip.study.inputs import refuse_others
     from everychip.study.trained import trained_model
 
     found = store.open_run(run)
     experiment = Experiment.from_toml(found.folder / store.RECIPE)
+    refuse_others(found.folder, found.record, experiment)
     with experiment.compute.used(), watching("export --check") as watcher:
         watcher.begin(1, 0)
         watcher.started(experiment)

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from everychip.cli.advice import advice
 from everychip.devices.ageing import duration as age
+from everychip.errors import visible
 from everychip.progress import Event
 from everychip.study.experiment import Experiment
 from everychip.study.store import Run
@@ -25,11 +26,24 @@ _TRAINING_SHARE = 0.8  # of a run's time, roughly; the rest is evaluation
 
 
 def console(*, stderr: bool = False) -> Console:
-    """Where to print; a pipe, which has no width, gets 120 columns instead of rich's 80."""
-    from rich.console import Console
+    """Where to print; a pipe, which has no width, gets 120 columns instead of rich's 80.
 
-    found = Console(stderr=stderr)
-    return found if found.is_terminal or "COLUMNS" in os.environ else Console(stderr=stderr, width=120)
+    Whatever is printed is text: nobody's brackets are styles, and nobody's escapes reach the terminal.
+    """
+    from rich.console import Console, ConsoleOptions, RenderableType
+    from rich.segment import Segment
+
+    class Plain(Console):
+        def render(
+            self, renderable: RenderableType, options: ConsoleOptions | None = None
+        ) -> Iterator[Segment]:
+            for part in super().render(renderable, options):
+                yield part if part.control else Segment(visible(part.text, keep="\n"), part.style)
+
+    found = Plain(stderr=stderr, markup=False, emoji=False)
+    if found.is_terminal or "COLUMNS" in os.environ:
+        return found
+    return Plain(stderr=stderr, markup=False, emoji=False, width=120)
 
 
 @contextmanager
@@ -42,9 +56,9 @@ def watching(title: str) -> Iterator[Watcher]:
     from rich.progress import BarColumn, Progress, TextColumn
 
     columns = (
-        TextColumn("{task.description}"),
+        TextColumn("{task.description}", markup=False),
         BarColumn(bar_width=12),
-        TextColumn("{task.fields[text]}", style="dim"),
+        TextColumn("{task.fields[text]}", style="dim", markup=False),
     )
     with Progress(*columns, console=out, transient=True) as bars:
         yield Bars(title, bars)
@@ -123,7 +137,7 @@ class Bars(Watcher):
     def begin(self, waiting: int, complete: int) -> None:
         self._clock.waiting = waiting
         if waiting > 1:
-            self._all = self._bars.add_task("[bold]all runs", total=1.0, text=f"0 of {waiting}")
+            self._all = self._bars.add_task("all runs", total=1.0, text=f"0 of {waiting}")
         if complete:
             self._bars.console.print(f"{complete} complete already", style="dim", highlight=False)
 
@@ -145,10 +159,11 @@ class Bars(Watcher):
         self._clock.running.pop(experiment.id, None)
         self._clock.finished += 1
         self._bars.remove_task(self._tasks.pop(experiment.id))
-        mark = "[green]✓[/]" if run is not None and run.status == "converged" else "[red]✗[/]"
-        from rich.markup import escape
+        good = run is not None and run.status == "converged"
+        from rich.text import Text
 
-        line = f"{mark} {escape(result_of(experiment, run, words))}"
+        mark = ("✓", "green") if good else ("✗", "red")
+        line = Text.assemble(mark, " ", result_of(experiment, run, words))
         self._bars.console.print(line, highlight=False, soft_wrap=True)
         self._update_all()
 
@@ -203,10 +218,11 @@ def result_of(experiment: Experiment, run: Run | None, words: str) -> str:
     if run is None:
         return f"{experiment.name}: failed: {words}"
     record = run.record
-    said = str(record["words"])
-    if run.status == "converged":
+    said = str(record.get("words", ""))
+    best = record.get("best_epoch"), record.get("validation_accuracy")
+    if run.status == "converged" and None not in best:
         said = f"validation {float(record['validation_accuracy']):.1%} in epoch {record['best_epoch'] + 1}"
-    return f"{experiment.name}: {said.replace('%', ' %')}, {duration(float(record['seconds']))}"
+    return f"{experiment.name}: {said.replace('%', ' %')}, {duration(float(record.get('seconds') or 0))}"
 
 
 def duration(seconds: float) -> str:

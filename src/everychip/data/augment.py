@@ -24,7 +24,7 @@ class CropFlip(Augment):
     torch.Size([2, 1, 8, 8])
     """
 
-    padding: int = Field(default=4, ge=0)
+    padding: int = Field(default=4, ge=0, le=1_024)
     flip: bool = True
     fill: tuple[float, ...] = Field(default=(-1.0,), min_length=1)
 

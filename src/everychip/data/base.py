@@ -25,6 +25,10 @@ class Data(Component, family="data"):
         """The short name that tables and plots show."""
         return self.kind
 
+    def content(self) -> str:
+        """SHA-256 of the files that the set is read from; "" where there are none, or none here."""
+        return ""
+
     @abstractmethod
     def load(self) -> Splits:
         """The two splits. They are kept in memory and shared by all callers: do not write into them."""

@@ -10,7 +10,7 @@ from pydantic import Field
 
 from everychip.data.base import Data
 from everychip.data.images import decode, normalise
-from everychip.data.place import fingerprint, local_folder
+from everychip.data.place import content_of, data_files, fingerprint, local_folder
 from everychip.data.rows import Layout, Rows, open_rows
 from everychip.data.sampling import stratified_order
 from everychip.data.values import Arrays, Splits
@@ -39,7 +39,7 @@ class Hub(Data):
     label_column: str = "label"
     train_split: str | None = None
     test_split: str | None = None
-    size: int | None = Field(default=None, ge=1)
+    size: int | None = Field(default=None, ge=1, le=4_096)
     mean: tuple[float, ...] = (0.5,)
     std: tuple[Annotated[float, Field(gt=0)], ...] = (0.5,)
     limit: int | None = Field(default=None, ge=1)
@@ -50,6 +50,11 @@ class Hub(Data):
     def label(self) -> str:
         """The last part of the set's name."""
         return self.name.rsplit("/", 1)[-1]
+
+    def content(self) -> str:
+        """SHA-256 of the files of the local folder; "" for a set that comes from the hub."""
+        folder = local_folder(self.name, path=self.path)
+        return content_of(sorted(data_files(folder)), root=folder) if folder else ""
 
     def load(self) -> Splits:
         """The decoded splits; the last two sets stay in memory, for as long as their files do not change."""

@@ -88,14 +88,15 @@ def normalise(
 
 
 def _pixels(cell: Mapping[str, Any] | None, *, where: str) -> NDArray[np.uint8]:
-    from PIL import Image, UnidentifiedImageError
+    from PIL import Image, ImageOps, UnidentifiedImageError
 
     stored = cell or {}
     source = io.BytesIO(stored["bytes"]) if stored.get("bytes") else stored.get("path")
     if not source:
         raise DataError(where, found="no image", expected="the bytes of a PNG or JPEG file")
     try:
-        image: Image.Image = Image.open(source)
+        # As `datasets` does: a camera that was held upright says so in a tag and stores the picture lying.
+        image: Image.Image = ImageOps.exif_transpose(Image.open(source))
         if image.mode not in _GREY | _COLOUR:
             raise DataError(where, found=f"an image of mode {image.mode}", expected="8 bits per channel")
         if image.mode not in ("L", "RGB"):

@@ -8,6 +8,7 @@ from pathlib import Path
 from pydantic import Field
 
 from everychip.data.base import Data
+from everychip.data.place import content_of
 from everychip.data.values import Arrays, Splits
 from everychip.errors import DataError
 
@@ -31,15 +32,25 @@ class Tensors(Data):
         """The file's name without its ending."""
         return Path(self.path).stem
 
+    def content(self) -> str:
+        """SHA-256 of the file."""
+        return content_of([self._file()])
+
+    def _file(self) -> Path:
+        return Path(self.path).expanduser().absolute()
+
     def load(self) -> Splits:
         """The two splits, kept in memory for as long as the file does not change."""
-        file = Path(self.path).expanduser().absolute()
+        file = self._file()
         try:
             stat = file.stat()
-        except OSError as error:
+        except (OSError, ValueError) as error:
+            why = getattr(error, "strerror", None) or error
             raise DataError(
-                "data.path", found=f"no file {file} ({error.strerror})", expected="a safetensors file"
+                "data.path", found=f"no file {file} ({why})", expected="a safetensors file"
             ) from None
+        if not file.is_file():  # a device or a pipe may never end
+            raise DataError("data.path", found=f"{file}, which is no file", expected="a safetensors file")
         return _load(self, file, stat.st_size, stat.st_mtime_ns)
 
 

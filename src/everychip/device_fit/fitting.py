@@ -236,6 +236,12 @@ def _remarks(m: Measurements, found: tuple[TimeFit, ...]) -> list[str]:
     remarks = []
     if m.ignored:
         remarks.append(f"columns that say nothing to this fit: {', '.join(m.ignored)}")
+    widest = max(max(level.sigma, abs(level.found.mean)) for one in found for level in one.levels)
+    if widest > 1:
+        remarks.append(
+            f"σ or bias reaches {100 * widest:.0f} % of G_max, which no cell does: is the file in another "
+            "unit, or does it hold resistances (kΩ: write 1/R) or currents (nA: write I/V)"
+        )
     low, high = found[0].law.valid
     if low > 0.01 or high < 0.99:
         held = " and ".join([f"below {low:.3g}"] * (low > 0.01) + [f"above {high:.3g}"] * (high < 0.99))

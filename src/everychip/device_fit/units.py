@@ -9,6 +9,13 @@ from everychip.errors import ConfigError, DataError, known_names
 
 MICROSIEMENS = {"S": 1e6, "mS": 1e3, "uS": 1.0, "nS": 1e-3}
 """What one of each unit is in µS."""
+_INVERT = "which is a resistance: write the conductances 1/R into the file (1/kΩ = mS, 1/MΩ = µS)"
+_DIVIDE = "which is a current: write the conductances I/V of the read voltage V into the file (nA/V = nS)"
+OTHERS = {
+    **dict.fromkeys(("Ohm", "ohm", "Ω", "kOhm", "kohm", "kΩ", "MOhm", "Mohm", "MΩ"), _INVERT),
+    **dict.fromkeys(("A", "mA", "uA", "nA", "pA"), _DIVIDE),
+}
+"""Units of what is not a conductance, and how to make one of it."""
 LEAST, MOST = 1e-3, 1e6
 """Between these, in µS, the G_max of a memory cell is believed."""
 _TINY = 1e-5  # a target below this share of the largest one is in another unit
@@ -22,6 +29,8 @@ def micro_siemens(unit: str) -> float:
     (1000.0, 1.0)
     """
     name = plain(unit)
+    if name in OTHERS:
+        raise ConfigError("--unit", found=f"{unit}, {OTHERS[name]}", expected="S, mS, uS or nS")
     if name not in MICROSIEMENS:
         raise ConfigError("--unit", found=f"unknown unit {unit!r}", remedy=known_names(name, MICROSIEMENS))
     return MICROSIEMENS[name]

@@ -8,6 +8,7 @@ from everychip.component import write_toml
 from everychip.device_fit.chart import chart
 from everychip.device_fit.fitting import Fit
 from everychip.errors import StoreError
+from everychip.report.engine import must_start
 from everychip.study.files import write_whole
 
 
@@ -35,6 +36,7 @@ def write(fit: Fit, output: Path, *, comments: tuple[str, ...] = ()) -> tuple[Pa
     """Write the device with comments above it, and its plot as SVG beside it; both paths."""
     import vl_convert
 
+    must_start()
     text = "".join(f"# {line}".rstrip() + "\n" for line in comments) + write_toml(fit.device.table())
     image = vl_convert.vegalite_to_svg(chart(fit))
     plot = output.with_suffix(".svg")

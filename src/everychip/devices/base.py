@@ -15,9 +15,10 @@ from pydantic import Field
 from torch import Tensor
 
 from everychip.component import Component, merge, read_toml, refusal
-from everychip.errors import ConfigError, known_names
+from everychip.errors import ConfigError, known_names, shown
+from everychip.refusals import Kind
 
-Sigma = Annotated[float, Field(ge=0)]
+Sigma = Annotated[float, Field(ge=0, le=1_000)]
 
 FACTS = ("source", "unit", "range")
 """What a preset says of itself beside its fields: its origin, the unit of its numbers, where it holds."""
@@ -119,7 +120,8 @@ class Device(Component, family="device"):
             return data
         name, known = data.pop("preset"), presets()
         if str(name) not in known:
-            raise refusal(("preset",), f"unknown preset {name!r}", known_names(str(name), known))
+            found = f"unknown preset {shown(name)}"
+            raise refusal(("preset",), found, known_names(str(name), known), kind=Kind.UNKNOWN)
         table = {key: value for key, value in known[name].items() if key not in FACTS}
         return merge({"name": name, **table}, data)
 

@@ -84,7 +84,8 @@ class Hermes(Drifting):
     @model_validator(mode="before")
     @classmethod
     def _fitted_numbers(cls, data: Any) -> Any:
-        fit = _FITS.get(data.get("devices", 2)) if isinstance(data, dict) else None
+        devices = data.get("devices", 2) if isinstance(data, dict) else None
+        fit = _FITS.get(devices) if isinstance(devices, int) else None
         if fit is None:
             return data
         return {"g_max": fit.reference, "valid": (0.0, fit.reference), "t0": fit.t0, **data}

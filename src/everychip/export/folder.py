@@ -9,21 +9,23 @@ from pathlib import Path
 from torch import nn
 
 from everychip.component import write_toml
-from everychip.errors import StoreError
+from everychip.errors import StoreError, visible
 from everychip.export.networks import to_aihwkit
 from everychip.export.noise import counterpart
 from everychip.study import store
 from everychip.study.experiment import Experiment
 from everychip.study.files import make_folder, write_text, write_whole
+from everychip.study.inputs import refuse_others
 from everychip.study.trained import trained_model
 
 SCRIPT = "load_aihwkit.py"
-_SCRIPT = '''"""{title}: the trained network on aihwkit's torch tiles. Written by `everychip export`.
+_ABOUT = """{title}: the trained network on aihwkit's torch tiles. Written by `everychip export`.
 
     python {script}
 
 {needs}
 """
+_SCRIPT = """{about}
 
 from pathlib import Path
 
@@ -33,7 +35,7 @@ model = load_aihwkit(Path(__file__).parent).eval()
 
 if __name__ == "__main__":
     print(model)
-{program}'''
+{program}"""
 _PROGRAM = """    model.program_analog_weights()  # one chip: the noise model of every tile writes its weights
     model.drift_analog_weights({time:g})  # and reads them so many seconds later
 """
@@ -72,11 +74,25 @@ def _copied(source: Path, target: Path) -> None:
 
 
 def _experiment(run: store.Run) -> Experiment:
-    return Experiment.from_toml(run.folder / store.RECIPE)
+    experiment = Experiment.from_toml(run.folder / store.RECIPE)
+    refuse_others(run.folder, run.record, experiment)
+    return experiment
 
 
 def _is_ours(folder: Path) -> bool:
     return folder.is_dir() and ((folder / SCRIPT).is_file() or not any(folder.iterdir()))
+
+
+def _docstring(text: str) -> str:
+    """The text as a docstring, whatever is in it: no title ends it and begins code.
+
+    >>> import ast
+    >>> hostile = chr(34) * 3 + "x"
+    >>> ast.literal_eval(_docstring(hostile)) == hostile
+    True
+    """
+    inside = visible(text.replace("\\", "\\\\"), keep="\n").replace('"', '\\"')
+    return f'"""{inside}"""'
 
 
 def _script(experiment: Experiment) -> str:
@@ -88,9 +104,12 @@ def _script(experiment: Experiment) -> str:
     if known.model is None:
         noise = f"Its tiles keep aihwkit's default noise model: {known.reason}."
     time = float(device.table().get("time", 0.0))
-    return _SCRIPT.format(
+    about = _ABOUT.format(
         title=experiment.title or experiment.name,
         script=SCRIPT,
         needs=textwrap.fill(f"needs everychip, and aihwkit ({INSTALL}). {noise}", 100),
+    )
+    return _SCRIPT.format(
+        about=_docstring(about),
         program="" if known.model is None else _PROGRAM.format(time=time),
     )

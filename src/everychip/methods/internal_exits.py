@@ -26,8 +26,8 @@ class InternalExits(Method):
     """
 
     positions: Literal["auto", "paper"] | tuple[str, ...] = "auto"
-    count: Annotated[int, Field(ge=1)] = 3
-    hidden: Annotated[int, Field(ge=1)] = 512
+    count: Annotated[int, Field(ge=1, le=1_000)] = 3
+    hidden: Annotated[int, Field(ge=1, le=65_536)] = 512
     exit_device: Device | None = None
     init: Init | Literal["auto"] = "auto"
     frozen: bool = False

@@ -40,6 +40,10 @@ class Model(Component, family="model"):
         with contained(seed, "init"):
             return self.network(shape, classes)
 
+    def content(self) -> str:
+        """SHA-256 of the user's code that makes the module; "" where the code is this package's."""
+        return ""
+
     @abstractmethod
     def network(self, input_shape: tuple[int, ...], classes: int) -> nn.Module:
         """Make the module, drawing its weights from PyTorch's global generator, which `build` has set."""

@@ -36,8 +36,8 @@ class CNN(Model, kind="cnn"):
     [1600, 256, 64]
     """
 
-    channels: int = Field(default=64, ge=1)
-    hidden: tuple[Annotated[int, Field(ge=1)], ...] = (256, 64)
+    channels: int = Field(default=64, ge=1, le=65_536)
+    hidden: tuple[Annotated[int, Field(ge=1, le=65_536)], ...] = (256, 64)
     dropout: float = Field(default=0.0, ge=0, lt=1)
     batch_statistics: bool = False
     init: Literal["default", "published"] = "default"

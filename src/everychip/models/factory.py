@@ -15,6 +15,7 @@ from torch import nn
 
 from everychip.errors import ModelError, known_names
 from everychip.models.base import Model
+from everychip.models.sources import code_of
 
 
 class Factory(Model):
@@ -33,6 +34,10 @@ class Factory(Model):
     def label(self) -> str:
         """The function's name."""
         return self.call.partition(":")[2]
+
+    def content(self) -> str:
+        """SHA-256 of the module that is called and of what it imports beside itself."""
+        return code_of([self.call.partition(":")[0]])
 
     def network(self, input_shape: tuple[int, ...], classes: int) -> nn.Module:
         """What the function returns; the input's shape and the classes are the user's own affair."""

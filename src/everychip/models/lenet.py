@@ -22,7 +22,7 @@ class LeNet(Model, kind="lenet"):
     True
     """
 
-    width: int = Field(default=1, ge=1)
+    width: int = Field(default=1, ge=1, le=65_536)
 
     def network(self, input_shape: tuple[int, ...], classes: int) -> nn.Module:
         """The module, for images of at least 4×4 pixels."""

@@ -26,7 +26,7 @@ class ResNet18(Model, kind="resnet18"):
     Linear(in_features=64, out_features=10, bias=True)
     """
 
-    width: int = Field(default=64, ge=1)
+    width: int = Field(default=64, ge=1, le=65_536)
     init: Init = "fan_out"
 
     def network(self, input_shape: tuple[int, ...], classes: int) -> nn.Module:

@@ -28,13 +28,13 @@ class Transformer(Model):
     (Linear(in_features=16, out_features=32, bias=True), Embedding(49, 32))
     """
 
-    dim: int = Field(default=64, ge=1)
-    depth: int = Field(default=2, ge=1)
-    heads: int = Field(default=4, ge=1)
-    feedforward: int = Field(default=128, ge=1)
+    dim: int = Field(default=64, ge=1, le=65_536)
+    depth: int = Field(default=2, ge=1, le=1_000)
+    heads: int = Field(default=4, ge=1, le=65_536)
+    feedforward: int = Field(default=128, ge=1, le=65_536)
     dropout: float = Field(default=0.0, ge=0, lt=1)
-    patch: int | None = Field(default=None, ge=1)
-    vocabulary: int | None = Field(default=None, ge=1)
+    patch: int | None = Field(default=None, ge=1, le=65_536)
+    vocabulary: int | None = Field(default=None, ge=1, le=10_000_000)
 
     @model_validator(mode="after")
     def _heads_share_features(self) -> Self:

@@ -26,7 +26,7 @@ class VGG8(Model):
     Linear(in_features=8192, out_features=1024, bias=True)
     """
 
-    width: int = Field(default=64, ge=1)
+    width: int = Field(default=64, ge=1, le=65_536)
     init: Init = "fan_out"
 
     def network(self, input_shape: tuple[int, ...], classes: int) -> nn.Module:

@@ -9,6 +9,7 @@ from typing import Any
 
 from everychip.errors import ConfigError, known_names
 from everychip.report.blocks import Figure
+from everychip.report.engine import must_start
 from everychip.report.plots import STYLE
 from everychip.report.results import Results
 from everychip.report.sections import figures
@@ -32,6 +33,7 @@ def write_figures(
     shown: Sequence[Figure], folder: str | Path, *, formats: Sequence[str] = ("svg",)
 ) -> tuple[Path, ...]:
     """Write these figures into `folder` under their names, once in each format, and return the files."""
+    must_start()
     target = Path(folder)
     make_folder(target)
     written = []

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 
 from everychip.errors import StoreError
 from everychip.report.results import METHOD_ORDER, Context, Group, Run
-from everychip.study.table import COLUMNS
+from everychip.study.table import COLUMNS, SCAN, connect, literal
 
 OWN_AXES = ("method", "variant", "model", "data", "device", "sigma", "sigma_train", "seed")
 """Axes that the draws' own columns tell; the labels of any other axis join the variant."""
@@ -22,7 +22,7 @@ select method, variant, model, data, device, {per_chip}, run, seed,
        sigma_train::double, sigma::double, {time},
        avg(sigma_of_max), avg(sigma_of_rms), avg(nll), avg(ece), avg(confidence),
        min(images), bool_and(whole_test), list(chip order by chip), list(accuracy::double order by chip)
-from read_parquet($files, union_by_name = true) group by all
+from {scan} group by all
 order by all
 """
 
@@ -81,10 +81,10 @@ def _query(files: Sequence[Path]) -> list[_Part]:
     import duckdb
 
     where = str(files[0])
-    names = {"files": [str(file) for file in files]}
-    with duckdb.connect() as connection:
+    names = {"files": literal(files)}
+    with connect() as connection:
         try:
-            whole = "describe from read_parquet($files, union_by_name = true)"
+            whole = f"describe from {SCAN}"
             found = {row[0] for row in connection.execute(whole, names).fetchall()}
             missing = [column for column in COLUMNS if column not in {*found, *LATER}]
             if missing:
@@ -93,7 +93,7 @@ def _query(files: Sequence[Path]) -> list[_Part]:
                 name: f"coalesce({name}, {absent})" if name in found else absent
                 for name, absent in LATER.items()
             }
-            rows = connection.execute(GROUPS.format(**later), names).fetchall()
+            rows = connection.execute(GROUPS.format(scan=SCAN, **later), names).fetchall()
         except duckdb.Error as error:
             first = str(error).splitlines()[0]
             raise StoreError(where, found=f"draws that cannot be read ({first})") from None

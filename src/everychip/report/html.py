@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterable
+from dataclasses import replace
 from functools import cache
 from pathlib import Path
 from typing import Any
 
 from everychip.errors import StoreError
 from everychip.report.blocks import Block, Details, Figure, Table, Text
+from everychip.report.engine import WORDS, starts
 from everychip.report.markup import to_html, to_plain
 from everychip.report.palette import looks
 from everychip.report.plots import STYLE
@@ -26,6 +29,7 @@ def write_report(path: str | Path, *, output: str | Path | None = None, target: 
     `target` (0 … 1) adds the yield: the share of chips that reach it.
     """
     results = load(path)
+    target = results.target if target is None else target
     file = Path(output) if output is not None else results.path / FILE
     if file.is_dir():
         file /= FILE
@@ -54,7 +58,9 @@ def page(results: Results, *, target: float | None = None) -> str:
     environment.filters["plain"] = to_plain
     environment.filters["json"] = lambda value: Markup(_json(value))
     environment.tests.update({name: _is(kind) for name, kind in _KINDS.items()})
-    sections = build(results, target=target)
+    sections, drawn = build(results, target=target), starts()
+    if not drawn:
+        sections = tuple(replace(section, blocks=_without_figures(section.blocks)) for section in sections)
     has_charts = any(isinstance(block, Figure) for section in sections for block in section.blocks)
     return environment.get_template("report.html.j2").render(
         results=results,
@@ -62,7 +68,12 @@ def page(results: Results, *, target: float | None = None) -> str:
         looks=looks(results.methods),
         style=STYLE,
         script=Markup(_script()) if has_charts else "",
+        remark="" if drawn else f"The charts are left out: {WORDS}.",
     )
+
+
+def _without_figures(blocks: Iterable[Block]) -> tuple[Block, ...]:
+    return tuple(block for block in blocks if not isinstance(block, Figure))
 
 
 _KINDS: dict[str, type[Any]] = {"text": Text, "table": Table, "figure": Figure, "details": Details}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -9,11 +10,12 @@ from pydantic import BaseModel, Field, ValidationError
 
 from everychip.component import read_toml
 from everychip.coverage import Coverage
-from everychip.errors import StoreError
+from everychip.errors import StoreError, shown
 from everychip.report.grouping import groups_of
 from everychip.report.results import Results, Run
 from everychip.report.weak_layers import read_answer
 from everychip.study.files import read_json
+from everychip.study.proof import draws_of
 
 STUDY_FORMAT, RUN_FORMAT = "everychip-study/1", "everychip-run/1"
 
@@ -43,7 +45,7 @@ def load(path: str | Path) -> Results:
 class _RunRecord(BaseModel):
     """What `report` reads of a run: an entry of study.json, or run.json itself."""
 
-    id: str = ""
+    id: str = Field(default="", pattern=r"^(\w[\w.-]*)?$")  # it names a folder
     labels: dict[str, str] = {}
     status: str = "unknown"
     words: str = ""
@@ -56,6 +58,7 @@ class _RunRecord(BaseModel):
     environment: dict[str, Any] = {}
     coverage: dict[str, Any] | None = None
     treatment: list[dict[str, Any]] = []
+    machines: tuple[str, ...] = ()
 
     def run(self) -> Run:
         return Run(
@@ -84,6 +87,7 @@ class _StudyRecord(BaseModel):
     seconds: float | None = None
     runs: list[_RunRecord] = []
     left_out: list[dict[str, str]] = []
+    machines: tuple[str, ...] = ()
     coverage: list[dict[str, Any]] = []
 
 
@@ -98,24 +102,24 @@ def _record(path: Path, form: str, kind: type[_Record]) -> _Record:
         first = error.errors(include_url=False)[0]
         place = ".".join(str(part) for part in first["loc"])
         raise StoreError(
-            str(path), found=f"{place} = {first['input']!r}", expected=f"a record of the format {form}"
+            str(path), found=f"{place} = {shown(first['input'])}", expected=f"a record of the format {form}"
         ) from None
 
 
 def _load_study(folder: Path) -> Results:
     about = _record(folder / "study.json", STUDY_FORMAT, _StudyRecord)
     runs = tuple(entry.run() for entry in about.runs)
-    merged = folder / "draws.parquet"
-    files = [merged] if merged.is_file() else sorted(folder.glob("runs/*/draws.parquet"))
-    if not files:
-        raise StoreError(str(folder), found="no draws.parquet", expected="the draws of at least one run")
+    files = draws_of(folder)
+    recipe = folder / "study.toml"
     return Results(
         path=folder,
         is_study=True,
         name=about.name or folder.name,
         title=about.title or about.name or folder.name,
         command=about.command,
-        recipe=_text(folder / "study.toml"),
+        recipe=_text(recipe),
+        machines=about.machines,
+        target=_target(read_toml(recipe), "base", "always") if recipe.is_file() else None,
         axes=about.axes,
         environment=about.environment,
         seconds=about.seconds,
@@ -130,9 +134,11 @@ def _load_study(folder: Path) -> Results:
 
 
 def _load_run(folder: Path) -> Results:
+    draws = draws_of(folder)
     about = _record(folder / "run.json", RUN_FORMAT, _RunRecord)
     run, recipe = about.run(), folder / "recipe.toml"
-    title = read_toml(recipe).get("title") if recipe.is_file() else None
+    table = read_toml(recipe)
+    title = table.get("title")
     return Results(
         path=folder,
         is_study=False,
@@ -144,10 +150,23 @@ def _load_run(folder: Path) -> Results:
         environment=about.environment,
         seconds=about.seconds,
         runs=(run,),
-        groups=groups_of([folder / "draws.parquet"], {}, (run,)),
+        groups=groups_of(draws, {}, (run,)),
+        machines=about.machines,
+        target=_target({"run": table}, "run"),
         coverage=_coverage(folder / "run.json", [about.coverage] if about.coverage else []),
         weak_layers=read_answer(folder),
     )
+
+
+def _target(table: Mapping[str, Any], *parts: str) -> float | None:
+    """The `evaluation.target` of a recipe, the last of its parts that has one."""
+    found = None
+    for part in parts:
+        recipe = table.get(part)
+        evaluation = recipe.get("evaluation") if isinstance(recipe, Mapping) else None
+        asked = evaluation.get("target") if isinstance(evaluation, Mapping) else None
+        found = asked if isinstance(asked, float) and 0 < asked < 1 else found
+    return found
 
 
 def _coverage(path: Path, found: list[dict[str, Any]]) -> tuple[Coverage, ...]:

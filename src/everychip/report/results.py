@@ -217,7 +217,8 @@ class Results:
     `axes` maps an axis of the grid to its labels in order; `recipe` is the resolved TOML as it stands in
     the folder; `left_out` names combinations that the study skipped on purpose; `coverage` tells what the
     crossbar holds of each network, where the runs recorded it; `weak_layers` is what
-    `everychip sensitivity` found in its runs.
+    `everychip sensitivity` found in its runs; `machines` are the processors, where there are several, that
+    computed it; `target` is the accuracy whose yield the recipe asks for.
     """
 
     path: Path
@@ -234,6 +235,8 @@ class Results:
     left_out: tuple[str, ...] = ()
     coverage: tuple[Coverage, ...] = ()
     weak_layers: tuple[WeakLayers, ...] = ()
+    machines: tuple[str, ...] = ()
+    target: float | None = None
 
     @cached_property
     def methods(self) -> tuple[str, ...]:

@@ -31,7 +31,7 @@ def show(results: Results, *, target: float | None = None, console: Console | No
     from rich.console import Console
     from rich.text import Text
 
-    console = console or Console()
+    console = console or Console(markup=False, emoji=False)
     for table in tables(results, target=target):
         console.print(rich_table(table, width=console.width))
         for note in table.notes:
@@ -91,20 +91,23 @@ def rich_table(table: Table, *, width: int = 80) -> rich.table.Table:
     """The table for rich; leading cells that repeat are left blank."""
     from rich.box import SIMPLE_HEAD
     from rich.table import Table as RichTable
+    from rich.text import Text
 
     table = fitted(table, width=width)
-    drawn = RichTable(title=table.title, title_justify="left", title_style="bold", box=SIMPLE_HEAD)
+    drawn = RichTable(
+        title=Text(table.title, style="bold"), title_justify="left", title_style="bold", box=SIMPLE_HEAD
+    )
     roomy = _natural_width(table, gap=_GAP) <= width
     # The box draws one blank between columns already.
     drawn.padding, drawn.pad_edge, drawn.show_edge = (0, _GAP - 1 if roomy else 0, 0, 0), False, False
     for column in table.columns:
-        name = f"{column.name}\n[dim]{column.below}[/dim]" if column.below else column.name
+        name = Text.assemble(column.name, *([("\n" + column.below, "dim")] if column.below else []))
         drawn.add_column(name, justify="right" if column.role == "value" else "left", no_wrap=True)
     before = None
     for index, row in enumerate(table.rows):
         if table.begins(index):
             drawn.add_section()
         blank = [table.repeats(i, before, row) for i in range(len(row.cells))]
-        drawn.add_row(*("" if gone else cell for cell, gone in zip(row.cells, blank, strict=True)))
+        drawn.add_row(*(Text("" if gone else cell) for cell, gone in zip(row.cells, blank, strict=True)))
         before = row
     return drawn

@@ -13,11 +13,13 @@ from pydantic import Field
 from everychip.component import Config
 from everychip.errors import ConfigError
 
+_DEFAULT_THREADS = 2
+
 
 class Compute(Config):
     """What a run may use of the machine; another threads or gpu is another run, for it changes the last bits.
 
-    threads: of PyTorch, whose number orders the sums.
+    threads: of PyTorch, whose number orders the sums; at most the cores of the machine that runs it, or 2.
     gpu: "cuda" trains and measures on the first NVIDIA GPU; absent, on the processor. A GPU draws other
     chips from the same seed, so it compares with runs on a GPU only.
 
@@ -25,7 +27,7 @@ class Compute(Config):
     ('cuda', 'cpu')
     """
 
-    threads: Annotated[int, Field(ge=1)] = 2
+    threads: Annotated[int, Field(ge=1, le=65_536)] = _DEFAULT_THREADS
     gpu: Literal["cuda"] | None = None
 
     @property
@@ -34,9 +36,17 @@ class Compute(Config):
         return self.gpu or "cpu"
 
     def must_be_here(self) -> None:
-        """Raise ConfigError where this machine has no such GPU."""
+        """Raise ConfigError where this machine has no such GPU, or not so many cores."""
         import torch
 
+        most = max(_DEFAULT_THREADS, os.cpu_count() or 1)
+        if self.threads > most:
+            raise ConfigError(
+                "compute.threads",
+                found=f"{self.threads}, while this machine has {os.cpu_count()} cores",
+                expected=f"at most {most}",
+                remedy="another number of threads is another run: compute.threads",
+            )
         if self.gpu is not None and not torch.cuda.is_available():
             raise ConfigError(
                 "compute.gpu",

@@ -22,16 +22,15 @@ from everychip.progress import Event, Listener, quiet
 from everychip.study import store
 from everychip.study.environment import environment
 from everychip.study.experiment import Condition, Experiment
-from everychip.study.files import held, make_folder, read_json, write_json, write_whole
+from everychip.study.files import held, make_folder, write_whole
+from everychip.study.inputs import refuse_others
 from everychip.study.sharing import take_over
 from everychip.study.start import beside
 from everychip.study.suitable import must_suit
 from everychip.study.table import COLUMNS, merge_tables, write_table
 from everychip.study.trained import build, load_weights, untrained_model
+from everychip.study.unfinished import OF_STATE, Unfinished
 from everychip.training import Fitted, train
-
-STATE = "state.json"
-STATE_FORMAT = "everychip-partial/1"
 
 
 def run(
@@ -39,8 +38,10 @@ def run(
 ) -> store.Run:
     """Train and evaluate an experiment into `folder`, or go on where an interrupted one stopped.
 
-    A complete run is only opened, and its files are compared with their SHA-256. trained: the folder of a
-    complete run of the same training, whose weights are taken instead of being trained again.
+    A complete run is only opened: its files are compared with their SHA-256, and the files of its data and
+    the code of a user's model with what they were. So is what an unfinished run left, and what differs is
+    made again. trained: the folder of a complete run of the same training, whose weights are taken instead of
+    being trained again.
     """
     if not store.is_complete(folder):
         experiment.compute.must_be_here()
@@ -48,16 +49,26 @@ def run(
         with held(folder), experiment.compute.used():
             store.claim(folder, beside(experiment.table(), folder))
             if not store.is_complete(folder):
-                make_folder(folder / store.PARTIAL)
-                return _Execution(experiment, folder, progress or quiet, trained).execute()
+                unfinished = Unfinished.begin(folder, experiment)
+                return _Execution(experiment, folder, unfinished, progress or quiet, trained).execute()
+    return opened(experiment, folder)
+
+
+def opened(experiment: Experiment, folder: Path) -> store.Run:
+    """The complete run of an experiment, if its files, data and code are those that it was made with."""
     store.claim(folder, experiment.table())
-    return store.open_run(folder)
+    run = store.open_run(folder)
+    refuse_others(folder, run.record, experiment)
+    if (folder / store.PARTIAL).exists():  # its process was killed between the last two steps
+        store.drop_partial(folder)
+    return run
 
 
 @dataclass
 class _Execution:
     experiment: Experiment
     folder: Path
+    unfinished: Unfinished
     tell: Listener
     trained: Path | None = None
 
@@ -65,11 +76,11 @@ class _Execution:
         splits = self.experiment.data.load()
         model = build(self.experiment, splits)
         must_suit(self.experiment, model, splits)
-        state = self._state() or self._take_over() or self._fit(splits)
+        state = self.unfinished.state() or self._take_over() or self._fit(splits)
         # What is stored is what is evaluated: the same bits, whether or not the run was interrupted here.
         load_weights(model, self.folder / store.MODEL)
         seconds = self._evaluate(model, splits, dict(state["seconds"]))
-        record = {key: value for key, value in state.items() if key not in ("format", "seconds")}
+        record = {key: value for key, value in state.items() if key not in OF_STATE}
         return store.finish(
             self.folder,
             {
@@ -79,28 +90,22 @@ class _Execution:
                 "title": self.experiment.title,
                 "labels": self.experiment.labels,
                 "environment": environment(self.experiment.compute),
+                **self.unfinished.facts(),
                 "seconds": sum(seconds.values()),
                 "seconds_by_stage": seconds,
                 "seed": self.experiment.seed,
                 "classes": splits.classes,
                 "coverage": self._coverage(model, splits),
-                **self._treatment(),
+                **self.unfinished.treatment(len(self.experiment.conditions())),
                 **record,
             },
         )
 
-    @property
-    def _partial(self) -> Path:
-        return self.folder / store.PARTIAL
-
-    def _state(self) -> dict[str, Any] | None:
-        path = self._partial / STATE
-        return read_json(path, form=STATE_FORMAT) if path.exists() else None
-
     def _take_over(self) -> dict[str, Any] | None:
         """The training of another run, if there is one to take."""
-        known = self.trained and take_over(self.experiment.training_id, self.trained, self.folder)
-        return self._keep(known, seconds={}) if known else None
+        asked, now = self.experiment.training_id, self.unfinished.inputs
+        known = self.trained and take_over(asked, self.trained, self.folder, inputs=now)
+        return self.unfinished.keep(known, seconds={}) if known else None
 
     def _fit(self, splits: Splits) -> dict[str, Any]:
         started = time.monotonic()
@@ -111,17 +116,11 @@ class _Execution:
             hardware=self.experiment.hardware,
             training=self.experiment.training,
             seed=self.experiment.seed,
-            checkpoint=self._partial / "checkpoint.safetensors",
+            checkpoint=self.unfinished.checkpoint(),
             progress=self.tell,
         )
         _save(fitted.model, self.folder / store.MODEL)
-        return self._keep(_described(fitted), seconds={"training": time.monotonic() - started})
-
-    def _keep(self, known: Mapping[str, Any], *, seconds: dict[str, float]) -> dict[str, Any]:
-        """Write what is known of the training, once its weights are stored: from here on it is done."""
-        state = {"format": STATE_FORMAT, **known, "seconds": seconds}
-        write_json(self._partial / STATE, state)
-        return state
+        return self.unfinished.keep(_described(fitted), seconds={"training": time.monotonic() - started})
 
     def _coverage(self, model: nn.Module, splits: Splits) -> dict[str, Any]:
         """What of the model the crossbar holds; MACs are left out where its forward cannot be traced."""
@@ -136,28 +135,19 @@ class _Execution:
         grid = self.experiment.conditions() if _finite(model) else ()
         parts = []
         for index, condition in enumerate(grid):
-            parts.append(self._partial / f"draws-{index}.parquet")
-            if parts[-1].exists():
+            parts.append(self.unfinished.draws(index))
+            if self.unfinished.has_draws(index):
                 continue
             started = time.monotonic()
             draws = self._draws(model, condition, splits, place=(index, len(grid)))
-            if draws.treatment:
-                said = {"format": STATE_FORMAT, "treatment": draws.treatment}
-                write_json(parts[-1].with_suffix(".json"), said)
             write_table(parts[-1], self._columns(model, condition, draws))
+            self.unfinished.keep_draws(index, draws.treatment)
             seconds["evaluation"] = seconds.get("evaluation", 0.0) + time.monotonic() - started
         if parts:
             merge_tables(self.folder / store.DRAWS, parts)
         else:
             write_table(self.folder / store.DRAWS, {name: [] for name in COLUMNS})
         return seconds
-
-    def _treatment(self) -> dict[str, Any]:
-        """What the mitigation has to report, once where it did the same under every condition."""
-        files = sorted(self._partial.glob("draws-*.json"))
-        said = [read_json(path, form=STATE_FORMAT)["treatment"] for path in files]
-        distinct = [facts for index, facts in enumerate(said) if facts not in said[:index]]
-        return {"treatment": [fact for facts in distinct for fact in facts]} if distinct else {}
 
     def _draws(
         self,

@@ -126,14 +126,19 @@ class Processes:
 
 
 @contextmanager
-def executor(workers: int, tell: Tell, *, tasks: int = 1) -> Iterator[Serial | Processes]:
+def executor(
+    workers: int, tell: Tell, *, tasks: int = 1, apart: bool = False
+) -> Iterator[Serial | Processes]:
     """An executor of so many workers, no more than tasks, stopped at once when something happens.
+
+    apart: in a process of its own, even if there is one worker only.
 
     >>> with executor(1, lambda run, event: None) as one:
     ...     type(one).__name__
     'Serial'
     """
-    chosen = Serial(tell) if workers == 1 else Processes(min(workers, tasks), tell)
+    serial = workers == 1 and not apart
+    chosen = Serial(tell) if serial else Processes(max(1, min(workers, tasks)), tell)
     try:
         yield chosen
         chosen.finish()

@@ -25,7 +25,7 @@ from everychip.study.start import Start
 from everychip.study.store import run_id, training_id
 from everychip.training import Training
 
-Sigma = Annotated[float, Field(ge=0)]
+Sigma = Annotated[float, Field(ge=0, le=1_000)]
 
 
 class Evaluation(Config):
@@ -46,9 +46,9 @@ class Evaluation(Config):
 
     sigma: tuple[Sigma, ...] = ()
     time: tuple[Time, ...] | None = None
-    chips: Annotated[int, Field(ge=1)] = 100
+    chips: Annotated[int, Field(ge=1, le=1_000_000)] = 100
     images: Annotated[int, Field(ge=1)] | None = None
-    batch_size: Annotated[int, Field(ge=1)] = 500
+    batch_size: Annotated[int, Field(ge=1, le=1_000_000_000)] = 500
     target: Annotated[float, Field(gt=0, lt=1)] | None = None
     precision: Precision = "float32"
     mitigation: Mitigation | None = None

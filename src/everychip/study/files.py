@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import errno
+import functools
 import hashlib
 import json
 import os
+import shutil
+import tempfile
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -16,18 +20,73 @@ from everychip.errors import StoreError
 def write_whole(path: Path, write: Callable[[Path], None]) -> None:
     """Let `write` fill a temporary file beside `path`, then give it its name in one step.
 
+    The content reaches the disk before the name does, so a power cut leaves the old file or the new one.
+    A link is followed, and what is no file (a device such as /dev/null, a pipe) is written into.
+
     >>> import tempfile
     >>> with tempfile.TemporaryDirectory() as folder:
     ...     write_whole(Path(folder, "a"), lambda path: path.write_text("all of it") and None)
     ...     [file.name for file in Path(folder).iterdir()]
     ['a']
     """
-    draft = path.with_name(f".{path.name}.{os.getpid()}.part")
+    if _is_stream(path):
+        _write_through(path, write)
+        return
+    target = path.resolve() if path.is_symlink() else path
+    draft = target.with_name(f".{target.name}.{os.getpid()}{DRAFT}")
     try:
         write(draft)
-        os.replace(draft, path)
+        _settle(draft)
+        os.replace(draft, target)
+        _sync(target.parent)
     finally:
         draft.unlink(missing_ok=True)
+
+
+DRAFT = ".part"
+"""Ends the names of unfinished files."""
+
+
+def _is_stream(path: Path) -> bool:
+    """Whether a name stands for something that is written into and never replaced."""
+    return path.exists() and (not path.is_file() or path.absolute().is_relative_to("/dev"))
+
+
+def _write_through(path: Path, write: Callable[[Path], None]) -> None:
+    with tempfile.TemporaryDirectory() as folder:
+        draft = Path(folder, "draft")
+        write(draft)
+        with draft.open("rb") as source, path.open("wb") as target:
+            shutil.copyfileobj(source, target)
+
+
+def _settle(draft: Path) -> None:
+    """Give a new file the permissions of any new file, and wait until its content is on the disk."""
+    if draft.stat().st_nlink == 1:  # not a second name of another's file
+        draft.chmod(0o666 & ~_umask())
+    _sync(draft)
+
+
+@functools.cache
+def _umask() -> int:
+    known = os.umask(0o077)
+    os.umask(known)
+    return known
+
+
+def _sync(path: Path) -> None:
+    """Wait until a file or a folder is on the disk, where the system can wait for one."""
+    try:
+        handle = os.open(path, os.O_RDONLY)
+    except OSError:
+        return
+    try:
+        os.fsync(handle)
+    except OSError as error:
+        if error.errno not in (errno.EINVAL, errno.ENOTSUP, errno.EBADF, errno.EROFS):
+            raise
+    finally:
+        os.close(handle)
 
 
 def write_text(path: Path, text: str) -> None:
@@ -44,6 +103,19 @@ def write_json(path: Path, data: Mapping[str, Any]) -> None:
     write_text(path, json.dumps(_finite(data), indent=1, allow_nan=False) + "\n")
 
 
+def write_record(path: Path, data: Mapping[str, Any]) -> None:
+    """Write a JSON file whole, with the SHA-256 of what it says, which `read_json` compares."""
+    write_json(path, {**data, SEAL: _seal(_finite(data))})
+
+
+SEAL = "seal"
+
+
+def _seal(data: Mapping[str, Any]) -> str:
+    said = {str(key): value for key, value in data.items() if key != SEAL}
+    return hashlib.sha256(json.dumps(said, sort_keys=True).encode()).hexdigest()
+
+
 def _finite(value: Any) -> Any:
     if isinstance(value, float):
         return value if abs(value) < float("inf") else None
@@ -54,17 +126,27 @@ def _finite(value: Any) -> Any:
     return value
 
 
-def read_json(path: Path, *, form: str) -> dict[str, Any]:
-    """Read a JSON file whose `format` is `form`, or say in one line why it is not one."""
+def read_json(path: Path, *, form: str, sealed: bool = False) -> dict[str, Any]:
+    """Read a JSON file whose `format` is `form`, or say in one line why it is not one.
+
+    A seal is compared with what the file says; sealed: refuse a file without one, as earlier versions wrote.
+    """
     try:
         data = json.loads(path.read_text(encoding="utf-8"))
     except OSError as error:
         raise StoreError(str(path), found=error.strerror or "an unreadable file", expected=form) from None
-    except ValueError:
+    except (ValueError, RecursionError):
         raise StoreError(str(path), found="text that is not JSON", expected=form, remedy=_AGAIN) from None
     found = data.get("format") if isinstance(data, dict) else None
     if found != form:
         raise StoreError(str(path), found=f"the format {found!r}", expected=repr(form))
+    if data.get(SEAL, "" if sealed else None) not in (None, _seal(data)):
+        raise StoreError(
+            str(path),
+            found="content that differs from its own SHA-256",
+            expected="the file as it was written",
+            remedy=_AGAIN,
+        )
     return dict(data)
 
 
@@ -81,9 +163,7 @@ def make_folder(folder: Path) -> None:
     """Create a folder and its parents, and make sure that it can be written."""
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        for draft in folder.glob(".*.part"):
-            draft.unlink(missing_ok=True)
-        probe = folder / f".probe.{os.getpid()}.part"
+        probe = folder / f".probe.{os.getpid()}{DRAFT}"
         probe.touch()
         probe.unlink()
     except OSError as error:
@@ -99,7 +179,8 @@ def make_folder(folder: Path) -> None:
 def held(folder: Path) -> Iterator[None]:
     """Hold a folder, so that two processes never write into it; a killed holder lets go by itself.
 
-    Where the system knows no such lock (Windows), nothing is held.
+    What a killed one left half-written is removed. Where the system knows no such lock (Windows), nothing is
+    held, and nothing removed.
     """
     try:
         import fcntl
@@ -118,6 +199,9 @@ def held(folder: Path) -> Iterator[None]:
         ) from None
     except OSError:  # a file system without locks
         pass
+    else:
+        for draft in folder.glob(f".*{DRAFT}"):
+            draft.unlink(missing_ok=True)
     try:
         yield
     finally:

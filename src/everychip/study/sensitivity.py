@@ -18,7 +18,7 @@ from everychip.progress import Listener
 from everychip.study import store
 from everychip.study.environment import environment
 from everychip.study.experiment import Experiment
-from everychip.study.files import held, write_json
+from everychip.study.files import held, write_record
 from everychip.study.trained import asked_of, refuse_diverged, trained_model
 
 FORMAT, FILE = "everychip-sensitivity/1", "sensitivity.json"
@@ -62,7 +62,7 @@ def ask(folder: Path, question: Question, *, progress: Listener | None = None) -
         refuse_diverged(model, folder)
         answer = _answer(experiment, model, splits, question, progress)
         seconds = time.monotonic() - started
-        write_json(folder / FILE, _record(answer, question, seconds=seconds))
+        write_record(folder / FILE, _record(answer, question, seconds=seconds))
     return answer
 
 

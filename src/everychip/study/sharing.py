@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -28,14 +29,19 @@ def trainings(runs: Path) -> dict[str, Path]:
     return found
 
 
-def take_over(training: str, source: Path, folder: Path) -> dict[str, Any] | None:
+def take_over(
+    training: str, source: Path, folder: Path, *, inputs: Mapping[str, str] | None = None
+) -> dict[str, Any] | None:
     """Put the weights of a complete run into `folder` and return what its record says of their training.
 
-    None where `source` holds no such training, or not as it was written: then there is nothing to share.
+    None where `source` holds no such training, not as it was written, or one of other data or code than
+    `inputs`: then there is nothing to share.
     """
     try:
         record = read_json(source / store.RECORD, form=store.FORMAT)
         if store.training_id(read_toml(source / store.RECIPE)) != training:
+            return None
+        if record.get("inputs", inputs) != inputs:
             return None
         write_whole(folder / store.MODEL, lambda draft: _same_file(source / store.MODEL, draft))
         if digest(folder / store.MODEL) != record["sha256"][store.MODEL]:

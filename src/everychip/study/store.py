@@ -6,11 +6,13 @@ import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, Field, ValidationError
 
 from everychip.component import content_hash, read_toml, write_toml
 from everychip.errors import ConfigError, StoreError
-from everychip.study.files import digest, read_json, write_json, write_text
+from everychip.study.files import digest, read_json, write_record, write_text
 from everychip.study.table import read_table
 
 FORMAT = "everychip-run/1"
@@ -90,7 +92,10 @@ def training_id(recipe: Mapping[str, Any]) -> str:
 
 
 def claim(folder: Path, recipe: Mapping[str, Any]) -> None:
-    """Make a folder the one of this recipe, or refuse it because something else lies there."""
+    """Make a folder the one of this recipe, or refuse it because something else lies there.
+
+    An unfinished run's recipe is written anew, so that its title and labels are as they are asked for now.
+    """
     path = folder / RECIPE
     if path.exists():
         found, asked = run_id(_recipe_of(path)), run_id(recipe)
@@ -101,6 +106,8 @@ def claim(folder: Path, recipe: Mapping[str, Any]) -> None:
                 expected=f"an empty folder or the run {asked}",
                 remedy="choose another folder: --output DIR",
             )
+        if not is_complete(folder):
+            write_text(path, write_toml(recipe))
         return
     if any(child.name != PARTIAL for child in folder.iterdir()):
         raise StoreError(
@@ -122,7 +129,7 @@ def _recipe_of(path: Path) -> dict[str, Any]:
 def finish(folder: Path, record: Mapping[str, Any]) -> Run:
     """Write run.json over the finished files, with their SHA-256, and drop what was kept for resuming."""
     files = {name: digest(folder / name) for name in (RECIPE, MODEL, DRAWS)}
-    write_json(folder / RECORD, {"format": FORMAT, **record, "sha256": files})
+    write_record(folder / RECORD, {"format": FORMAT, **record, "sha256": files})
     drop_partial(folder)
     return open_run(folder)
 
@@ -149,9 +156,7 @@ def open_run(folder: Path) -> Run:
             expected="a complete run",
             remedy="run its recipe again, it goes on where it was" if unfinished else None,
         )
-    record = read_json(folder / RECORD, form=FORMAT)
-    if not {"id", "status", "sha256"} <= record.keys():
-        raise _damaged(folder / RECORD, "a record without id, status or sha256")
+    record = _record(folder / RECORD)
     for name, expected in record["sha256"].items():
         path = folder / name
         if not path.exists():
@@ -159,6 +164,43 @@ def open_run(folder: Path) -> Run:
         if digest(path) != expected:
             raise _damaged(path, "content that differs from its SHA-256 in run.json")
     return Run(folder, record)
+
+
+Hash = Annotated[str, Field(pattern="^[0-9a-f]{64}$")]
+
+
+class _Record(BaseModel):
+    """What a run's record must say, and of which type."""
+
+    id: str = Field(pattern="^[0-9a-f]{12}$")
+    status: str
+    words: str = ""
+    labels: dict[str, str] = {}
+    seconds: float = 0.0
+    best_epoch: int | None = None
+    validation_accuracy: float | None = None
+    forwards: float | None = None
+    classes: int | None = None
+    history: list[dict[str, Any]] = []
+    treatment: list[dict[str, Any]] = []
+    coverage: dict[str, Any] | None = None
+    environment: dict[str, Any] = {}
+    inputs: dict[str, Hash] = {}
+    machines: list[str] = []
+    sha256: dict[Literal["recipe.toml", "model.safetensors", "draws.parquet"], Hash] = Field(
+        min_length=3, max_length=3
+    )
+
+
+def _record(path: Path) -> dict[str, Any]:
+    """The record of a run, which names all of its files and no other."""
+    record = read_json(path, form=FORMAT)
+    try:
+        _Record.model_validate(record)
+    except ValidationError as error:
+        place = str(error.errors(include_url=False)[0]["loc"][0])
+        raise _damaged(path, f"no {place} as a run has it") from None
+    return record
 
 
 def _damaged(path: Path, found: str) -> StoreError:

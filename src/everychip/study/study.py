@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import time
-from collections import Counter, deque
+from collections import deque
 from collections.abc import Iterable, Mapping
 from concurrent.futures import FIRST_COMPLETED, BrokenExecutor, Future, wait
 from dataclasses import dataclass
@@ -14,10 +15,11 @@ from everychip.component import content_hash, read_toml, write_toml
 from everychip.errors import ConfigError, StoreError
 from everychip.progress import Event
 from everychip.study import store
-from everychip.study.environment import environment
+from everychip.study.environment import distinct, environment, machine
+from everychip.study.execution import opened
 from everychip.study.executors import Processes, Serial, execute, executor
 from everychip.study.experiment import Experiment
-from everychip.study.files import held, make_folder, read_json, write_json, write_text
+from everychip.study.files import digest, held, make_folder, read_json, write_record, write_text
 from everychip.study.grid import Grid, Study
 from everychip.study.sharing import trainings
 from everychip.study.start import beside
@@ -37,7 +39,6 @@ KNOWN = (
 )
 """What study.json repeats of each run's record."""
 _SAVE_EVERY = 10.0  # seconds between two merges of the draws
-_DEATHS = 2  # so often may a run's worker die before the run counts as failed
 
 
 class Watcher:
@@ -64,6 +65,8 @@ class Outcome:
     grid: Grid
     executed: int
     failed: Mapping[str, str]
+    machines: tuple[str, ...] = ()
+    """The processors that the runs were computed on, where there are several."""
 
 
 def run_study(
@@ -79,13 +82,22 @@ def run_study(
     for experiment in grid.experiments:
         if not store.is_complete(folder / RUNS / experiment.id):
             experiment.compute.must_be_here()
+    if _only_readable(folder, grid):
+        _claim(folder, study, write=False)
+        return _Execution(study, grid, folder, watcher or Watcher(), command).only_open()
     make_folder(folder)
     with held(folder):
         _claim(folder, study)
         return _Execution(study, grid, folder, watcher or Watcher(), command).execute(workers)
 
 
-def _claim(folder: Path, study: Study) -> None:
+def _only_readable(folder: Path, grid: Grid) -> bool:
+    """Whether a folder holds every run of the grid, and cannot be written."""
+    runs = (folder / RUNS / experiment.id for experiment in grid.experiments)
+    return folder.is_dir() and not os.access(folder, os.W_OK) and all(map(store.is_complete, runs))
+
+
+def _claim(folder: Path, study: Study, *, write: bool = True) -> None:
     path = folder / RECIPE
     if path.exists():
         try:
@@ -96,6 +108,8 @@ def _claim(folder: Path, study: Study) -> None:
             raise _foreign(folder, f"the study {found!r}", f"the study {study.name!r}")
     elif any(folder.iterdir()):
         raise _foreign(folder, "files that are no study of everychip", "a study")
+    if not write:
+        return
     write_text(path, write_toml(beside(study.table(), folder)))
 
 
@@ -113,7 +127,7 @@ class _Execution:
         self.study, self.grid, self.folder, self.watcher, self.command = study, grid, folder, watcher, command
         self.complete: dict[str, store.Run] = {}
         self.failed: dict[str, str] = {}
-        self.deaths: Counter[str] = Counter()
+        self.suspects: deque[Experiment] = deque()
         self.trained: dict[str, Path] = {}
         self.started, self.saved = time.monotonic(), 0.0
         self.seconds_before = _seconds_so_far(folder / RECORD)
@@ -126,13 +140,33 @@ class _Execution:
         self.watcher.begin(len(waiting), len(self.complete))
         self._save(counting=executed > 0)
         try:
-            while waiting:  # again only after a worker died
-                with executor(workers, self.watcher.event, tasks=len(waiting)) as pool:
-                    self._work(pool, waiting, workers)
+            while waiting or self.suspects:  # again only after a worker died
+                self._retry_alone()
+                if waiting:
+                    with executor(workers, self.watcher.event, tasks=len(waiting)) as pool:
+                        self._work(pool, waiting, workers)
         finally:
             if executed:
                 self._save()
-        return Outcome(self.folder, self.grid, executed, self.failed)
+        return self._outcome(executed)
+
+    def only_open(self) -> Outcome:
+        """What there is, where nothing is to be done and nothing can be written."""
+        self._open(self.grid.in_order())
+        self.watcher.begin(0, len(self.complete))
+        return self._outcome(0)
+
+    def _outcome(self, executed: int) -> Outcome:
+        machines = tuple(self._machines())
+        several = machines if len(machines) > 1 else ()
+        return Outcome(self.folder, self.grid, executed, self.failed, several)
+
+    def _retry_alone(self) -> None:
+        """Run each one that was under way when a worker died in a process by itself: who dies again is it."""
+        while self.suspects:
+            alone = deque([self.suspects.popleft()])
+            with executor(1, self.watcher.event, apart=True) as pool:
+                self._work(pool, alone, 1, alone=True)
 
     def _open(self, experiments: Iterable[Experiment]) -> list[Experiment]:
         """Those of the experiments that still have to be executed; the complete ones are opened."""
@@ -143,12 +177,14 @@ class _Execution:
                 waiting.append(experiment)
                 continue
             try:
-                self.complete[experiment.id] = store.open_run(folder)
+                self.complete[experiment.id] = opened(experiment, folder)
             except StoreError as error:
                 self.failed[experiment.id] = str(error)
         return waiting
 
-    def _work(self, pool: Serial | Processes, waiting: deque[Experiment], workers: int) -> None:
+    def _work(
+        self, pool: Serial | Processes, waiting: deque[Experiment], workers: int, *, alone: bool = False
+    ) -> None:
         flying: dict[Future[str], Experiment] = {}
         broken = False
         while flying or (waiting and not broken):
@@ -167,7 +203,7 @@ class _Execution:
             landed, _ = wait(flying, timeout=0.25, return_when=FIRST_COMPLETED)
             pool.drain()
             for future in landed:
-                broken |= self._land(future, flying.pop(future), waiting)
+                broken |= self._land(future, flying.pop(future), alone=alone)
 
     def _next(self, waiting: deque[Experiment], flying: Iterable[Experiment]) -> Experiment | None:
         """The first run that has nothing to wait for: none waits for a training but those that share it."""
@@ -178,16 +214,15 @@ class _Execution:
                 return experiment
         return None
 
-    def _land(self, future: Future[str], experiment: Experiment, waiting: deque[Experiment]) -> bool:
+    def _land(self, future: Future[str], experiment: Experiment, *, alone: bool) -> bool:
         """Take in what a worker returned; whether it died instead."""
         try:
             words = future.result()
         except BrokenExecutor:
-            self.deaths[experiment.id] += 1
-            if self.deaths[experiment.id] < _DEATHS:
-                waiting.appendleft(experiment)
-            else:
+            if alone:
                 self._take(experiment, "its worker process died twice (out of memory?)")
+            else:
+                self.suspects.append(experiment)
             return True
         self._take(experiment, words)
         return False
@@ -196,7 +231,7 @@ class _Execution:
         if words:
             self.failed[experiment.id] = words
         else:
-            self.complete[experiment.id] = store.open_run(self._folder(experiment))
+            self.complete[experiment.id] = opened(experiment, self._folder(experiment))
             self.trained.setdefault(experiment.training_id, self._folder(experiment))
         if time.monotonic() - self.saved > _SAVE_EVERY:
             self._save()
@@ -211,7 +246,8 @@ class _Execution:
         if runs:
             merge_tables(self.folder / DRAWS, [run.draws_path for run in runs])
         elapsed = time.monotonic() - self.started if counting else 0.0
-        write_json(
+        machines = self._machines()
+        write_record(
             self.folder / RECORD,
             {
                 "format": FORMAT,
@@ -220,14 +256,25 @@ class _Execution:
                 "command": self.command,
                 "axes": self.grid.axes,
                 "environment": environment(self.grid.experiments[0].compute),
+                **({"machines": machines} if len(machines) > 1 else {}),
                 "seconds": self.seconds_before + elapsed,
                 "runs": [self._row(experiment) for experiment in self.grid.experiments],
                 "coverage": self._coverage(),
                 "left_out": list(self.grid.left_out),
                 "merged": list(self.grid.merged),
+                "sha256": {
+                    name: digest(self.folder / name)
+                    for name in (RECIPE, DRAWS)
+                    if (self.folder / name).exists()
+                },
             },
         )
         self.saved = time.monotonic()
+
+    def _machines(self) -> list[str]:
+        """The processors that the complete runs were computed on."""
+        records = [self.complete[e.id].record for e in self.grid.experiments if e.id in self.complete]
+        return distinct(name for record in records for name in _computed_on(record))
 
     def _coverage(self) -> list[dict[str, Any]]:
         """What the crossbar holds of each network of the study, told once."""
@@ -255,8 +302,13 @@ class _Execution:
         return {**row, **{key: record.get(key) for key in KNOWN}, **said}
 
 
+def _computed_on(record: Mapping[str, Any]) -> list[str]:
+    trained = [record[key] for key in ("training_environment",) if record.get(key)]
+    return [*(record.get("machines") or []), *map(machine, [record.get("environment") or {}, *trained])]
+
+
 def _seconds_so_far(record: Path) -> float:
     try:
         return float(read_json(record, form=FORMAT).get("seconds") or 0.0)
-    except StoreError:  # absent, or damaged: it is written anew from the runs
+    except (StoreError, TypeError, ValueError):  # absent, or damaged: it is written anew from the runs
         return 0.0

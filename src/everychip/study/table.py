@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import glob
+import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -49,11 +51,23 @@ def write_table(path: Path, columns: Mapping[str, Sequence[Any]]) -> None:
     _copy(path, f"SELECT {selected}", values)
 
 
+SCAN = "read_parquet($files, union_by_name = true, hive_partitioning = false)"
+"""Reads the files that `literal` names, and nothing else: no folder's name becomes a column."""
+
+
+def literal(paths: Sequence[Path]) -> list[str]:
+    """The paths as duckdb has to be given them: it takes `*`, `?`, `[` for patterns and `~` for home.
+
+    >>> [Path(name).name for name in literal([Path("run[1]"), Path("a*")])]
+    ['run[[]1]', 'a[*]']
+    """
+    return [glob.escape(os.path.abspath(path)) for path in paths]  # noqa: PTH100 (resolves no link)
+
+
 def merge_tables(path: Path, parts: Sequence[Path]) -> None:
     """Write the rows of several parquet files, in their order, as one file; a column one lacks is null."""
     if parts:
-        names = {"parts": [str(part) for part in parts]}
-        _copy(path, "SELECT * FROM read_parquet($parts, union_by_name = true)", names)
+        _copy(path, f"SELECT * FROM {SCAN}", {"files": literal(parts)})
 
 
 def read_table(path: Path) -> dict[str, list[Any]]:
@@ -61,7 +75,7 @@ def read_table(path: Path) -> dict[str, list[Any]]:
     import duckdb
 
     try:
-        result = _connect().execute("SELECT * FROM read_parquet($path)", {"path": str(path)})
+        result = connect().execute(f"SELECT * FROM {SCAN}", {"files": literal([path])})
         names = [column[0] for column in result.description or ()]
         rows = result.fetchall()
     except duckdb.Error as error:
@@ -69,19 +83,27 @@ def read_table(path: Path) -> dict[str, list[Any]]:
     return {name: [row[index] for row in rows] for index, name in enumerate(names)}
 
 
-def query(path: Path, sql: str) -> tuple[list[str], list[tuple[Any, ...]]]:
-    """Answer SQL about the view `draws`; what it returns is the header and the rows."""
+def query(path: Path | Sequence[Path], sql: str) -> tuple[list[str], list[tuple[Any, ...]]]:
+    """Answer SQL about the table `draws`; what it returns is the header and the rows.
+
+    The rows are copied into memory, and no file can be read or written from then on.
+    """
     import duckdb
 
-    connection = _connect()
+    paths = [path] if isinstance(path, Path) else list(path)
+    connection = connect()
     try:
-        connection.read_parquet(str(path)).create_view("draws")
+        connection.execute(f"CREATE TABLE draws AS SELECT * FROM {SCAN}", {"files": literal(paths)})
     except duckdb.Error as error:
-        raise _damaged(path, error) from None
+        raise _damaged(paths[0], error) from None
+    connection.execute("SET enable_external_access = false; SET lock_configuration = true")
     try:
-        result = connection.execute(sql)
+        sql.encode()
+        result: Any = connection.execute(sql)  # nothing for a text without a statement
+        if result is None:
+            raise duckdb.ParserException("no statement")
         return [column[0] for column in result.description or ()], result.fetchall()
-    except duckdb.Error as error:
+    except (duckdb.Error, UnicodeError) as error:
         words = str(error).partition("\n")[0]
         raise StoreError(
             "sql",
@@ -91,7 +113,8 @@ def query(path: Path, sql: str) -> tuple[list[str], list[tuple[Any, ...]]]:
         ) from None
 
 
-def _connect() -> duckdb.DuckDBPyConnection:
+def connect() -> duckdb.DuckDBPyConnection:
+    """A database in memory."""
     import duckdb
 
     # One thread: rows keep their order, and a study's workers share the cores already.
@@ -103,9 +126,11 @@ def _copy(path: Path, select: str, values: dict[str, Any]) -> None:
 
     def write(draft: Path) -> None:
         try:
-            _connect().execute(f"COPY ({select}) TO $draft (FORMAT parquet)", {**values, "draft": str(draft)})
-        except duckdb.IOException as error:
-            raise StoreError(str(path), found=str(error), expected="a file that can be written") from None
+            place = os.path.abspath(draft)  # noqa: PTH100 (resolves no link)
+            connect().execute(f"COPY ({select}) TO $draft (FORMAT parquet)", {**values, "draft": place})
+        except duckdb.Error as error:
+            words = str(error).partition("\n")[0]
+            raise StoreError(str(path), found=words, expected="whole draws and room to write") from None
 
     write_whole(path, write)
 

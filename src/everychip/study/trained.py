@@ -12,6 +12,7 @@ from everychip.data import Splits
 from everychip.errors import ConfigError, StoreError
 from everychip.study import store
 from everychip.study.experiment import Experiment
+from everychip.study.inputs import refuse_others
 
 STUDY = "study.json"
 CHANGEABLE = ("hardware", "evaluation", "compute")
@@ -28,7 +29,7 @@ def asked_of(folder: Path, settings: Iterable[str]) -> Experiment:
             expected="the folder of one run",
             remedy=f"name one of them: {folder / 'runs' / runs[0]}" if runs else None,
         )
-    store.open_run(folder)
+    run = store.open_run(folder)
     change = override({}, settings)
     for key in change:
         if key not in CHANGEABLE:
@@ -39,7 +40,9 @@ def asked_of(folder: Path, settings: Iterable[str]) -> Experiment:
                 remedy="run the changed recipe, or name the recipe in place of the folder",
             )
     place = folder / store.RECIPE
-    return Experiment.changed(read_toml(place), change, where=str(place))
+    experiment = Experiment.changed(read_toml(place), change, where=str(place))
+    refuse_others(folder, run.record, experiment)
+    return experiment
 
 
 def build(experiment: Experiment, splits: Splits) -> nn.Module:

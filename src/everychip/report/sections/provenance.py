@@ -17,6 +17,7 @@ def section(results: Results, *, target: float | None) -> Section:
         "training seeds": ", ".join(str(seed) for seed in seeds),
         "evaluated": count(sum(group.chips for group in results.groups), "chip"),
         "time": duration(results.seconds),
+        "processors": "; ".join(results.machines) and f"{'; '.join(results.machines)} (last bits may differ)",
         **{str(name): str(value) for name, value in results.environment.items() if value not in (None, "")},
     }
     lines = tuple(Row((name, value)) for name, value in facts.items() if value)

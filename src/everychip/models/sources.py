@@ -1,0 +1,73 @@
+"""The source files of a user's own code: a module and what it imports, as far as it lies outside packages."""
+
+from __future__ import annotations
+
+import ast
+import hashlib
+import sys
+import sysconfig
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+
+
+def code_of(modules: Iterable[str]) -> str:
+    """SHA-256 of the user's modules and of their own imports; "" where all of them come with packages.
+
+    >>> code_of(["torch.nn"])
+    ''
+    """
+    files: dict[str, Path] = {}
+    for module in modules:
+        _gather(module, files)
+    if not files:
+        return ""
+    found = hashlib.sha256()
+    for name, file in sorted(files.items()):
+        found.update(f"{name}\n".encode())
+        found.update(file.read_bytes().replace(b"\r\n", b"\n"))
+    return found.hexdigest()
+
+
+def _gather(module: str, files: dict[str, Path]) -> None:
+    """Put the file of a module, and of what it imports, into `files`, unless a package brings it."""
+    file = None if module in files else _file_of(module)
+    if file is None:
+        return
+    files[module] = file
+    for name in _imports(module, file):
+        _gather(name, files)
+
+
+def _file_of(module: str) -> Path | None:
+    for root in _roots():
+        place = root.joinpath(*module.split("."))
+        for file in (place.with_name(f"{place.name}.py"), place / "__init__.py"):
+            if file.is_file():
+                return file
+    return None
+
+
+def _roots() -> Iterator[Path]:
+    """Where a user's own modules lie: the working directory, and the path without Python's own folders."""
+    paths = sysconfig.get_paths()
+    own = {Path(paths[key]).resolve() for key in ("stdlib", "platstdlib", "purelib", "platlib")}
+    for entry in (Path.cwd(), *map(Path, sys.path)):
+        root = entry.resolve()
+        installed = any(root.is_relative_to(folder) for folder in own) or "dist-packages" in root.parts
+        if not installed and not (root / "everychip").is_dir():
+            yield root
+
+
+def _imports(module: str, file: Path) -> Iterator[str]:
+    try:
+        tree = ast.parse(file.read_bytes())
+    except (SyntaxError, ValueError, RecursionError):  # the import itself will say so
+        return
+    package = module if file.name == "__init__.py" else module.rpartition(".")[0]
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            above = package.split(".")[: len(package.split(".")) - node.level + 1] if node.level else []
+            base = ".".join([*above, *([node.module] if node.module else [])])
+            yield from (base, *(f"{base}.{alias.name}" for alias in node.names))

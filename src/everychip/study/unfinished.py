@@ -1,0 +1,113 @@
+"""What an unfinished run keeps in `partial/`: taken up again only as it was written."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Self
+
+from everychip import checkpoint
+from everychip.errors import StoreError
+from everychip.study import store
+from everychip.study.environment import distinct, environment, machine
+from everychip.study.experiment import Experiment
+from everychip.study.files import digest, make_folder, read_json, write_record
+from everychip.study.inputs import inputs
+
+FORMAT = "everychip-partial/1"
+BEGUN, STATE, CHECKPOINT = "begun.json", "state.json", "checkpoint.safetensors"
+WEIGHTS = "weights"
+OF_STATE = ("format", "seconds", "seal", WEIGHTS)
+"""What state.json says that run.json says otherwise."""
+
+
+@dataclass(frozen=True)
+class Unfinished:
+    """The folder `partial/` of a run; every file in it is sealed or has its SHA-256 beside it.
+
+    inputs: of the data and the code. machines: every processor that worked on the run so far.
+    """
+
+    folder: Path
+    inputs: Mapping[str, str]
+    machines: Sequence[str]
+
+    @classmethod
+    def begin(cls, folder: Path, experiment: Experiment) -> Self:
+        """Go on with what there is, if it was made of the same data and code; else with nothing."""
+        make_folder(folder / store.PARTIAL)
+        path, now = folder / store.PARTIAL / BEGUN, inputs(experiment)
+        before = _read(path) if path.exists() else {"inputs": now}
+        if before is None or before.get("inputs") != now:
+            store.drop_partial(folder)
+            make_folder(folder / store.PARTIAL)
+            before = {}
+        here = machine(environment(experiment.compute))
+        machines = distinct([*before.get("machines", []), here])
+        write_record(path, {"format": FORMAT, "inputs": now, "machines": machines})
+        return cls(folder, now, machines)
+
+    @property
+    def _partial(self) -> Path:
+        return self.folder / store.PARTIAL
+
+    def facts(self) -> dict[str, Any]:
+        """What run.json repeats of it: the inputs, and the machines where there are several."""
+        several = {"machines": list(self.machines)} if len(self.machines) > 1 else {}
+        return {"inputs": dict(self.inputs), **several}
+
+    def checkpoint(self) -> Path:
+        """Where the training is kept; a damaged checkpoint is dropped."""
+        path = self._partial / CHECKPOINT
+        if path.exists():
+            try:
+                checkpoint.load(path)
+            except StoreError:
+                path.unlink()
+        return path
+
+    def state(self) -> dict[str, Any] | None:
+        """What is known of the training, if it is done and its weights are those that it stored."""
+        found, weights = _read(self._partial / STATE), self.folder / store.MODEL
+        whole = found is not None and weights.is_file() and digest(weights) == found.get(WEIGHTS)
+        return found if whole else None
+
+    def keep(self, known: Mapping[str, Any], *, seconds: dict[str, float]) -> dict[str, Any]:
+        """Write what is known of the training, once its weights are stored: from here on it is done."""
+        weights = digest(self.folder / store.MODEL)
+        state = {"format": FORMAT, **known, "seconds": seconds, WEIGHTS: weights}
+        write_record(self._partial / STATE, state)
+        return state
+
+    def draws(self, index: int) -> Path:
+        """The file of the draws of one condition."""
+        return self._partial / f"draws-{index}.parquet"
+
+    def has_draws(self, index: int) -> bool:
+        """Whether that file is there as it was written."""
+        path, said = self.draws(index), _read(self._said(index))
+        return said is not None and path.is_file() and digest(path) == said.get("sha256")
+
+    def keep_draws(self, index: int, treatment: Any) -> None:
+        """Write what is to be said of the draws of a condition, once they are stored."""
+        said = {"treatment": treatment} if treatment else {}
+        about = {"format": FORMAT, "sha256": digest(self.draws(index)), **said}
+        write_record(self._said(index), about)
+
+    def treatment(self, conditions: int) -> dict[str, Any]:
+        """What the mitigation has to report, once where it did the same under every condition."""
+        every = [_read(self._said(index)) or {} for index in range(conditions)]
+        said = [one["treatment"] for one in every if "treatment" in one]
+        once = [facts for index, facts in enumerate(said) if facts not in said[:index]]
+        return {"treatment": [fact for facts in once for fact in facts]} if once else {}
+
+    def _said(self, index: int) -> Path:
+        return self.draws(index).with_suffix(".json")
+
+
+def _read(path: Path) -> dict[str, Any] | None:
+    try:
+        return read_json(path, form=FORMAT, sealed=True)
+    except StoreError:
+        return None

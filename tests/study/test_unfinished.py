@@ -1,0 +1,94 @@
+"""What an unfinished run left is verified, and what is not as it was written is made again."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from everychip.study import store
+from everychip.study.execution import run
+from everychip.study.experiment import Experiment
+
+Make = Callable[..., Experiment]
+
+
+def interrupt(experiment: Experiment, folder: Path, monkeypatch: pytest.MonkeyPatch, at: str) -> None:
+    """Run until the function of this name would be called for the second condition or the first time."""
+    from everychip.study import execution
+
+    real, calls = getattr(execution, at), 0
+
+    def stop(*args: Any, **kwargs: Any) -> Any:
+        nonlocal calls
+        calls += 1
+        if calls == {"write_table": 2, "_save": 1}[at]:
+            raise KeyboardInterrupt
+        return real(*args, **kwargs)
+
+    monkeypatch.setattr(execution, at, stop)
+    with pytest.raises(KeyboardInterrupt):
+        run(experiment, folder)
+    monkeypatch.undo()
+
+
+def flipped(path: Path, place: float) -> None:
+    content = bytearray(path.read_bytes())
+    content[int(place * (len(content) - 1))] ^= 4
+    path.write_bytes(content)
+
+
+def proofs(done: store.Run) -> dict[str, str]:
+    return {name: value for name, value in done.record["sha256"].items() if name != store.RECIPE}
+
+
+@pytest.mark.parametrize("place", [0.0, 0.3, 0.6, 0.97])
+@pytest.mark.parametrize(
+    "name",
+    [
+        "model.safetensors",
+        "partial/begun.json",
+        "partial/state.json",
+        "partial/draws-0.json",
+        "partial/draws-0.parquet",
+    ],
+)
+def test_a_flipped_bit_between_two_conditions_changes_nothing(
+    tmp_path: Path, tiny: Make, monkeypatch: pytest.MonkeyPatch, name: str, place: float
+) -> None:
+    whole = run(tiny(), tmp_path / "whole")
+    interrupt(tiny(), tmp_path / "run", monkeypatch, "write_table")
+    flipped(tmp_path / "run" / name, place)
+    done = run(tiny(), tmp_path / "run")
+    assert proofs(done) == proofs(whole)
+    same = ("status", "words", "best_epoch", "validation_accuracy", "forwards", "history")
+    assert {key: done.record[key] for key in same} == {key: whole.record[key] for key in same}
+
+
+@pytest.mark.parametrize("place", [0.0, 0.1, 0.5, 0.9])
+def test_a_flipped_bit_in_a_checkpoint_costs_the_training_and_nothing_else(
+    tmp_path: Path, tiny: Make, monkeypatch: pytest.MonkeyPatch, place: float
+) -> None:
+    whole = run(tiny(), tmp_path / "whole")
+    interrupt(tiny(), tmp_path / "run", monkeypatch, "_save")
+    flipped(tmp_path / "run" / "partial" / "checkpoint.safetensors", place)
+    assert proofs(run(tiny(), tmp_path / "run")) == proofs(whole)
+
+
+def test_a_folder_that_a_killed_finish_left_is_dropped(tmp_path: Path, tiny: Make) -> None:
+    done = run(tiny(), tmp_path)
+    (tmp_path / "partial").mkdir()
+    assert run(tiny(), tmp_path).record == done.record
+    assert not (tmp_path / "partial").exists()
+
+
+def test_a_run_that_went_on_on_another_processor_says_so(
+    tmp_path: Path, tiny: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    interrupt(tiny(), tmp_path, monkeypatch, "write_table")
+    monkeypatch.setattr("everychip.study.environment.capability", lambda: "AVX9")
+    machines = run(tiny(), tmp_path).record["machines"]
+    assert len(machines) == 2
+    assert machines[1].endswith("(AVX9)")

@@ -78,7 +78,9 @@ class Draws:
     ) -> Draws:
         """Draws from the rows of `metrics.per_chip`, of chips 0, 1, 2, … unless their numbers are given."""
         numbers = range(len(rows)) if chips is None else chips
-        columns = {name: torch.tensor([row[name] for row in rows], dtype=torch.float64) for name in METRICS}
+        columns: dict[str, Any] = {
+            name: torch.tensor([row[name] for row in rows], dtype=torch.float64) for name in METRICS
+        }
         return cls(
             **columns,
             chip=torch.tensor(list(numbers)),

@@ -8,7 +8,7 @@ from itertools import chain
 
 import torch
 from torch import Tensor, nn
-from torch.nn.parameter import UninitializedTensorMixin
+from torch.nn.parameter import UninitializedTensorMixin  # type: ignore[attr-defined]
 
 from everychip.errors import ModelError
 

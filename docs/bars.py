@@ -57,7 +57,8 @@ def of_vanilla(study: str, sigma: float) -> Interval:
     clean = accuracies(study, "vanilla", trained=0.0, sigma=0.0)
     whole = {seed: sum(values) / len(values) for seed, values in clean.items()}
     held = accuracies(study, "resilient", trained=sigma, sigma=sigma)
-    return seeds_interval({seed: [x / whole[seed] for x in values] for seed, values in held.items()})
+    shares = {seed: [x / whole[seed] for x in values] for seed, values in held.items()}
+    return seeds_interval(shares, within=None)
 
 
 def mnist() -> str:

@@ -74,6 +74,21 @@ def yield_at(values: Values, *, target: float, level: float = 0.95) -> Interval:
     return proportion(int((x >= target - _ROUNDING).sum()), of=len(x), over="chips", level=level)
 
 
+def unseen(n: int, *, level: float = 0.95) -> float:
+    """The largest share of failing chips of which n chips show none with probability 1 − level: ≈ 3 / n.
+
+    p = 1 − (1 − level)^{1/n}, the upper Clopper–Pearson bound of 0 of n on one side, the "rule of three".
+
+    Source: Hanley & Lippman-Hand, JAMA 249 (1983).
+
+    >>> round(unseen(100), 4), round(unseen(300), 4)
+    (0.0295, 0.0099)
+    """
+    if n < 1:
+        raise SampleSizeError("unseen", found=f"{n} chips", expected="at least 1")
+    return 1 - (1 - fraction(level, "level")) ** (1 / n)
+
+
 def convergence(
     final_by_seed: Mapping[int, float], *, chance: float, times: float = 2.0, level: float = 0.95
 ) -> Interval:

@@ -1,4 +1,4 @@
-"""The interval of a verdict holds on normal, skewed and failing chips, or the verdict says what it may miss."""
+"""The interval of a verdict holds on normal, skewed and failing chips, or the verdict says what it misses."""
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ def test_where_chips_fail_the_mean_is_in_its_interval_or_the_verdict_warns(
     for x in values:
         found = verdict(x)
         if not holds(found, truth):
-            # What it says must be the truth: so large a share of failures may be unseen, or few chips carry it.
+            # What it says must be the truth: so many failures may be unseen, or few chips carry it.
             said = "may be unseen" in str(found) and unseen(n) >= share
             silent += not (said or "rests on a few bad chips" in str(found))
         half = 1.96 * float(x.std()) / n**0.5

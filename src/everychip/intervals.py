@@ -69,7 +69,7 @@ class Interval:
 
 
 def mean_interval(values: Values, *, level: float = 0.95, within: Range = ACCURACY) -> Interval:
-    """The mean of chips and an interval that allows for their skew: Student's and Hall's t, whichever is wider.
+    """The mean of chips and an interval that allows for skew: Student's and Hall's t, whichever is wider.
 
     With T = (x̄ − µ)·√n / s, γ the sample's skewness and q = t_{n−1}(½ + level/2), Student's bounds are
     x̄ ∓ q·s/√n, and Hall's x̄ − h(±q)·s/√n, h(q) = (3/a)·(∛(1 + a·(q − a/6)) − 1), a = γ/√n. A sample

@@ -145,7 +145,7 @@ class Bars(Watcher):
         self._clock.running.pop(experiment.id, None)
         self._clock.finished += 1
         self._bars.remove_task(self._tasks.pop(experiment.id))
-        mark = "[green]✓[/]" if run is not None and run.status == "converged" else "[red]✗[/]"
+        mark = "[green]✓[/]" if run is not None and run.status == "above_chance" else "[red]✗[/]"
         from rich.markup import escape
 
         line = f"{mark} {escape(result_of(experiment, run, words))}"
@@ -204,7 +204,7 @@ def result_of(experiment: Experiment, run: Run | None, words: str) -> str:
         return f"{experiment.name}: failed: {words}"
     record = run.record
     said = str(record["words"])
-    if run.status == "converged":
+    if run.status == "above_chance":
         said = f"validation {float(record['validation_accuracy']):.1%} in epoch {record['best_epoch'] + 1}"
     return f"{experiment.name}: {said.replace('%', ' %')}, {duration(float(record['seconds']))}"
 

@@ -10,6 +10,7 @@ from typing import Any
 
 from everychip.component import content_hash, read_toml, write_toml
 from everychip.errors import ConfigError, StoreError
+from everychip.outcome import read_status
 from everychip.study.files import digest, read_json, write_json, write_text
 from everychip.study.table import read_table
 
@@ -37,8 +38,8 @@ class Run:
 
     @property
     def status(self) -> str:
-        """How training ended: converged, collapsed or diverged."""
-        return str(self.record["status"])
+        """How training ended: above_chance, at_chance or diverged."""
+        return read_status(str(self.record["status"]))
 
     @property
     def draws_path(self) -> Path:

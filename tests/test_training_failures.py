@@ -64,7 +64,8 @@ def test_collapse_is_told_in_words():
 @pytest.mark.parametrize(
     ("accuracy", "classes", "status"),
     [
-        (0.20, 10, "at_chance"), (0.21, 10, "above_chance"), (0.02, 100, "at_chance"), (0.021, 100, "above_chance"),
+        (0.20, 10, "at_chance"), (0.21, 10, "above_chance"), (0.02, 100, "at_chance"),
+        (0.021, 100, "above_chance"),
         (0.60, 2, "at_chance"), (0.61, 2, "above_chance"), (1.0, 2, "above_chance"), (0.9, 1, "at_chance"),
     ],
 )  # fmt: skip

@@ -103,7 +103,7 @@ def fit(
 
     data: (x, y), a DataLoader, Arrays or an `everychip.data` component (its training part). checkpoint: a
     file that is written after each epoch and resumed from, to the bit. options: the fields of `Training`. The
-    model comes back in evaluation mode. A training that diverged or stayed at chance warns, and says what to try.
+    model comes back in evaluation mode. One that diverged or stayed at chance warns, and says what to try.
 
     >>> import torch, everychip as ec
     >>> x = torch.randn(256, 4, generator=ec.rng_for(0)); y = (x[:, 0] > 0).long()

@@ -11,8 +11,8 @@ from everychip.report.wording import listing, sigma_text, time_text
 from everychip.tails import above_chance
 
 NOTE = (
-    "A training is above chance if its mean accuracy on its chips is above twice chance{few}; without a single "
-    "chip it is not. Clopper–Pearson intervals over seeds."
+    "A training is above chance if its mean accuracy on its chips is above twice chance{few}; "
+    "without a single chip it is not. Clopper–Pearson intervals over seeds."
 )
 FEW = ", with fewer than ten classes above chance and ten points"
 

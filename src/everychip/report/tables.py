@@ -270,7 +270,7 @@ def _whose(groups: Sequence[Group]) -> str:
     seeds = sorted({group.seeds for group in groups if group.whole_test})
     if not seeds or seeds[-1] == 1:
         return ""
-    return f"of {seeds[0]} networks" if len(seeds) == 1 else "of n networks"
+    return f"of {seeds[0]} nets" if len(seeds) == 1 else "of n nets"
 
 
 def _verdict_cells(results: Results, group: Group, target: float | None) -> tuple[str, ...]:

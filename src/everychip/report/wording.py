@@ -56,7 +56,6 @@ def mean_of(interval: Interval) -> str:
     """
     digits = digits_of(interval)
     if not interval.even(digits):
-        digits = max(digits, 1)
         return f"{percent(interval.estimate, digits=digits)} {interval.bounds(digits=digits)}"
     half = "–" if interval.half is None else percent(interval.half, digits=digits)
     return f"{percent(interval.estimate, digits=digits)} ± {half}"

@@ -26,7 +26,8 @@ WORDS = {
         no comparison mixes the two.""",
     "control": "a method that exists only to test the claim of another one.",
     "above chance": """a training whose accuracy is above twice chance (with fewer than ten classes, above
-        chance and ten points): more is not said. **at chance**, one whose validation accuracy is not; **diverged**, one whose loss ran away. Their chips, if any, stay in every mean.""",
+        chance and ten points): more is not said. **at chance**, one whose validation accuracy is not;
+        **diverged**, one whose loss ran away. Their chips, if any, stay in every mean.""",
 }
 
 

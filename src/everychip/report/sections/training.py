@@ -1,4 +1,4 @@
-"""Training: which runs went wrong, in words; how many end above chance; and, for a single run, its history."""
+"""Training: which runs went wrong, in words; how many end above chance; of a single run, its history."""
 
 from __future__ import annotations
 

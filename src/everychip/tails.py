@@ -88,7 +88,7 @@ def unseen(n: int, *, level: float = 0.95) -> float:
     """
     if n < 1:
         raise SampleSizeError("unseen", found=f"{n} chips", expected="at least 1")
-    return 1 - (1 - fraction(level, "level")) ** (1 / n)
+    return float(1 - (1 - fraction(level, "level")) ** (1 / n))
 
 
 def above_chance(final_by_seed: Mapping[int, float], *, classes: int, level: float = 0.95) -> Interval:

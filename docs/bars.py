@@ -13,7 +13,7 @@ from everychip.intervals import Interval, seeds_interval
 from everychip.paired import compare_seeds
 from everychip.report.wording import MINUS, percent, points
 from everychip.study.table import query
-from everychip.tails import convergence, kpp
+from everychip.tails import above_chance, kpp
 
 RESULTS = Path(__file__).parents[1] / "results"
 INGREDIENTS = (
@@ -57,7 +57,8 @@ def of_vanilla(study: str, sigma: float) -> Interval:
     clean = accuracies(study, "vanilla", trained=0.0, sigma=0.0)
     whole = {seed: sum(values) / len(values) for seed, values in clean.items()}
     held = accuracies(study, "resilient", trained=sigma, sigma=sigma)
-    return seeds_interval({seed: [x / whole[seed] for x in values] for seed, values in held.items()})
+    shares = {seed: [x / whole[seed] for x in values] for seed, values in held.items()}
+    return seeds_interval(shares, within=None)
 
 
 def mnist() -> str:
@@ -179,7 +180,7 @@ def every_training() -> Interval:
     """How many trainings of resilient end above twice chance on their chips, over all leaderboards."""
     seen = [rows(cell.study, cell.device, cell.sigma)["resilient"] for cell in cells()]
     final = [sum(chips) / len(chips) for found in seen for chips in found.values()]
-    return convergence(dict(enumerate(final)), chance=0.1)
+    return above_chance(dict(enumerate(final)), classes=10)
 
 
 def against_rivals(cell: Cell) -> Iterator[Bar]:

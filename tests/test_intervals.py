@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 
 import pytest
 import torch
@@ -45,11 +46,43 @@ def test_the_t_quantiles_are_those_of_the_printed_tables(freedom: int, level: fl
 
 
 @pytest.mark.parametrize(("n", "level"), [(2, 0.95), (5, 0.9), (200, 0.99)])
-def test_the_t_interval_is_scipys(n: int, level: float) -> None:
-    x = 0.9 + 0.02 * normal(n, n)
+def test_the_interval_of_a_sample_without_skew_is_scipys_t_interval(n: int, level: float) -> None:
+    half = 0.02 * normal(n, n)
+    x = 0.5 + torch.cat([half, -half])
     expected = stats.ttest_1samp(x.numpy(), 0.0).confidence_interval(level)
     got = mean_interval(x, level=level)
-    assert (got.estimate, got.low, got.high) == pytest.approx((float(x.mean()), expected.low, expected.high))
+    assert (got.estimate, got.low, got.high) == pytest.approx((0.5, expected.low, expected.high))
+
+
+@pytest.mark.parametrize("n", [5, 40, 200])
+def test_a_skewed_sample_has_halls_interval_on_its_long_side_and_students_on_the_other(n: int) -> None:
+    x = 0.9 + 0.01 * ((torch.arange(n, dtype=torch.float64) + 0.5) / n).log()
+    plain = stats.ttest_1samp(x.numpy(), 0.0).confidence_interval(0.95)
+    got = mean_interval(x)
+    error, a = (
+        float(x.std()) / math.sqrt(n),
+        float(((x - x.mean()) ** 3).mean() / x.std() ** 3) / math.sqrt(n),
+    )
+    assert got.low is not None
+    assert got.low < plain.low
+    assert got.high == pytest.approx(plain.high)
+    # Hall's transformation of the studentised distance of the bound is Student's quantile.
+    t = float(x.mean() - got.low) / error
+    assert t + a * t**2 / 3 + a**2 * t**3 / 27 + a / 6 == pytest.approx(stats.t.ppf(0.975, n - 1))
+
+
+@pytest.mark.parametrize("interval", [mean_interval, lambda x: chips_interval({0: x, 1: x})])
+def test_no_bound_of_accuracies_leaves_0_to_1(interval: Callable[..., Interval]) -> None:
+    for x in ([1.0, 1.0, 0.4], [0.0, 0.02, 0.3], [0.99, 0.5]):
+        got = interval(x)
+        assert 0 <= (got.low or 0.0) <= got.estimate <= (got.high or 1.0) <= 1
+    got = seeds_interval({0: [1.0], 1: [0.98], 2: [0.7]})
+    assert (got.high, got.low) == (1.0, pytest.approx(0.48, abs=0.01))
+    free = mean_interval([0.99, 0.5], within=None)
+    assert free.high is not None
+    assert free.high > 1
+    # What is no accuracy is not made one.
+    assert mean_interval([0.9, 1.1]).high == pytest.approx(1 + 12.706 * 0.1, abs=0.001)
 
 
 def test_the_t_interval_covers_at_its_level() -> None:
@@ -104,8 +137,9 @@ def test_the_interval_over_chips_of_one_seed_is_the_t_interval_under_another_lab
 
 def test_the_interval_over_chips_of_two_seeds_is_half_of_welchs() -> None:
     a, b = 0.9 + 0.01 * normal(9, 12), 0.8 + 0.05 * normal(10, 30)
+    a, b = (torch.cat([x, 2 * x.mean() - x]) for x in (a, b))  # without skew
     welch = stats.ttest_ind(a.numpy(), b.numpy(), equal_var=False).confidence_interval(0.95)
-    got = chips_interval({0: a, 1: b})
+    got = chips_interval({0: a, 1: b}, within=None)
     assert got.half == pytest.approx((welch.high - welch.low) / 4)
     assert got.estimate == pytest.approx(float(a.mean() + b.mean()) / 2)
     assert got.over == "chips of these 2 seeds"

@@ -13,7 +13,7 @@ from scipy import stats
 
 from everychip.errors import ConfigError, DataError, SampleSizeError
 from everychip.rng import rng_for
-from everychip.tails import convergence, kpp, proportion, worst, yield_at
+from everychip.tails import above_chance, kpp, proportion, unseen, worst, yield_at
 
 
 def uniform(seed: int, *shape: int) -> torch.Tensor:
@@ -153,8 +153,8 @@ def test_worst_is_the_least_value() -> None:
     assert worst(x) == min(x.tolist())
 
 
-def test_convergence_is_the_share_of_seeds_above_twice_chance() -> None:
-    got = convergence({0: 0.97, 1: 0.11, 2: 0.2, 3: 0.21}, chance=0.1)
+def test_the_share_above_chance_is_that_of_the_seeds_above_twice_chance() -> None:
+    got = above_chance({0: 0.97, 1: 0.11, 2: 0.2, 3: 0.21}, classes=10)
     expected = stats.binomtest(2, 4).proportion_ci(0.95, method="exact")
     assert (got.estimate, got.low, got.high) == pytest.approx((0.5, expected.low, expected.high))
     assert got.over == "4 seeds"
@@ -165,9 +165,11 @@ def test_what_cannot_be_asked_is_refused_in_words() -> None:
         yield_at([0.9], target=90)
     with pytest.raises(ConfigError, match="k as a fraction"):
         kpp([0.9], k=0)
-    with pytest.raises(ConfigError, match=r"2 × chance 0\.5, which no accuracy exceeds"):
-        convergence({0: 0.9}, chance=0.5)
-    assert convergence({0: 0.9}, chance=0.5, times=1.5).estimate == 1.0
+    with pytest.raises(ConfigError, match=r"above_chance\.classes"):
+        above_chance({0: 0.9}, classes=1)
+    with pytest.raises(SampleSizeError, match="0 chips"):
+        unseen(0)
+    assert above_chance({0: 0.61, 1: 0.59}, classes=2).estimate == 0.5
     with pytest.raises(SampleSizeError):
         proportion(3, of=2, over="chips")
     for function in (kpp, worst):

@@ -163,7 +163,7 @@ def test_bfloat16_products_train_a_float32_model():
     model, data = CONVOLUTIONAL["image"][0](), arrays(shape=(3, 8, 8))
     fitted = run(model, data, epochs=4, precision="bfloat16")
     assert {p.dtype for p in model.parameters()} == {torch.float32}
-    assert fitted.status == "converged"
+    assert fitted.status == "above_chance"
     assert fitted.history[-1]["accuracy"] > 0.8
 
 

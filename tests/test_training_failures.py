@@ -56,7 +56,7 @@ def test_collapse_is_told_in_words():
     data = arrays(n=300, classes=10)
     shuffled = Arrays(data.x, data.y[torch.randperm(300, generator=rng_for(9))])
     with pytest.warns(
-        UserWarning, match=r"training collapsed: validation accuracy .* chance \(10\.0%\).*ramp"
+        UserWarning, match=r"training at chance: validation accuracy .* chance \(10\.0%\).*ramp"
     ):
         fit(mlp(classes=10), methods.NoiseInjection(), shuffled, hardware=HARDWARE, epochs=2, lr=1e-3)
 
@@ -64,12 +64,13 @@ def test_collapse_is_told_in_words():
 @pytest.mark.parametrize(
     ("accuracy", "classes", "status"),
     [
-        (0.20, 10, "collapsed"), (0.21, 10, "converged"), (0.02, 100, "collapsed"), (0.021, 100, "converged"),
-        (0.60, 2, "collapsed"), (0.61, 2, "converged"), (1.0, 2, "converged"), (0.9, 1, "collapsed"),
+        (0.20, 10, "at_chance"), (0.21, 10, "above_chance"), (0.02, 100, "at_chance"),
+        (0.021, 100, "above_chance"),
+        (0.60, 2, "at_chance"), (0.61, 2, "above_chance"), (1.0, 2, "above_chance"), (0.9, 1, "at_chance"),
     ],
 )  # fmt: skip
 def test_collapse_is_twice_chance_or_ten_points_above_it(accuracy, classes, status):
-    assert judge("converged", accuracy, classes, [{"epoch": 0, "loss": 0.5}])[0] == status
+    assert judge("above_chance", accuracy, classes, [{"epoch": 0, "loss": 0.5}])[0] == status
 
 
 def test_labels_beyond_the_models_outputs_are_told_before_training():

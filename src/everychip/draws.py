@@ -32,7 +32,7 @@ class Draws:
     >>> print(Draws.of([{"accuracy": a, "nll": 0.3, "brier": 0.1, "ece": 0.02, "confidence": 0.9}
     ...                 for a in (0.90, 0.92, 0.94)], seed=0, images=360))
     mean 92.0 % ± 5.0 (95 %), worst 90.0 of 3, KPP5 90.0 [–, 92.0]; KPP5 has no lower bound:
-    at 95 % it needs 72 chips, these are 3
+    at 95 % it needs 72 chips, these are 3; failures of up to 63 % of chips may be unseen
     """
 
     accuracy: Float[Tensor, " chips"]

@@ -15,7 +15,7 @@ from everychip.chip import disturb, effective_sigma
 from everychip.data import Arrays, as_arrays
 from everychip.errors import ConfigError, ModelError, SampleSizeError
 from everychip.hardware import Hardware
-from everychip.intervals import Interval, mean_interval
+from everychip.intervals import DIFFERENCE, Interval, mean_interval
 from everychip.macs import trace
 from everychip.modes import evaluating
 from everychip.monte_carlo import Precision, measure, must_be_positive, part_of, probe, ranged
@@ -231,7 +231,9 @@ class _Bench:
                 of_max=noise.of_max,
                 of_rms=noise.of_rms,
                 accuracy=(accuracy := found[noise.layer]),
-                lost=mean_interval(clean - accuracy if mode == "only" else accuracy - noisy, level=level),
+                lost=mean_interval(
+                    clean - accuracy if mode == "only" else accuracy - noisy, level=level, within=DIFFERENCE
+                ),
             )
             for noise in effective_sigma(self.model, self.hardware).layers
         ]

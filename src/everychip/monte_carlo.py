@@ -50,7 +50,8 @@ def evaluate(
     data: (x, y), a DataLoader, Arrays or an `everychip.data` component (its test part). images: None measures
     every chip on all test images; k measures each chip on its own random k of them, which is enough for a
     mean (two-stage sampling) but not for a percentile. until: "±0.2" stops as soon as the mean is known to
-    ±0.2 points, after at most `chips` chips, by a 95 % interval that bears watching (`SequentialT`);
+    ±0.2 points, after 300 to `chips` chips, by a 95 % interval that bears watching and holds also where 1 %
+    of chips or more fail (`SequentialT`; "±0.2 failures 5 %": after 60);
     "±0.2 bernstein" assumes no law of the chips and needs thousands of them (`Sequential`). mitigation: what
     is done to each chip after it is programmed, as a component, its table or its kind; calibration: the
     training data that it measures with, and that an array's converters take their ranges from (`calibrate`),

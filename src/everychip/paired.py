@@ -4,13 +4,21 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
 
 from everychip.errors import DataError, SampleSizeError
-from everychip.intervals import HEADLINE_SEEDS, Interval, Values, mean_interval, sample, seeds_interval
+from everychip.intervals import (
+    DIFFERENCE,
+    HEADLINE_SEEDS,
+    Interval,
+    Values,
+    sample,
+    seeds_interval,
+    t_interval,
+)
 
 # Five differences of one sign have a two-sided Wilcoxon p of 0.0625: below six the test cannot speak.
 _WILCOXON_LEAST = 6
@@ -54,7 +62,7 @@ def compare(a: Values, b: Values, *, level: float = 0.95) -> Comparison:
     """
     d = _differences(a, b, where="compare", least=2)
     p_t, p_wilcoxon, refusals = _tests(d, unit="chips")
-    return Comparison(mean_interval(d, level=level), len(d), 1, p_t, p_wilcoxon, refusals)
+    return Comparison(_student(d, level=level), len(d), 1, p_t, p_wilcoxon, refusals)
 
 
 def compare_seeds(
@@ -88,7 +96,8 @@ def compare_seeds(
     means = torch.stack([d.mean() for d in by_seed.values()])
     p_t, p_wilcoxon, refusals = _tests(means, unit="seeds")
     chips = sum(len(d) for d in by_seed.values())
-    return Comparison(seeds_interval(by_seed, level=level), chips, len(seeds), p_t, p_wilcoxon, refusals)
+    difference = seeds_interval(by_seed, level=level, within=DIFFERENCE)
+    return Comparison(difference, chips, len(seeds), p_t, p_wilcoxon, refusals)
 
 
 def _differences(a: Values, b: Values, *, where: str, least: int) -> Tensor:
@@ -131,6 +140,15 @@ def _wilcoxon(d: Tensor) -> float:
     from scipy.stats import wilcoxon
 
     return float(wilcoxon(d.numpy(), zero_method="wilcox").pvalue)
+
+
+def _student(d: Tensor, *, level: float) -> Interval:
+    """The interval that belongs to the paired t test; Wilcoxon's test stands beside it for skewed ones."""
+    found = t_interval(
+        float(d.mean()), float(d.std()) / math.sqrt(len(d)), len(d) - 1, level=level, over="chips"
+    )
+    low, high = found.low or 0.0, found.high or 0.0
+    return replace(found, low=max(low, DIFFERENCE[0]), high=min(high, DIFFERENCE[1]))
 
 
 def _p(p: float) -> str:

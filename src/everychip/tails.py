@@ -9,6 +9,8 @@ import torch
 
 from everychip.errors import ConfigError, SampleSizeError
 from everychip.intervals import Interval, Values, fraction, sample
+from everychip.outcome import bar_above_chance
+from everychip.refusals import must_be
 
 # Accuracies kept in float32 are off by less: 0.9 still reaches a target of 90 %.
 _ROUNDING = 1e-7
@@ -74,23 +76,31 @@ def yield_at(values: Values, *, target: float, level: float = 0.95) -> Interval:
     return proportion(int((x >= target - _ROUNDING).sum()), of=len(x), over="chips", level=level)
 
 
-def convergence(
-    final_by_seed: Mapping[int, float], *, chance: float, times: float = 2.0, level: float = 0.95
-) -> Interval:
-    """The share of training seeds that end above `times` chance under noise, with Clopper–Pearson bounds.
+def unseen(n: int, *, level: float = 0.95) -> float:
+    """The largest share of failing chips of which n chips show none with probability 1 − level: ≈ 3 / n.
 
-    >>> convergence({0: 0.97, 1: 0.10, 2: 0.96}, chance=0.1).estimate == 2 / 3
+    p = 1 − (1 − level)^{1/n}, the upper Clopper–Pearson bound of 0 of n on one side, the "rule of three".
+
+    Source: Hanley & Lippman-Hand, JAMA 249 (1983).
+
+    >>> round(unseen(100), 4), round(unseen(300), 4)
+    (0.0295, 0.0099)
+    """
+    if n < 1:
+        raise SampleSizeError("unseen", found=f"{n} chips", expected="at least 1")
+    return float(1 - (1 - fraction(level, "level")) ** (1 / n))
+
+
+def above_chance(final_by_seed: Mapping[int, float], *, classes: int, level: float = 0.95) -> Interval:
+    """The share of training seeds that end above `bar_above_chance` under noise, with Clopper–Pearson bounds.
+
+    >>> above_chance({0: 0.97, 1: 0.10, 2: 0.96}, classes=10).estimate == 2 / 3
     True
     """
-    final = sample(list(final_by_seed.values()), where="convergence")
-    bar = times * fraction(chance, "chance")
-    if bar >= 1:
-        raise ConfigError(
-            "convergence",
-            found=f"{times:g} × chance {chance:g}, which no accuracy exceeds",
-            remedy="lower `times` for tasks of few classes",
-        )
-    return proportion(int((final > bar).sum()), of=len(final), over=f"{len(final)} seeds", level=level)
+    final = sample(list(final_by_seed.values()), where="above_chance")
+    must_be(classes, "above_chance.classes", least=2)
+    hits = int((final > bar_above_chance(classes)).sum())
+    return proportion(hits, of=len(final), over=f"{len(final)} seeds", level=level)
 
 
 def proportion(hits: int, *, of: int, over: str, level: float = 0.95) -> Interval:

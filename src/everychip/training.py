@@ -27,12 +27,11 @@ from everychip.methods import Method, Objective
 from everychip.methods.exit_accuracy import exit_accuracies
 from everychip.monte_carlo import Precision, autocast, evaluate, measure, probe
 from everychip.optimizers import Optimizer, Schedule, optimizer_of, share_of_rate
+from everychip.outcome import Status, bar_above_chance, read_status, words_of
 from everychip.progress import Event, Listener, listening, quiet
 from everychip.refusals import whole
 from everychip.rng import contained, rng_for
 from everychip.soundness import device_of, is_finite
-
-Status = Literal["converged", "collapsed", "diverged"]
 
 
 class Training(Config):
@@ -111,8 +110,8 @@ def fit(
     data: (x, y), a DataLoader, Arrays or an `everychip.data` component (its training part); it is read once,
     a loader's batches and order do not count, and items that change from read to read are refused
     (`augment` changes them anew in every epoch). checkpoint: a file that is written after each epoch and
-    resumed from, to the bit. options: the fields of `Training`. The model comes back in evaluation mode. A
-    training that diverged or collapsed warns, and says what to try.
+    resumed from, to the bit. options: the fields of `Training`. The model comes back in evaluation mode. One
+    that diverged or stayed at chance warns, and says what to try.
 
     >>> import torch, everychip as ec
     >>> x = torch.randn(256, 4, generator=ec.rng_for(0)); y = (x[:, 0] > 0).long()
@@ -137,8 +136,8 @@ def fit(
             checkpoint=place,
             progress=tell,
         )
-    if fitted.status != "converged":
-        warnings.warn(f"training {fitted.status}: {fitted.words}", stacklevel=2)
+    if fitted.status != "above_chance":
+        warnings.warn(f"training {words_of(fitted.status)}: {fitted.words}", stacklevel=2)
     return fitted.model
 
 
@@ -206,7 +205,7 @@ class _Loop:
         self.optimizer = optimizer_of(self.objective, kind=training.optimizer, **how)
         self.model, self.method, self.hardware, self.training = model, method, hardware, training
         self.seed, self.tell, self.classes = seed, tell, highest + 1
-        self.epoch, self.history, self.best, self.status = 0, [], _Best(), "converged"  # type: ignore[var-annotated]
+        self.epoch, self.history, self.best, self.status = 0, [], _Best(), "above_chance"  # type: ignore[var-annotated]
         self.fingerprint = content_hash(
             {
                 "method": method.table(),
@@ -333,7 +332,8 @@ class _Loop:
         files.restore(self.optimizer, tensors)
         if self.average is not None:
             self.average.load_state_dict(files.part(tensors, "average."))
-        self.epoch, self.objective.step, self.status = facts["epoch"], facts["step"], facts["status"]
+        self.epoch, self.objective.step = facts["epoch"], facts["step"]
+        self.status = read_status(facts["status"])
         self.history = [{key: float(value) for key, value in row.items()} for row in facts["history"]]
         epoch, accuracy, nll = facts["best"]
         self.best = _Best(epoch, float(accuracy), float(nll), files.part(tensors, "best."))
@@ -377,8 +377,8 @@ def judge(
 ) -> tuple[Status, str]:
     """What became of a training, in a word and in a sentence.
 
-    >>> judge("converged", 0.11, 10, [])[0]
-    'collapsed'
+    >>> judge("above_chance", 0.11, 10, [])[0]
+    'at_chance'
     """
     last = history[-1] if history else {"epoch": 0, "loss": 0.0}
     # A network that knows nothing has a loss of ln(classes); no training that works ends far above.
@@ -387,12 +387,12 @@ def judge(
             f"the loss was {last['loss']:.3g} in epoch {int(last['epoch']) + 1}; "
             "try a smaller learning rate or a ramp"
         )
-    if accuracy <= min(2 / classes, 1 / classes + 0.1):
-        return "collapsed", (
+    if accuracy <= bar_above_chance(classes):
+        return "at_chance", (
             f"validation accuracy {accuracy:.1%} is hardly above chance ({1 / classes:.1%}); "
             "try ramp, a constraint such as clip, or less noise"
         )
-    return "converged", f"validation accuracy {accuracy:.1%} in the epoch kept"
+    return "above_chance", f"validation accuracy {accuracy:.1%} in the epoch kept"
 
 
 def _averaged(model: nn.Module, decay: float) -> AveragedModel:

@@ -18,6 +18,7 @@ from everychip.errors import ConfigError
 from everychip.hardware import Hardware
 from everychip.methods import Method
 from everychip.monte_carlo import evaluate
+from everychip.outcome import words_of as outcome
 from everychip.progress import Event, Listener, listening, quiet
 from everychip.refusals import must_be
 from everychip.rng import rng_for, seed_for
@@ -57,7 +58,7 @@ class Search:
             words = ", ".join(f"{key} = {value}" for key, value in trial.settings.items()) or "as given"
             numbers = f"mean {100 * trial.mean:.1f} %, KPP {100 * trial.kpp:.1f} %"
             best = f"; the best by {self.by}" if trial is self.best else ""
-            lines.append(f"{words}: {numbers}, {trial.fitted.status}{best}")
+            lines.append(f"{words}: {numbers}, {outcome(trial.fitted.status)}{best}")
         return "\n".join(lines)
 
 

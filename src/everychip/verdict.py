@@ -18,7 +18,12 @@ from everychip.intervals import (
     sample,
     seeds_interval,
 )
-from everychip.tails import kpp, worst, yield_at
+from everychip.tails import kpp, unseen, worst, yield_at
+
+RARE = 0.01
+"""The share of failing chips that a sample should have shown before nothing is said of it: 300 chips do."""
+_SKEWED, _MANY = -2.0, 100
+"""A skewness that a few failing chips have, and how many chips its interval should rest on."""
 
 
 @dataclass(frozen=True)
@@ -28,10 +33,13 @@ class Verdict:
     `mean` is over chips, or over seeds where there are enough. `worst`, `kpp` and `yield_` pool the chips,
     and speak of these trained networks: over S seeds they describe the even mixture of the S, and their
     binomial bounds are then on the safe side (Hoeffding, Ann. Math. Statist. 27, 1956). What the sample
-    cannot support is None, and `refusals` says so in words.
+    cannot support is None, and `refusals` says so in words. `cautions` says what the interval of the mean
+    cannot know: the share of failing chips that so few chips may well not have shown, or that a few chips
+    far below the others carry it.
 
     >>> print(verdict([0.90 + 0.0002 * i for i in range(200)], target=0.91))
-    mean 92.0 % ± 0.2 (95 %), worst 90.0 of 200, KPP5 90.2 [90.1, 90.3], yield at 91 % 0.75 [0.68, 0.81]
+    mean 92.0 % ± 0.2 (95 %), worst 90.0 of 200, KPP5 90.2 [90.1, 90.3], yield at 91 % 0.75 [0.68, 0.81];
+    failures of up to 1.5 % of chips may be unseen
     """
 
     n: int
@@ -44,6 +52,12 @@ class Verdict:
     k: float = 5.0
     target: float | None = None
     refusals: tuple[str, ...] = ()
+    cautions: tuple[str, ...] = ()
+
+    @property
+    def of(self) -> str:
+        """Whose chips worst, KPP and yield speak of, where they pool those of several trained networks."""
+        return f"of {self.seeds} networks' chips" if self.seeds > 1 else ""
 
     def __str__(self) -> str:
         parts = [_mean_words(self.mean)]
@@ -54,7 +68,8 @@ class Verdict:
         if self.yield_ is not None and self.target is not None:
             bounds = self.yield_.bounds(scale=1, digits=2)
             parts.append(f"yield at {100 * self.target:g} % {self.yield_.estimate:.2f} {bounds}")
-        return "; ".join([", ".join(parts), *self.refusals])
+        whose = f" {self.of}" if self.of and len(parts) > 1 else ""
+        return "; ".join([", ".join(parts) + whose, *self.refusals, *self.cautions])
 
 
 def verdict(
@@ -72,8 +87,8 @@ def verdict(
     of images: the mean stands, and its t interval holds, but percentiles, worst and yield are refused.
 
     >>> print(verdict([0.9, 0.8, 0.7], whole_test=False, images=100))
-    mean 80.0 % ± 24.8 (95 %); no worst, KPP5 or yield: each chip met its own random 100 images,
-    they need the whole test set on every chip
+    mean 80.0 % [55.2, 100.0] (95 %); no worst, KPP5 or yield: each chip met its own random 100 images,
+    they need the whole test set on every chip; failures of up to 63 % of chips may be unseen
     """
     x = sample(values, where="verdict")
     mean = mean_interval(x, level=level) if len(x) > 1 else _bare(float(x[0]), level=level)
@@ -121,6 +136,7 @@ def _bare(estimate: float, *, level: float) -> Interval:
 
 def _pooled(x: Tensor, bare: Verdict, *, whole_test: bool) -> Verdict:
     """The verdict with what needs every chip's own accuracy: worst, percentile and yield."""
+    bare = replace(bare, cautions=_cautions(x, level=bare.mean.level))
     refusals = [*([bare.mean.refusal] if bare.mean.refusal else []), *bare.refusals]
     if not whole_test:
         part = f"{bare.images} images" if bare.images else "part of the test set"
@@ -136,9 +152,24 @@ def _pooled(x: Tensor, bare: Verdict, *, whole_test: bool) -> Verdict:
     return replace(bare, worst=worst(x), kpp=percentile, yield_=reached, refusals=tuple(refusals))
 
 
+def _cautions(x: Tensor, *, level: float) -> tuple[str, ...]:
+    """What may go wrong with the mean of so few chips, in words."""
+    n, hidden = len(x), unseen(len(x), level=level)
+    if _skewness(x) <= _SKEWED:
+        words = f"the mean rests on a few bad chips among {n}: take {_MANY} or more"
+        return (words,) if n < _MANY else ()
+    return (f"failures of up to {100 * hidden:.2g} % of chips may be unseen",) if hidden > RARE else ()
+
+
+def _skewness(x: Tensor) -> float:
+    spread = float(x.std(correction=0))
+    return float((x - x.mean()).pow(3).mean()) / spread**3 if spread > 0 else 0.0
+
+
 def _mean_words(mean: Interval) -> str:
     if mean.half is None:
         return f"mean {100 * mean.estimate:.1f} %"
     over = "" if mean.over == "chips" else f" over {mean.over}"
     digits, half = mean.digits, 100 * mean.half
-    return f"mean {100 * mean.estimate:.{digits}f} % ± {half:.{digits}f} ({100 * mean.level:g} %{over})"
+    width = f"± {half:.{digits}f}" if mean.even(digits) else mean.bounds(digits=digits)
+    return f"mean {100 * mean.estimate:.{digits}f} % {width} ({100 * mean.level:g} %{over})"

@@ -43,6 +43,29 @@ def test_the_presets_of_relative_noise_have_the_sigma_of_their_source(g):
     assert_moments(program(devices.preset("LogNormal-CorrectNet"), g), mean=grown, std=grown * 0.53294)
 
 
+@pytest.mark.parametrize(
+    "effects",
+    [
+        (devices.Gaussian(sigma=0.2), devices.StuckAt(p0=0.1, p1=0.05)),
+        (devices.StuckAt(p0=0.1, p1=0.05), devices.LogNormal(sigma=0.4), devices.Gaussian(sigma=0.1)),
+    ],
+    ids=lambda effects: "+".join(device.kind for device in effects),
+)
+@pytest.mark.parametrize("g", CONDUCTANCES)
+def test_a_sequence_knows_the_moments_of_its_effects_together(effects, g):
+    device = devices.Sequence(devices=effects)
+    target = torch.tensor(g)
+    mean, std = float(device.mean(target)), float(device.std(target))
+    assert_moments(program(device, g, cells=200_000), mean=mean, std=std)
+
+
+@pytest.mark.parametrize("g", CONDUCTANCES)
+def test_a_sequence_with_levels_that_jump_knows_its_sigma_within_two_percent(g):
+    device = devices.Sequence(devices=(devices.Gaussian(sigma=0.1), devices.preset("FeFET6", sigma=0.2)))
+    sample = program(device, g, cells=200_000)
+    assert float(device.std(torch.tensor(g))) == pytest.approx(float(sample.std()), rel=0.02)
+
+
 def test_log_normal_is_never_negative():
     assert float(program(devices.LogNormal(sigma=2.0), 0.5).min()) > 0
 

@@ -61,8 +61,7 @@ def test_sampled_weights_have_the_sigma_of_the_closed_form(device, value, quanti
     mean = 0.0
     # Only the log-normal law has a mean deviation: g(e^{σ²/2} − 1) for every digit, so for the whole weight.
     if isinstance(device, devices.LogNormal):
-        target = float(mapping.target(weight)[1])
-        mean = target * math.expm1(0.3**2 / 2) * (1.0 if quantize else mapping.factor)
+        mean = float(mapping.target(weight)[1]) * math.expm1(0.3**2 / 2)
     assert_moments(sample, mean=mean, std=float(closed[1]))
 
 

@@ -115,7 +115,8 @@ def test_the_sigma_of_a_pair_is_that_of_both_cells(w):
     weight, full = torch.tensor([[w, 2.0]]), 2.0
 
     def sigma(g):
-        return math.hypot(0.03, 0.2 * g)
+        # (g + 0.03·N)·(1 + 0.2·N): what was added is scaled, too.
+        return math.sqrt(0.03**2 * (1 + 0.2**2) + (0.2 * g) ** 2)
 
     expected = full * math.hypot(sigma(abs(w) / full), sigma(0))
     assert float(Direct(sign="differential").std(weight, device)[0, 0]) == pytest.approx(expected, rel=1e-5)
@@ -135,7 +136,9 @@ def test_idle_cells_are_noisy_exactly_where_sigma_at_g_min_is_not_zero(cells):
     assert_moments(idle(devices.Gaussian(sigma=0.1)), mean=0.0, std=math.sqrt(2) * 0.1 * share)
     assert torch.equal(idle(devices.Mismatch(sigma=0.2)), torch.zeros(20_000))
     # At an on-off ratio of 4 both cells idle at a quarter of G_max, three quarters of which are the range.
-    expected = math.sqrt(2) * 0.2 * 0.25 / 0.75 * share
+    # The factor of slices is one of added noise: what multiplies, multiplies the whole weight.
+    digits = cells().has_digits
+    expected = math.sqrt(2) * 0.2 * 0.25 / 0.75 * (share if digits else 1.0)
     assert_moments(idle(devices.Mismatch(sigma=0.2), on_off=4.0), mean=0.0, std=expected)
 
 

@@ -85,7 +85,7 @@ def test_the_first_lines_answer_for_every_context_and_training_sigma(results: Re
     assert lead.count("<p><strong>σ") == len(results.panels) == 4
     assert lead.count("has the highest mean") == 4
     assert lead.count("irs differs from temperature") == 4
-    assert "noise_injection, sigma 0.4, seed 1 (collapsed)" in lead
+    assert "noise_injection, sigma 0.4, seed 1 (at chance)" in lead
 
 
 @pytest.mark.usefixtures("no_script")
@@ -94,7 +94,7 @@ def test_what_a_folder_says_is_text_and_never_markup(tmp_path: Path, write_study
     evil = "</title></script><script>alert(1)</script>"
     about = json.loads((copy / "study.json").read_text())
     about.update(title=evil, command=evil, environment={"python": evil})
-    about["runs"][0].update(status="collapsed", words=evil)
+    about["runs"][0].update(status="at_chance", words=evil)
     (copy / "study.json").write_text(json.dumps(about))
     (copy / "study.toml").write_text(f"title = '{evil}'")
     text = write_report(copy).read_text(encoding="utf-8")

@@ -19,7 +19,7 @@ def folder(tmp_path: Path, recipe: dict[str, Any]) -> Path:
     store.claim(tmp_path, recipe)
     (tmp_path / store.MODEL).write_bytes(b"weights")
     (tmp_path / store.DRAWS).write_bytes(b"draws")
-    store.finish(tmp_path, {"id": store.run_id(recipe), "status": "converged"})
+    store.finish(tmp_path, {"id": store.run_id(recipe), "status": "above_chance"})
     return tmp_path
 
 

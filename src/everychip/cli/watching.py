@@ -159,7 +159,7 @@ class Bars(Watcher):
         self._clock.running.pop(experiment.id, None)
         self._clock.finished += 1
         self._bars.remove_task(self._tasks.pop(experiment.id))
-        good = run is not None and run.status == "converged"
+        good = run is not None and run.status == "above_chance"
         from rich.text import Text
 
         mark = ("✓", "green") if good else ("✗", "red")
@@ -220,7 +220,7 @@ def result_of(experiment: Experiment, run: Run | None, words: str) -> str:
     record = run.record
     said = str(record.get("words", ""))
     best = record.get("best_epoch"), record.get("validation_accuracy")
-    if run.status == "converged" and None not in best:
+    if run.status == "above_chance" and None not in best:
         said = f"validation {float(record['validation_accuracy']):.1%} in epoch {record['best_epoch'] + 1}"
     return f"{experiment.name}: {said.replace('%', ' %')}, {duration(float(record.get('seconds') or 0))}"
 

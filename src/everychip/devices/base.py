@@ -61,6 +61,31 @@ class Device(Component, family="device"):
         del rng
         return self
 
+    def mean(self, g: Float[Tensor, "*cells"]) -> Float[Tensor, "*cells"]:
+        """The expected g' at target conductance g, in units of G_max: g itself unless the law has a bias."""
+        return g
+
+    @property
+    def additive(self) -> bool:
+        """Whether g' − g has the same symmetric law at every conductance, as read from `std` unless said."""
+        std = self.std(torch.linspace(0, 1, 9, dtype=torch.float64))
+        return self.symmetric and bool((std == std[0]).all())
+
+    @property
+    def averages(self) -> bool:
+        """Whether independent errors of a weight's slices add up to one error of the whole weight.
+
+        A multiplicative or biased law does not: it acts on the weight as a whole.
+        """
+        return self.additive
+
+    def sliced(self, factor: float) -> Device:
+        """The device as one cell in the place of a weight's slices: σ·factor where errors average."""
+        silent = self.averages and not bool(self.std(torch.zeros(1)).any())
+        if silent or not self.averages:
+            return self
+        return self.with_sigma(factor * (self.nominal_sigma or 0.0))
+
     @property
     def uniform_std(self) -> float | None:
         """σ in units of G_max where g' = g + σ·N(0, 1) at every conductance (the fast path), else None."""

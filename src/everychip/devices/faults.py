@@ -51,6 +51,9 @@ class StuckAt(Device):
         low, high = fate < self.p0, fate >= 1 - self.p1
         return torch.where(low, self.g_min - g, torch.where(high, 1 - g, torch.zeros_like(g)))
 
+    def mean(self, g: Float[Tensor, "*cells"]) -> Float[Tensor, "*cells"]:
+        return self.p0 * self.g_min + self.p1 + (1 - self.p0 - self.p1) * g
+
     def std(self, g: Float[Tensor, "*cells"]) -> Float[Tensor, "*cells"]:
         works = 1 - self.p0 - self.p1
         target = g.double()

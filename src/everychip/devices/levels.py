@@ -10,17 +10,18 @@ from jaxtyping import Float
 from pydantic import Field
 from torch import Tensor
 
-from everychip.devices.base import Device, Sigma, standard_normal
+from everychip.devices.additive import Additive
 
 
-class Levels(Device):
+class Levels(Additive):
     """Gaussian variation with one standard deviation per level: g' = g + σ·m(level)·N(0, 1).
 
     sigma: σ, in units of G_max. multipliers: m of each level from G_min to G_max, without unit;
     the presets' are m = [1, s, s, 1] / √(0.4 s² + 0.6).
     level_of: which number's level is looked up. "weight" reads the magnitude of the whole weight in equal
     bands (level 1 or 2 where 0.25 < |W|/max|W| < 0.75), "cell" the digit that the cell stores, which needs
-    a mapping that quantises.
+    a mapping that quantises. negative: what becomes of a conductance that would be negative: "keep", as the
+    authors' code does, or "zero"; then the mapping must have cells.
 
     Source: Qin et al., arXiv 2305.14561, device table; "weight" is how the authors' code reads it.
 
@@ -30,7 +31,6 @@ class Levels(Device):
     tensor([0.0026, 0.0155, 0.0155, 0.0026])
     """
 
-    sigma: Sigma
     multipliers: Annotated[tuple[Annotated[float, Field(ge=0)], ...], Field(min_length=2)] = (
         1.0,
         1.0,
@@ -47,13 +47,15 @@ class Levels(Device):
     @property
     def uniform_std(self) -> float | None:
         """The one σ of a device whose levels are all alike, such as RRAM1."""
-        alike = type(self) is Levels and len(set(self.multipliers)) == 1
+        alike = type(self) is Levels and len(set(self.multipliers)) == 1 and self.negative == "keep"
         return self.sigma * self.multipliers[0] if alike else None
 
-    def deviation(self, g: Float[Tensor, "*cells"], rng: torch.Generator) -> Float[Tensor, "*cells"]:
-        return standard_normal(g, rng).mul_(self.std(g))
+    @property
+    def averages(self) -> bool:
+        """The noise is added, whatever its σ: what is scaled is the σ of each level, as in NeFT's code."""
+        return self.negative == "keep"
 
-    def std(self, g: Float[Tensor, "*cells"]) -> Float[Tensor, "*cells"]:
+    def spread(self, g: Float[Tensor, "*cells"]) -> Float[Tensor, "*cells"]:
         n = len(self.multipliers)
         std = torch.full_like(g, self.multipliers[0])
         for i, (low, high) in enumerate(pairwise(self.multipliers), start=1):

@@ -15,7 +15,8 @@ from everychip.devices.base import Device, Sigma, standard_normal
 class LogNormal(Device):
     """Log-normal variation: g' = g·exp(θ), θ ~ N(0, σ²).
 
-    sigma: σ of the logarithm, without unit. The mean grows by exp(σ²/2); nothing is subtracted.
+    sigma: σ of the logarithm, without unit. The mean grows by exp(σ²/2); nothing is subtracted. A mapping of
+    whole weights has W' = W·exp(θ) of it: no factor of slices multiplies what multiplies the weight.
 
     Source: Eldebiky et al. (CorrectNet), DATE 2023, arXiv 2211.14917.
 
@@ -29,6 +30,9 @@ class LogNormal(Device):
 
     def deviation(self, g: Float[Tensor, "*cells"], rng: torch.Generator) -> Float[Tensor, "*cells"]:
         return g * standard_normal(g, rng).mul_(self.sigma).expm1_()
+
+    def mean(self, g: Float[Tensor, "*cells"]) -> Float[Tensor, "*cells"]:
+        return g * math.exp(self.sigma**2 / 2)
 
     def std(self, g: Float[Tensor, "*cells"]) -> Float[Tensor, "*cells"]:
         variance = self.sigma**2

@@ -178,6 +178,12 @@ class Measured(Device):
         shared = standard_normal(g.new_empty(()), rng) if self.die is None else self.die
         return deviation + interpolated(g, law.g, law.die_to_die) * shared
 
+    def mean(self, g: Float[Tensor, "*cells"]) -> Float[Tensor, "*cells"]:
+        law, middle = self.law, g + self.law.bias_at(g)
+        if law.die_to_die is None or self.die is None:
+            return middle
+        return middle + interpolated(g, law.g, law.die_to_die) * self.die
+
     def std(self, g: Float[Tensor, "*cells"]) -> Float[Tensor, "*cells"]:
         return self.law.std_at(g) if self.die is None else self.law.cells_at(g)
 

@@ -12,7 +12,8 @@ from everychip.devices.base import Device, Sigma, standard_normal
 class Mismatch(Device):
     """Relative Gaussian variation: g' = g·(1 + ζ·N(0, 1)).
 
-    sigma: ζ, without unit, relative to the conductance itself.
+    sigma: ζ, without unit, relative to the conductance itself. A mapping of whole weights has
+    W' = W·(1 + ζ·N) of it: no factor of slices multiplies what multiplies the weight.
 
     Source: Büchel et al., ICLR 2022, mismatch model Θ(1 + ζN(0, 1)).
 

@@ -68,6 +68,10 @@ class Physical(Device):
     def deviation(self, g: Float[Tensor, "*cells"], rng: torch.Generator) -> Float[Tensor, "*cells"]:
         return self.kept(g, self.shift(g) + self.spread(g) * standard_normal(g, rng))
 
+    def mean(self, g: Float[Tensor, "*cells"]) -> Float[Tensor, "*cells"]:
+        middle = g + self.shift(g)
+        return rectified(middle, self.spread(g)).mean if self.clip else middle
+
     def std(self, g: Float[Tensor, "*cells"]) -> Float[Tensor, "*cells"]:
         spread = self.spread(g)
         return rectified(g + self.shift(g), spread).std if self.clip else spread

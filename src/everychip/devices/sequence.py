@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+from statistics import NormalDist
 from typing import Annotated, Self
 
 import torch
@@ -11,6 +13,7 @@ from torch import Tensor
 
 from everychip.devices.ageing import duration
 from everychip.devices.base import Device
+from everychip.devices.physical import Moments
 
 
 class Sequence(Device):
@@ -31,8 +34,21 @@ class Sequence(Device):
 
     @property
     def symmetric(self) -> bool:  # type: ignore[override]
-        """A sequence is symmetric where all its effects are."""
-        return all(device.symmetric for device in self.devices)
+        """Only where the first effect is symmetric and all that follow add the same noise everywhere.
+
+        An effect that reads the conductance scales up what went up before: σ·N, then 1 + ζ·N, is skewed.
+        """
+        first, *others = self.devices
+        return first.symmetric and all(device.additive for device in others)
+
+    @property
+    def averages(self) -> bool:
+        """Whether the errors of slices add up to one of the whole weight: where those of every effect do."""
+        return all(device.averages for device in self.devices)
+
+    def sliced(self, factor: float) -> Self:
+        """The same effects in the place of slices: each effect by its own nature."""
+        return self.replace(devices=tuple(device.sliced(factor) for device in self.devices))
 
     @property
     def needs_digits(self) -> bool:  # type: ignore[override]
@@ -93,6 +109,55 @@ class Sequence(Device):
             programmed = device.program(programmed, rng)
         return programmed - g
 
+    def mean(self, g: Float[Tensor, "*cells"]) -> Float[Tensor, "*cells"]:
+        return self._moments(g).mean
+
     def std(self, g: Float[Tensor, "*cells"]) -> Float[Tensor, "*cells"]:
-        """The variances added at the target conductance: exact for additive effects, else to first order."""
-        return torch.stack([device.std(g).square() for device in self.devices]).sum(dim=0).sqrt()
+        """σ after the last effect: exact where a later effect's mean is linear and variance quadratic in g.
+
+        So they are of Gaussian, mismatch, log-normal and stuck-at, in any order; of others, what the effects
+        before have left is taken to be Gaussian (σ within 2 % after levels that jump).
+        """
+        return self._moments(g).std
+
+    def _moments(self, g: Tensor) -> Moments:
+        """Total variance, effect by effect: E[σ²(x)] + Var[m(x)] over what the effects before left, x."""
+        first, *others = self.devices
+        mean, variance = first.mean(g), first.std(g).square()
+        for device in others:
+            spread, nodes = _root(variance), (_THREE if _is_quadratic(device) else _MANY)
+            found = [(weight, mean + place * spread) for weight, place in nodes]
+            means = [(weight, device.mean(x)) for weight, x in found]
+            mean = _weighted(means)
+            within = _weighted([(weight, device.std(x).square()) for weight, x in found])
+            variance = within + _weighted([(weight, (m - mean).square()) for weight, m in means])
+        return Moments(mean, _root(variance))
+
+
+def _equally_likely(count: int) -> tuple[tuple[float, float], ...]:
+    """Quantiles of the normal law in the middle of equal shares, brought to a variance of 1."""
+    places = [NormalDist().inv_cdf((i + 0.5) / count) for i in range(count)]
+    scale = math.sqrt(sum(place**2 for place in places) / count)
+    return tuple((1 / count, place / scale) for place in places)
+
+
+_THREE = ((2 / 3, 0.0), (1 / 6, -math.sqrt(3)), (1 / 6, math.sqrt(3)))
+"""Weights and places of Gauss–Hermite's three nodes: the mean and variance of x are all a quadratic needs."""
+_MANY = _equally_likely(101)
+
+
+def _is_quadratic(device: Device) -> bool:
+    """Whether its mean is linear and its variance quadratic in the conductance, also outside of 0 … 1."""
+    g = torch.linspace(-1, 2, 61, dtype=torch.float64)
+    bends = (device.mean(g).diff(n=2), device.std(g).square().diff(n=3))
+    return all(float(bend.abs().max()) < 1e-9 for bend in bends)
+
+
+def _weighted(values: list[tuple[float, Tensor]]) -> Tensor:
+    first, *others = (weight * value for weight, value in values)
+    return sum(others, first)
+
+
+def _root(square: Tensor) -> Tensor:
+    """The square root, with a gradient of 0 where it is 0."""
+    return torch.where(square > 0, square, torch.ones_like(square)).sqrt() * (square > 0)

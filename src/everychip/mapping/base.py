@@ -45,6 +45,9 @@ class CellMapping(Component, family="mapping"):
     sign: Sign = SignMagnitude()
     on_off: Annotated[float, Field(gt=1)] | None = None
 
+    slicing: ClassVar[float | None] = None
+    """What slices that are not held one by one leave of independent noise; None where each cell is held."""
+
     steps: ClassVar[int | None] = None
     """The steps of a magnitude that is rounded and held in digits; None where nothing is rounded."""
 
@@ -87,13 +90,14 @@ class CellMapping(Component, family="mapping"):
         """One draw of the programmed weights less their target, in the weights' own unit."""
         full = self._full_scale(weight, columns)
         one_draw = self.steps is None and isinstance(self.sign, SignMagnitude)
+        device, worth = self._law(device)
         if one_draw and device.uniform_std is not None:
-            [(share, _)] = self._held(Part(weight))
+            [(share, _)] = self._held(Part(weight), worth)
             return standard_normal(weight, rng).mul_(full * (share * device.uniform_std))
         errors = []
         for part in self._parts(weight, full, columns):
             if part.noisy:
-                drawn = [(share, device.deviation(g, rng)) for share, g in self._held(part)]
+                drawn = [(share, device.deviation(g, rng)) for share, g in self._held(part, worth)]
                 if part.shared:
                     drawn = [(share, columns.over_columns(error, weight)) for share, error in drawn]
                 error = _times(full, drawn)
@@ -138,10 +142,11 @@ class CellMapping(Component, family="mapping"):
     ) -> Float[Tensor, "*weights"]:
         """The standard deviation σ_W of every programmed weight, in the weights' own unit."""
         full = self._full_scale(weight, columns)
+        device, worth = self._law(device)
         stds = []
         for part in self._parts(weight, full, columns):
             if part.noisy:
-                own = [(share, device.std(g)) for share, g in self._held(part)]
+                own = [(share, device.std(g)) for share, g in self._held(part, worth)]
                 stds += [(s, columns.over_columns(x, weight)) for s, x in own] if part.shared else own
         if len(stds) == 1:
             return _times(full, stds)
@@ -169,9 +174,19 @@ class CellMapping(Component, family="mapping"):
     def _parts(self, weight: Tensor, full: Tensor, columns: Columns) -> tuple[Part, ...]:
         return self.sign.parts(_share_of(weight, full), columns=columns, steps=self.steps)
 
-    def _held(self, part: Part) -> list[tuple[float, Tensor]]:
+    def _law(self, device: Device) -> tuple[Device, float]:
+        """What acts on a cell, and what its errors are multiplied by.
+
+        Noise that averages over slices counts `slicing` times; a multiplicative or biased law is of the
+        whole weight, and in a sequence each effect is what it is.
+        """
+        if self.slicing is None:
+            return device, 1.0
+        return (device, self.slicing) if device.averages else (device.sliced(self.slicing), 1.0)
+
+    def _held(self, part: Part, worth: float = 1.0) -> list[tuple[float, Tensor]]:
         """The cells of a part: what one G_max of error counts for in units of max|W|, and the conductance."""
-        cells = self.cells(part.magnitude)
+        cells = [(share * worth, u) for share, u in self.cells(part.magnitude)]
         if self.on_off is None:
             return [(share * part.gain, u) for share, u in cells]
         lowest = 1 / self.on_off

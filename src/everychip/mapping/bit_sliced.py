@@ -21,7 +21,9 @@ class BitSliced(CellMapping):
     Cells of one σ (of full scale) give σ_W = max|W|·σ·√(Σ 2^(2iK)) / Σ 2^(iK), i < M/K: 0.7776·σ·max|W| for
     M = 8, K = 2. weight_bits: M. cell_bits: K, a divisor of M.
     quantize: False, as in the authors' code, disturbs the whole weight by that σ_W and rounds nothing; True
-    rounds the magnitude to M bits, slices it, and lets the device programme every cell.
+    rounds the magnitude to M bits, slices it, and lets the device programme every cell. The factor is one of
+    noise that averages over slices: added, of one σ or one per level. What multiplies (mismatch, log-normal)
+    acts on the whole weight, W' = W·(1 + ζ·N), without it; in a sequence, each effect by its own nature.
 
     Source: Qin et al., arXiv 2305.14561, authors' code (σ of full scale).
 
@@ -51,6 +53,11 @@ class BitSliced(CellMapping):
         return 2**self.weight_bits - 1 if self.quantize else None
 
     @property
+    def slicing(self) -> float | None:  # type: ignore[override]
+        """The factor where the slices are not told apart."""
+        return None if self.quantize else self.factor
+
+    @property
     def places(self) -> tuple[int, ...]:
         """What each cell's digit counts, the lowest first."""
         return tuple(2**shift for shift in range(0, self.weight_bits, self.cell_bits))
@@ -62,7 +69,7 @@ class BitSliced(CellMapping):
 
     def cells(self, magnitude: Float[Tensor, "*weights"]) -> list[tuple[float, Float[Tensor, "*weights"]]]:
         if self.steps is None:
-            return [(self.factor, magnitude)]
+            return [(1.0, magnitude)]
         whole, top = integers(magnitude, steps=self.steps), 2**self.cell_bits - 1
         digits = [((whole // place) & top).to(magnitude.dtype) / top for place in self.places]
         return [(place / sum(self.places), g) for place, g in zip(self.places, digits, strict=True)]

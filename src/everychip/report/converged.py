@@ -1,4 +1,4 @@
-"""Convergence over seeds: how many trainings of a method end above chance on chips, and how sure that is."""
+"""Trainings above chance: how many of a method's end above chance on chips, and how sure that is."""
 
 from __future__ import annotations
 
@@ -8,21 +8,19 @@ from everychip.intervals import Interval
 from everychip.report.blocks import Column, Row, Table
 from everychip.report.results import CONTEXT, Group, Results, Run
 from everychip.report.wording import listing, sigma_text, time_text
-from everychip.tails import convergence
+from everychip.tails import above_chance
 
-TIMES, OF_TWO = 2.0, 1.2
-"""The bar over chance, and the one for two classes, where twice chance is perfect."""
 NOTE = (
-    "A training converges if its mean accuracy on its chips is above twice chance; without a single chip it "
-    "does not. Clopper–Pearson intervals over seeds."
+    "A training is above chance if its mean accuracy on its chips is above twice chance{few}; "
+    "without a single chip it is not. Clopper–Pearson intervals over seeds."
 )
-NOTE_TWO = NOTE.replace("twice chance", "1.2 times chance (two classes)")
+FEW = ", with fewer than ten classes above chance and ten points"
 
 
-def converged(results: Results, group: Group) -> Interval | None:
-    """The share of a group's trainings that converge; `None` where their number of classes is not recorded.
+def of_group(results: Results, group: Group) -> Interval | None:
+    """The share of a group's trainings above chance; `None` where their number of classes is not recorded.
 
-    Trainings that diverged or failed before a chip was measured count as not converged.
+    Trainings that diverged or failed before a chip was measured count as not above it.
     """
     runs = _ended(results, group)
     classes = {run.classes for run in runs if run.classes}
@@ -30,13 +28,12 @@ def converged(results: Results, group: Group) -> Interval | None:
         return None
     final = {seed: sum(values) / len(values) for seed, values in group.by_seed.items()}
     lost = {-1 - index: 0.0 for index in range(len(runs) - len(final))}
-    number = classes.pop()
-    return convergence({**final, **lost}, chance=1 / number, times=OF_TWO if number == 2 else TIMES)
+    return above_chance({**final, **lost}, classes=classes.pop())
 
 
 def counted(results: Results, group: Group) -> str:
     """How many of how many, as in "2 of 3"; nothing where it is not known."""
-    found = converged(results, group)
+    found = of_group(results, group)
     if found is None:
         return ""
     of = max(len(_ended(results, group)), group.seeds)
@@ -49,7 +46,7 @@ def probabilities(results: Results) -> Table | None:
         *(Column(name, "context") for name in CONTEXT),
         Column("σ", "context"),
         Column("time", "context"),
-        Column("converged", "key"),
+        Column("above chance", "key"),
         Column("probability [95 %]"),
         Column("methods", "remark"),
     )
@@ -57,7 +54,7 @@ def probabilities(results: Results) -> Table | None:
     for panel in results.panels:
         outcomes: dict[tuple[str, str], list[Group]] = {}
         for group in panel.at_sigma:
-            found = converged(results, group)
+            found = of_group(results, group)
             if found is not None and len(results.runs_of(group)) > 1:
                 words = f"{found.estimate:.2f} {found.bounds(scale=1, digits=2)}"
                 outcomes.setdefault((counted(results, group), words), []).append(group)
@@ -66,9 +63,11 @@ def probabilities(results: Results) -> Table | None:
             rows.append(Row((*head, *outcome, listing(_methods(groups)))))
     if not rows:
         return None
-    two = any(run.classes == 2 for run in results.runs)
-    notes = (NOTE_TWO if two else NOTE,)
-    return Table("Probability that a training converges", columns, tuple(rows), notes).without_constants()
+    few = any((run.classes or 10) < 10 for run in results.runs)
+    notes = (NOTE.format(few=FEW if few else ""),)
+    return Table(
+        "Probability that a training ends above chance", columns, tuple(rows), notes
+    ).without_constants()
 
 
 def _ended(results: Results, group: Group) -> list[Run]:

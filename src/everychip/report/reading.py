@@ -11,6 +11,7 @@ from pydantic import BaseModel, Field, ValidationError
 from everychip.component import read_toml
 from everychip.coverage import Coverage
 from everychip.errors import StoreError, shown
+from everychip.outcome import read_status
 from everychip.report.grouping import groups_of
 from everychip.report.results import Results, Run
 from everychip.report.weak_layers import read_answer
@@ -64,7 +65,7 @@ class _RunRecord(BaseModel):
         return Run(
             id=self.id,
             labels=self.labels,
-            status=self.status,
+            status=read_status(self.status),
             words=self.words,
             seconds=self.seconds,
             best_epoch=self.best_epoch,

@@ -39,7 +39,7 @@ CONTEXT = ("model", "data", "device", "variant")
 """The names of the parts of a context."""
 KINDS = ("population", "per-chip")
 """Results of chips as they were programmed, and of chips that were calibrated one by one."""
-FAILED = ("collapsed", "diverged", "failed")
+FAILED = ("at_chance", "diverged", "failed")
 """What the status of a run says if something went wrong in training."""
 
 
@@ -290,7 +290,7 @@ class Results:
         return tuple(run for run in self.runs if run.id in group.runs or (run.labels and kin(run) in related))
 
     def failed(self, group: Group) -> tuple[Run, ...]:
-        """The runs behind a group whose training collapsed, diverged or failed."""
+        """The runs behind a group whose training stayed at chance, diverged or failed."""
         return tuple(run for run in self.runs_of(group) if run.status in FAILED)
 
     @property

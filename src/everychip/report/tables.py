@@ -21,9 +21,11 @@ from everychip.report.wording import (
     spread,
     time_text,
 )
-from everychip.verdict import Verdict, summarize
+from everychip.tails import unseen
+from everychip.verdict import RARE, Verdict, summarize
 
 KPP_WORDS = " KPP5: 95 % of chips do better."
+POOLED = " It, worst and yield pool the chips of a method's networks, one for each seed."
 PART, FAILED = "°", "†"
 """Marks of a mean over parts of the test set, and of a group with a training that failed."""
 
@@ -114,13 +116,14 @@ def at_training_sigma(
     head_columns = (*_context_columns(), *_condition_columns(), Column("method", "key"))
     columns = (*head_columns, *_verdict_columns(groups, target))
     whole = any(group.whole_test for group in groups)
+    pooled = any(group.whole_test and group.seeds > 1 for group in groups)
     nominal = any(group.sigma is not None for group in groups)
     first = (
         "Nominal device σ, then the effective weight noise."
         if nominal
         else "σ_W: the effective weight noise."
     )
-    notes = (first + (KPP_WORDS if whole else ""), *footnotes(results, groups))
+    notes = (first + (KPP_WORDS if whole else "") + (POOLED if pooled else ""), *footnotes(results, groups))
     one = _only_sigma(groups)
     title = f"At the training {one or 'σ'}" if nominal else f"On the device{one and ' at '}{one}"
     return Table(title, columns, tuple(rows), notes).without_constants().without_empty()
@@ -221,7 +224,7 @@ def footnotes(results: Results, groups: Sequence[Group]) -> tuple[str, ...]:
             "percentiles, worst and yield are not given."
         )
     if any(results.failed(group) for group in groups):
-        notes.append(f"{FAILED} Some of its trainings collapsed, diverged or failed.")
+        notes.append(f"{FAILED} Some of its trainings stayed at chance, diverged or failed.")
     return tuple(notes)
 
 
@@ -229,10 +232,13 @@ def _sample_words(groups: Sequence[Group]) -> str:
     seeds = sorted({group.seeds for group in groups})
     chips = sorted({len(values) for group in groups for values in group.by_seed.values()})
     many = "–".join(str(number) for number in dict.fromkeys((chips[0], chips[-1]))) if chips else "0"
+    rare = unseen(chips[0]) if chips and chips[0] else 0.0
+    hidden = f" Failures of up to {100 * rare:.2g} % of chips may be unseen." if rare > RARE else ""
     if seeds == [1]:
-        return f"Intervals are over {many} chips, one training seed: not a claim about a method."
+        return f"Intervals are over {many} chips, one training seed: not a claim about a method.{hidden}"
     if seeds and seeds[0] < 3:
-        return f"Intervals are over {many} chips of each of {seeds[0]} seeds: not a claim about a method."
+        of = f"{many} chips of each of {seeds[0]} seeds"
+        return f"Intervals are over {of}: not a claim about a method.{hidden}"
     return f"Intervals are over {seeds[0]} training seeds, {many} chips for each." if seeds else ""
 
 
@@ -247,15 +253,24 @@ def _condition_columns(*, below: str = "") -> tuple[Column, ...]:
 def _verdict_columns(groups: Sequence[Group], target: float | None) -> tuple[Column, ...]:
     chips = sorted({group.chips for group in groups if group.whole_test})
     of = f"of {chips[0]}" if len(chips) == 1 else "of n"
+    whose = _whose(groups)
     return (
         Column("σ_W/rms"),
         Column("σ_W/max", minor=True),
         Column("mean ± CI"),
-        Column("KPP5"),
+        Column("KPP5", below=whose),
         Column("worst", below=of),
         Column("yield" if target is None else f"≥ {100 * target:g} %"),
-        Column("converged", minor=True),
+        Column("above chance", minor=True),
     )
+
+
+def _whose(groups: Sequence[Group]) -> str:
+    """Of how many trained networks a row pools the chips, where that is more than one."""
+    seeds = sorted({group.seeds for group in groups if group.whole_test})
+    if not seeds or seeds[-1] == 1:
+        return ""
+    return f"of {seeds[0]} nets" if len(seeds) == 1 else "of n nets"
 
 
 def _verdict_cells(results: Results, group: Group, target: float | None) -> tuple[str, ...]:

@@ -43,14 +43,20 @@ def digits_of(interval: Interval, *, least: float = 0.0005) -> int:
 
 
 def mean_of(interval: Interval) -> str:
-    """An estimate with half its interval; a dash where the sample gives none.
+    """An estimate with half its interval, or its bounds where they are not equally far from it.
+
+    A dash stands where the sample gives none.
 
     >>> mean_of(Interval(0.873, 0.869, 0.877, over="chips"))
     '87.3 ± 0.4'
     >>> mean_of(Interval(0.984, 0.9838, 0.9842, over="3 seeds"))
     '98.40 ± 0.02'
+    >>> mean_of(Interval(0.93, 0.824, 0.970, over="chips"))
+    '93.0 [82.4, 97.0]'
     """
     digits = digits_of(interval)
+    if not interval.even(digits):
+        return f"{percent(interval.estimate, digits=digits)} {interval.bounds(digits=digits)}"
     half = "–" if interval.half is None else percent(interval.half, digits=digits)
     return f"{percent(interval.estimate, digits=digits)} ± {half}"
 

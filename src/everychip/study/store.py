@@ -12,6 +12,7 @@ from pydantic import BaseModel, Field, ValidationError
 
 from everychip.component import content_hash, read_toml, write_toml
 from everychip.errors import ConfigError, StoreError
+from everychip.outcome import read_status
 from everychip.study.files import digest, read_json, write_record, write_text
 from everychip.study.table import read_table
 
@@ -44,8 +45,8 @@ class Run:
 
     @property
     def status(self) -> str:
-        """How training ended: converged, collapsed or diverged."""
-        return str(self.record["status"])
+        """How training ended: above_chance, at_chance or diverged."""
+        return read_status(str(self.record["status"]))
 
     @property
     def draws_path(self) -> Path:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from everychip.outcome import words_of
 from everychip.report.blocks import Block, Section, Text
 from everychip.report.compared import differences
 from everychip.report.results import Group, Panel, Results
@@ -81,6 +82,6 @@ def _warnings(results: Results) -> tuple[str, ...]:
         )
     failed = {run.id: run for group in results.groups for run in results.failed(group)}
     if failed:
-        names = listing(f"{run.name} ({run.status})" for run in failed.values())
+        names = listing(f"{run.name} ({words_of(run.status)})" for run in failed.values())
         warnings.append(f"Training went wrong: {names}. See how training ended, below.")
     return tuple(warnings)

@@ -13,18 +13,21 @@ WORDS = {
     "σ_W/rms(W)": """(effective) the spread of a programmed weight relative to the typical weight of its
         layer, averaged over the network: the number to compare between methods and between papers.
         **σ_W/max|W|** is the same relative to the largest weight.""",
-    "mean ± CI": """the mean accuracy over chips and half its 95 % interval. From three training seeds on, the
+    "mean ± CI": """the mean accuracy over chips and half its 95 % interval, or its two bounds where they are
+        not equally far. From three training seeds on, the
         interval is over seeds, chips nested in them, and speaks of the method; below, it speaks of these
         trained networks only. It speaks of new chips on the same test images.""",
-    "KPP5": "the 5th percentile from below: 95 % of chips do better. The chips of all seeds are pooled.",
+    "KPP5": """the 5th percentile from below: 95 % of chips do better. Over several seeds it is that of the
+        chips of several trained networks together ("of 3 networks"), and so are worst and yield.""",
     "worst of n": "the least accuracy seen on n chips. It falls as n grows, and bounds nothing.",
     "yield": "the share of chips that reach a target accuracy (≥ 90 %, say).",
     "per-chip": """every chip was measured or written again after it was programmed, which costs a pass on
         each. **population**: all chips hold the same weights, and nothing was measured on any. No table and
         no comparison mixes the two.""",
     "control": "a method that exists only to test the claim of another one.",
-    "collapsed": """a training whose noisy validation accuracy stayed within twice chance (or 10 points
-        of it); **diverged**, one whose loss ran away. Their chips, if any, stay in every mean.""",
+    "above chance": """a training whose accuracy is above twice chance (with fewer than ten classes, above
+        chance and ten points): more is not said. **at chance**, one whose validation accuracy is not;
+        **diverged**, one whose loss ran away. Their chips, if any, stay in every mean.""",
 }
 
 

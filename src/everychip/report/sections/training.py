@@ -1,10 +1,11 @@
-"""Training: which runs went wrong, in words; how many converge; and, for a single run, its history."""
+"""Training: which runs went wrong, in words; how many end above chance; of a single run, its history."""
 
 from __future__ import annotations
 
 from collections import Counter
 from typing import Any
 
+from everychip.outcome import words_of
 from everychip.report.blocks import Block, Figure, Section, Text
 from everychip.report.blocks import Panel as Chart
 from everychip.report.converged import probabilities
@@ -35,7 +36,7 @@ def section(results: Results, *, target: float | None) -> Section:
 
 def _counted(results: Results) -> str:
     counted = Counter(run.status for run in results.runs)
-    parts = [f"{number} {status}" for status, number in counted.most_common()]
+    parts = [f"{number} {words_of(status)}" for status, number in counted.most_common()]
     return (
         f"Of {count(len(results.runs), 'training')}, judged on validation data: {listing(parts)}."
         if parts
@@ -44,7 +45,7 @@ def _counted(results: Results) -> str:
 
 
 def _words(run: Run) -> str:
-    return f"**{run.name}** {run.status}" + (f": {run.words}." if run.words else ".")
+    return f"**{run.name}** {words_of(run.status)}" + (f": {run.words}." if run.words else ".")
 
 
 def history(results: Results) -> Figure | None:

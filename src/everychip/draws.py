@@ -78,7 +78,9 @@ class Draws:
     ) -> Draws:
         """Draws from the rows of `metrics.per_chip`, of chips 0, 1, 2, … unless their numbers are given."""
         numbers = range(len(rows)) if chips is None else chips
-        columns = {name: torch.tensor([row[name] for row in rows], dtype=torch.float64) for name in METRICS}
+        columns: dict[str, Any] = {
+            name: torch.tensor([row[name] for row in rows], dtype=torch.float64) for name in METRICS
+        }
         return cls(
             **columns,
             chip=torch.tensor(list(numbers)),
@@ -98,7 +100,7 @@ class Draws:
         for part in parts[1:]:
             first._must_share_setting(part, where="Draws.join")
         order = torch.cat([part.chip for part in parts]).argsort(stable=True)
-        columns = {
+        columns: dict[str, Any] = {
             name: torch.cat([getattr(part, name) for part in parts])[order] for name in (*METRICS, "chip")
         }
         until = next((part.until for part in parts if part.until), None)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from typing import Literal
 
 import torch
@@ -57,7 +58,7 @@ def share_of_rate(schedule: Schedule, step: int, steps: int) -> float:
     return 0.5 * (1 + math.cos(math.pi * step / steps))
 
 
-def _can_be_fused(parameters: list[Tensor]) -> bool:
+def _can_be_fused(parameters: Sequence[Tensor]) -> bool:
     return all(parameter.dtype in _FUSED for parameter in parameters)
 
 

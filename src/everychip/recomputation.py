@@ -126,4 +126,4 @@ class _Part(nn.Module):
         self.__dict__["function"] = function  # not as a submodule, which it may be
 
     def forward(self, *args: Any, **kwargs: Any) -> Any:
-        return self.function(*args, **kwargs)
+        return self.__dict__["function"](*args, **kwargs)

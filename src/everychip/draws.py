@@ -100,7 +100,7 @@ class Draws:
         for part in parts[1:]:
             first._must_share_setting(part, where="Draws.join")
         order = torch.cat([part.chip for part in parts]).argsort(stable=True)
-        columns = {
+        columns: dict[str, Any] = {
             name: torch.cat([getattr(part, name) for part in parts])[order] for name in (*METRICS, "chip")
         }
         until = next((part.until for part in parts if part.until), None)

@@ -11,7 +11,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.nn.parameter import UninitializedTensorMixin  # type: ignore[attr-defined]
+from torch.nn.parameter import is_lazy
 
 _PLAIN = (bool, int, float, str, type(None))
 
@@ -33,7 +33,7 @@ def identity_of(model: nn.Module) -> str:
     frozen = {name for name, parameter in model.named_parameters() if not parameter.requires_grad}
     for name, value in model.state_dict().items():
         found.update(repr((name, name in frozen)).encode())
-        if isinstance(value, Tensor) and not isinstance(value, UninitializedTensorMixin):
+        if isinstance(value, Tensor) and not is_lazy(value):
             found.update(f"{list(value.shape)} {value.dtype}".encode())
             found.update(_bytes(value))
     return found.hexdigest()

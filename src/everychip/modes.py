@@ -7,7 +7,7 @@ from contextlib import contextmanager
 
 import torch
 from torch import nn
-from torch.nn.parameter import UninitializedTensorMixin  # type: ignore[attr-defined]
+from torch.nn.parameter import is_lazy
 
 from everychip.exclusive import exclusive
 
@@ -46,7 +46,7 @@ def _copied_buffers(model: nn.Module) -> Iterator[None]:
         (module, leaf, buffer)
         for module in modules
         for leaf, buffer in module._buffers.items()
-        if buffer is not None and not isinstance(buffer, UninitializedTensorMixin)
+        if buffer is not None and not is_lazy(buffer)
     ]
     copies = {id(buffer): buffer.detach().clone() for *_, buffer in own}
     try:

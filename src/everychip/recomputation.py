@@ -123,7 +123,7 @@ class _Part(nn.Module):
     def __init__(self, model: nn.Module, function: Callable[..., Any]) -> None:
         super().__init__()
         self.model = model
-        self.held = (function,)  # in a tuple, so that it is no submodule, which it may be
+        self.__dict__["function"] = function  # not as a submodule, which it may be
 
     def forward(self, *args: Any, **kwargs: Any) -> Any:
-        return self.held[0](*args, **kwargs)
+        return self.__dict__["function"](*args, **kwargs)

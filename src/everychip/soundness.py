@@ -8,7 +8,7 @@ from itertools import chain
 
 import torch
 from torch import Tensor, nn
-from torch.nn.parameter import UninitializedTensorMixin  # type: ignore[attr-defined]
+from torch.nn.parameter import is_lazy
 
 from everychip.errors import ModelError
 
@@ -45,7 +45,7 @@ def must_be_finite(tensors: Iterable[tuple[str, Tensor]]) -> None:
 
 def is_finite(tensor: Tensor) -> bool:
     """Whether all numbers are finite; numbers of less than two bytes, which PyTorch cannot add, pass."""
-    if isinstance(tensor, UninitializedTensorMixin) or tensor.is_meta:
+    if is_lazy(tensor) or tensor.is_meta:
         return True
     if not (tensor.is_floating_point() or tensor.is_complex()) or tensor.element_size() < 2:
         return True

@@ -10,7 +10,18 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from everychip import constraints, data, devices, exits, mapping, methods, metrics, mitigate, models
+    from everychip import (
+        constraints,
+        data,
+        devices,
+        exits,
+        mapping,
+        methods,
+        metrics,
+        mitigate,
+        models,
+        policies,
+    )
     from everychip.chip import effective_sigma, program
     from everychip.coverage import check
     from everychip.crossing import break_even
@@ -53,6 +64,7 @@ __all__ = [
     "metrics",
     "mitigate",
     "models",
+    "policies",
     "program",
     "rng_for",
     "sensitivity",

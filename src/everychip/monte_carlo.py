@@ -18,8 +18,9 @@ from everychip.errors import ModelError
 from everychip.hardware import Hardware
 from everychip.layouts import laid_out, safe_layout
 from everychip.metrics import per_chip
-from everychip.mitigate import Address, Mitigation, Treatment
+from everychip.mitigate import Address, InOrder, Mitigation, Treatment
 from everychip.modes import evaluating
+from everychip.policies import Policy
 from everychip.progress import Event, Listener, listening
 from everychip.refusals import must_be, whole
 from everychip.rng import contained, rng_for
@@ -41,6 +42,7 @@ def evaluate(
     images: int | None = None,
     until: str | None = None,
     mitigation: Mitigation | Mapping[str, Any] | str | None = None,
+    policy: Policy | Mapping[str, Any] | str | None = None,
     calibration: Any = None,
     purpose: Purpose = "evaluate",
     progress: Listener | None = None,
@@ -53,9 +55,10 @@ def evaluate(
     ±0.2 points, after 300 to `chips` chips, by a 95 % interval that bears watching and holds also where 1 %
     of chips or more fail (`SequentialT`; "±0.2 failures 5 %": after 60);
     "±0.2 bernstein" assumes no law of the chips and needs thousands of them (`Sequential`). mitigation: what
-    is done to each chip after it is programmed, as a component, its table or its kind; calibration: the
-    training data that it measures with, and that an array's converters take their ranges from (`calibrate`),
-    in any of the same forms.
+    is done to each chip after it is programmed, as a component, its table or its kind; policy: how a network
+    whose exits stay answers, in the same forms (`everychip.policies`); calibration: the data that these two
+    measure with, and that an array's converters take their ranges from (`calibrate`), in any of the same
+    forms: training data, or data of its own where a policy chooses thresholds.
     Chips 0 … chips−1 of a seed are the same whatever is asked beside them. At any time one chip and one batch
     of activations are held.
 
@@ -75,7 +78,8 @@ def evaluate(
     layout = probe(model, test.x[:2]).layout
     hardware = ranged(model, hardware, calibration, layout=layout, seed=seed, precision=precision)
     write = _writer(model, hardware, seed=seed, purpose=purpose)
-    bound = _bound(mitigation, model, hardware, calibration, layout=layout, seed=seed)
+    asked = (Mitigation, mitigation), (Policy, policy)
+    bound = _bound(asked, model, hardware, calibration, layout=layout, seed=seed)
     treat = _treating(bound, device_of(model), precision)
     gauge = partial(measure, model, batch_size=batch_size, precision=precision, layout=layout)
     rows: list[dict[str, float]] = []
@@ -190,7 +194,7 @@ def ranged(
 
 
 def _bound(
-    mitigation: Mitigation | Mapping[str, Any] | str | None,
+    asked: tuple[tuple[type[Mitigation] | type[Policy], Any], ...],
     model: nn.Module,
     hardware: Hardware,
     calibration: Any,
@@ -198,14 +202,19 @@ def _bound(
     layout: torch.memory_format,
     seed: int,
 ) -> Treatment | None:
-    """The mitigation for this model, if there is one, its images in the memory format of the evaluation's."""
-    if mitigation is None:
+    """What is done to each chip, if anything, its images in the memory format of the evaluation's."""
+    if all(one is None for _, one in asked):
         return None
     if calibration is not None:
         arrays = as_arrays(calibration, split="train")
         calibration = Arrays(laid_out(arrays.x, layout), arrays.y)
     with contained(seed, "mitigation"):
-        return Mitigation.parse(mitigation).bind(model, hardware, calibration, seed=seed)
+        treatments = [
+            family.parse(one).bind(model, hardware, calibration, seed=seed)
+            for family, one in asked
+            if one is not None
+        ]
+    return treatments[0] if len(treatments) == 1 else InOrder(treatments)
 
 
 def _treating(

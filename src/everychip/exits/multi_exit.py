@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from typing import Any, Literal
 
@@ -17,6 +16,9 @@ from everychip.exits.survey import output_classes, survey
 from everychip.macs import first_tensor
 from everychip.rng import contained
 
+NEVER = 2.0
+"""A threshold that no probability reaches."""
+
 
 class MultiExit(nn.Module):
     """A classifier and its exits in one network, whose logits are z = Σ_{n=1..N} w_n·z_n + w_{N+1}·z_{N+1}.
@@ -28,8 +30,8 @@ class MultiExit(nn.Module):
     and saved like any other.
 
     In evaluation an input leaves at the first exit n whose largest probability reaches `thresholds[n]`, with
-    that exit's logits; the thresholds are infinite unless somebody sets them (`everychip.exits.early`), so
-    that every input gets the combination.
+    that exit's logits; the thresholds are 2, above every probability, unless a policy sets them
+    (`everychip.policies.Early`), so that every input gets the combination.
 
     Args:
         model: the classifier; it becomes `backbone`, and is not copied.
@@ -81,7 +83,7 @@ class MultiExit(nn.Module):
         outputs = len(sites) + 1
         device = sample.device
         self.combination = nn.Parameter(torch.full((outputs,), 1 / outputs, device=device))
-        self.register_buffer("thresholds", torch.full((outputs - 1,), math.inf, device=device))
+        self.register_buffer("thresholds", torch.full((outputs - 1,), NEVER, device=device))
 
     def all_logits(self, x: Any) -> Float[Tensor, "outputs images classes"]:
         """The logits of every output in one forward: the exits', earliest first, and the backbone's last."""

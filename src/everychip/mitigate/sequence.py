@@ -40,10 +40,12 @@ class Sequence(Mitigation):
     def bind(
         self, model: nn.Module, hardware: Hardware, calibration: Any = None, *, seed: int = 0
     ) -> Treatment:
-        return _InOrder([one.bind(model, hardware, calibration, seed=seed) for one in self.mitigations])
+        return InOrder([one.bind(model, hardware, calibration, seed=seed) for one in self.mitigations])
 
 
-class _InOrder(Treatment):
+class InOrder(Treatment):
+    """Treatments of the same chip, one after the other."""
+
     def __init__(self, treatments: list[Treatment]) -> None:
         self.treatments = treatments
 

@@ -45,6 +45,12 @@ class Policy(Component, family="policy"):
             What turns a chip into one that answers so.
         """
 
+    def must_suit(
+        self, model: nn.Module, hardware: Hardware, calibration: Any = None, *, seed: int = 0
+    ) -> None:
+        """Refuse before a training what `bind` would refuse after it: here, a network without exits."""
+        self.network(model)
+
     def network(self, model: nn.Module) -> MultiExit:
         """The network with exits that the model is, or a refusal."""
         return multi_exit(model, where=f"policy.{self.kind}")

@@ -15,7 +15,8 @@ from torch import Tensor, nn
 from everychip.chip import disturb
 from everychip.data import Arrays
 from everychip.errors import ConfigError
-from everychip.exits.multi_exit import MultiExit, combine
+from everychip.exits.macs import output_cost
+from everychip.exits.multi_exit import NEVER, MultiExit, combine
 from everychip.exits.outputs import all_outputs
 from everychip.hardware import Hardware
 from everychip.mitigate import Treatment
@@ -67,10 +68,32 @@ class Early(Policy):
         """The number of chips below which no threshold can be shown to hold: coverage^n ≤ δ."""
         return math.ceil(math.log(self.delta) / math.log(self.coverage))
 
+    def must_suit(
+        self, model: nn.Module, hardware: Hardware, calibration: Any = None, *, seed: int = 0
+    ) -> None:
+        self._data(self.network(model), calibration, seed=seed)
+
     def bind(
         self, model: nn.Module, hardware: Hardware, calibration: Any = None, *, seed: int = 0
     ) -> Treatment:
         network = self.network(model)
+        data = self._data(network, calibration, seed=seed)
+        answers = Answers.of(network, hardware, data, chips=self.chips, seed=seed)
+        rate, thresholds = self.choose(answers)
+        shares, cost = answers.shares(thresholds), output_cost(network, data.x[:1].to(device_of(network)))
+        fact = {
+            "mitigation": "early",
+            "disagreement allowed at each exit": rate,
+            "thresholds": [round(float(t), 4) for t in thresholds],
+            "shares leaving at each output": [round(share, 4) for share in shares],
+            "share of the MACs": round(cost.mean_macs(shares) / cost.macs[-1], 4),
+            "layers used": round(sum(s * n for s, n in zip(shares, cost.layers, strict=True)), 2),
+        }
+        chosen = thresholds.to(network.thresholds)
+        return Set(network.combination.detach(), chosen, (fact,))
+
+    def _data(self, network: MultiExit, calibration: Any, *, seed: int) -> Arrays:
+        """The calibration inputs, where there are enough of them and enough chips."""
         if self.chips < self.least_chips:
             share = 1 - self.coverage
             raise ConfigError(
@@ -80,18 +103,7 @@ class Early(Policy):
                 remedy=f"chips = {self.least_chips}, or a lower coverage",
             )
         classes = network.exits.classes
-        data = self.calibration_inputs(calibration, self.images, classes=classes, seed=seed)
-        answers = Answers.of(network, hardware, data, chips=self.chips, seed=seed)
-        rate, thresholds = self.choose(answers)
-        shares = answers.shares(thresholds)
-        fact = {
-            "mitigation": "early",
-            "disagreement allowed at each exit": rate,
-            "thresholds": [round(float(t), 4) for t in thresholds],
-            "shares leaving at each output": [round(share, 4) for share in shares],
-        }
-        chosen = thresholds.to(network.thresholds)
-        return Set(network.combination.detach(), chosen, (fact,))
+        return self.calibration_inputs(calibration, self.images, classes=classes, seed=seed)
 
     def choose(self, answers: Answers) -> tuple[float, Float[Tensor, " exits"]]:
         """The largest rate that holds, and its thresholds, from what validation chips answered."""
@@ -149,7 +161,7 @@ class Answers:
     def thresholds(self, rate: float) -> Float[Tensor, " exits"]:
         """For each exit the least confidence from which on at most a share `rate` disagrees.
 
-        Inputs that an earlier exit has taken do not count; infinite where no confidence is high enough.
+        Inputs that an earlier exit has taken do not count; 2 where no confidence is high enough.
         """
         left = torch.ones_like(self.combined)
         found = []
@@ -179,11 +191,11 @@ class Answers:
 def _least(confidence: Tensor, agrees: Tensor, rate: float) -> float:
     """The least confidence from which on at most a share `rate` of the more confident ones disagree."""
     if not len(confidence):
-        return math.inf
+        return NEVER
     order = confidence.argsort(descending=True)
     wrong = (~agrees[order]).double().cumsum(0) / torch.arange(1, len(order) + 1, dtype=torch.float64)
     allowed = (wrong <= rate).nonzero()
-    return float(confidence[order[allowed[-1]]]) if len(allowed) else math.inf
+    return float(confidence[order[allowed[-1]]]) if len(allowed) else NEVER
 
 
 def _written(network: MultiExit, hardware: Hardware, *, chips: int, seed: int) -> Iterator[dict[str, Tensor]]:

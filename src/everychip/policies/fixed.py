@@ -10,6 +10,7 @@ from pydantic import Field
 from torch import Tensor, nn
 
 from everychip.errors import ConfigError
+from everychip.exits.multi_exit import NEVER
 from everychip.hardware import Hardware
 from everychip.mitigate import Treatment
 from everychip.mitigate.base import Address
@@ -84,4 +85,4 @@ class Set(Treatment):
 
 def _never(thresholds: Tensor) -> Tensor:
     """Thresholds that no probability reaches."""
-    return torch.full_like(thresholds, torch.inf)
+    return torch.full_like(thresholds, NEVER)

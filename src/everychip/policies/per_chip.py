@@ -11,7 +11,7 @@ from pydantic import Field
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
-from everychip.exits.multi_exit import MultiExit, combine
+from everychip.exits.multi_exit import NEVER, MultiExit, combine
 from everychip.exits.outputs import all_outputs
 from everychip.hardware import Hardware
 from everychip.mitigate import BNRecalibration, Treatment
@@ -48,6 +48,12 @@ class PerChip(Policy):
     ridge: Annotated[float, Field(ge=0)] = 1e-3
     recalibrate: bool = True
 
+    def must_suit(
+        self, model: nn.Module, hardware: Hardware, calibration: Any = None, *, seed: int = 0
+    ) -> None:
+        classes = self.network(model).exits.classes
+        self.calibration_inputs(calibration, self.images, classes=classes, seed=seed)
+
     def bind(
         self, model: nn.Module, hardware: Hardware, calibration: Any = None, *, seed: int = 0
     ) -> Treatment:
@@ -83,7 +89,7 @@ class _Fitted(Treatment):
         with torch.no_grad():
             outputs = _outputs(self.network, held, self.x)
         weights = fit_combination(outputs, self.targets, start=trained, ridge=self.policy.ridge)
-        never = torch.full_like(self.network.thresholds, torch.inf)
+        never = torch.full_like(self.network.thresholds, NEVER)
         return {**held, "combination": weights.to(trained), "thresholds": never}
 
     def facts(self) -> tuple[Facts, ...]:

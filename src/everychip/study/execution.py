@@ -26,7 +26,7 @@ from everychip.study.files import held, make_folder, write_whole
 from everychip.study.inputs import refuse_others
 from everychip.study.sharing import take_over
 from everychip.study.start import beside
-from everychip.study.suitable import must_suit
+from everychip.study.suitable import calibration_of, must_suit
 from everychip.study.table import COLUMNS, merge_tables, write_table
 from everychip.study.trained import build, load_weights, untrained_model
 from everychip.study.unfinished import OF_STATE, Unfinished
@@ -178,7 +178,8 @@ class _Execution:
             precision=asked.precision,
             images=asked.images,
             mitigation=asked.mitigation,
-            calibration=None if asked.mitigation is None and hardware.array is None else data.train,
+            policy=asked.policy,
+            calibration=calibration_of(self.experiment, data),
             progress=tell,
         )
 

@@ -19,6 +19,7 @@ from everychip.methods import Method
 from everychip.mitigate import Mitigation
 from everychip.models import Model
 from everychip.monte_carlo import Precision
+from everychip.policies import Policy
 from everychip.study import recipes
 from everychip.study.compute import Compute
 from everychip.study.start import Start
@@ -39,6 +40,7 @@ class Evaluation(Config):
     images: how many random test images each chip meets; absent, the whole test set (percentiles need it).
     target: the accuracy, 0 … 1, whose yield is reported.
     mitigation: what is done to each chip before it is measured, with the training data to calibrate on.
+    policy: how a network whose exits stay answers; what it chooses or fits, it does on the validation split.
 
     >>> Evaluation(sigma=(0.4, 0.0)).sigma
     (0.0, 0.4)
@@ -52,6 +54,7 @@ class Evaluation(Config):
     target: Annotated[float, Field(gt=0, lt=1)] | None = None
     precision: Precision = "float32"
     mitigation: Mitigation | None = None
+    policy: Policy | None = None
 
     @field_validator("sigma")
     @classmethod
@@ -184,12 +187,12 @@ class Experiment(Config):
             "data": self.data.label,
             "device": self.hardware.device.ageless_label,
         }
-        mitigation = self.evaluation.mitigation
+        treated = self.evaluation.mitigation, self.evaluation.policy
         trained_at = self.hardware.device.nominal_sigma if self.method.noisy else 0.0
         return {
             "run": self.id,
             **{column: self.labels.get(column, default) for column, default in own.items()},
             "sigma_train": trained_at,
             "seed": self.seed,
-            "per_chip": mitigation is not None and mitigation.per_chip,
+            "per_chip": any(one is not None and one.per_chip for one in treated),
         }

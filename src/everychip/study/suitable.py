@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from torch import nn
 
-from everychip.data import Splits
+from everychip.data import Arrays, Splits, split_holdout
 from everychip.monte_carlo import probe
 from everychip.study.experiment import Experiment
 
 
 def must_suit(experiment: Experiment, model: nn.Module, splits: Splits) -> None:
-    """Refuse a mitigation that does not suit the recipe's model, hardware or training data.
+    """Refuse a mitigation or a policy that does not suit the recipe's model, hardware or data.
 
     >>> from everychip.errors import ModelError
     >>> experiment = Experiment.from_toml("digits", ["model=mlp", "evaluation.mitigation=bn_recalibration"])
@@ -22,9 +22,23 @@ def must_suit(experiment: Experiment, model: nn.Module, splits: Splits) -> None:
     ...     print(error.found)
     no batch norm with running statistics
     """
-    mitigation = experiment.evaluation.mitigation
-    if mitigation is None:
+    treated = experiment.evaluation.mitigation, experiment.evaluation.policy
+    if treated == (None, None):
         return
     probe(model, splits.train.x[:2])  # a model that does not take the data is refused for that
-    hardware = experiment.conditions()[0].hardware
-    mitigation.must_suit(model, hardware, splits.train, seed=experiment.seed)
+    hardware, data = experiment.conditions()[0].hardware, calibration_of(experiment, splits)
+    for one in treated:
+        if one is not None:
+            one.must_suit(model, hardware, data, seed=experiment.seed)
+
+
+def calibration_of(experiment: Experiment, splits: Splits) -> Arrays | None:
+    """The data that an evaluation measures chips with: training data, or the validation split for a policy.
+
+    A policy that chose on training data would take how sure the network is of what it has learned by heart.
+    """
+    asked = experiment.evaluation
+    if asked.policy is not None:
+        return split_holdout(splits.train, experiment.training.validation, seed=experiment.seed)[1]
+    needed = asked.mitigation is not None or experiment.hardware.array is not None
+    return splits.train if needed else None

@@ -17,7 +17,13 @@ from everychip.mitigate import Mitigation
 
 ANY, POSITIVE, NOT_NEGATIVE, SHARE, COUNT = "(-inf, inf)", "(0, inf)", "[0, inf)", "[0, 1]", "[1, inf)"
 
-EVERY_METHOD = {"ramp": SHARE, "last_layer_gain": POSITIVE, "label_smoothing": "[0, 1)", "chips": COUNT}
+EVERY_METHOD = {
+    "ramp": SHARE,
+    "last_layer_gain": POSITIVE,
+    "label_smoothing": "[0, 1)",
+    "chips": COUNT,
+    "exit_loss": NOT_NEGATIVE,
+}
 EXITS = {"count": COUNT, "hidden": COUNT}
 FEEDBACK = {"beta": ANY, "decay": POSITIVE, "backbone_share": ANY, "feedback_share": ANY}
 OWN: dict[str, dict[str, str]] = {
@@ -30,7 +36,7 @@ OWN: dict[str, dict[str, str]] = {
     "censored": {"threshold": "(0, 10]", "ratio": POSITIVE},
     "consistency": {"weight": NOT_NEGATIVE},
     "correctnet": {"beta": NOT_NEGATIVE, "scale": POSITIVE},
-    "deep_supervision": {**EXITS, "weight": NOT_NEGATIVE},
+    "deep_supervision": {**EXITS, "weight": NOT_NEGATIVE, "temperature": POSITIVE},
     "distillation": {"hard_share": SHARE, "temperature": POSITIVE, "teacher_share": "(0, 1)"},
     "irs": {**EXITS, **FEEDBACK},
     "noise_injection": {},
@@ -46,6 +52,7 @@ OWN: dict[str, dict[str, str]] = {
     "sam": {"rho": NOT_NEGATIVE},
     "samson": {"rho": NOT_NEGATIVE},
     "temperature": {"temperature": POSITIVE},
+    "temperature_statistics": {"temperature": POSITIVE, "increments": NOT_NEGATIVE},
     "vanilla": {},
     "vant": {"alpha": NOT_NEGATIVE, "theta": NOT_NEGATIVE},
     "bn_recalibration": {"images": "[2, inf)", "batch_size": "[2, inf)"},

@@ -118,7 +118,7 @@ def test_the_version_is_the_packages(everychip: Run) -> None:
         (["demo", "--set", "axes.method.irs.method.beta=x"], "beta"),
         (["report", "nowhere"], "nowhere: found no folder"),
         (["report", "."], "neither study.json nor run.json"),
-        (["sql", ".", "select 1"], "no draws.parquet"),
+        (["sql", ".", "select 1"], "no run.json"),
         (["check", "vgg9"], "did you mean vgg8"),
         (["check", "torch.nn:ReLU"], "no matrix"),
         (["check", "torch.nn:NoSuchLayer"], "NoSuchLayer"),

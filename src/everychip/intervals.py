@@ -158,7 +158,7 @@ def _skewed(
     error = math.sqrt(sum(float(x.var()) / len(x) / count**2 for x in samples))
     plain = t_interval(mean, error, freedom, level=level, over=over)
     third = sum(_third_cumulant(x) / len(x) ** 2 / count**3 for x in samples)
-    if plain.half is None or error == 0:
+    if plain.half is None or error**3 == 0:  # also where so small a spread has no third power
         return plain
     a, q = third / error**3, plain.half / error
     low, high = (mean - error * _hall(sign * q, a) for sign in (1, -1))

@@ -72,14 +72,12 @@ def evaluate(
     """
     must_be_positive(chips=chips, images=images, batch_size=batch_size)
     seed, rule = whole(seed, "evaluate.seed"), None if until is None else Until.parse(until, chips=chips)
-    stops = enough(rule)
-    test = as_arrays(data, split="test")
+    test, stops = as_arrays(data, split="test"), enough(rule)
     k = len(test) if images is None else min(images, len(test))
     layout = probe(model, test.x[:2]).layout
     hardware = ranged(model, hardware, calibration, layout=layout, seed=seed, precision=precision)
     write = _writer(model, hardware, seed=seed, purpose=purpose)
-    asked = (Mitigation, mitigation), (Policy, policy)
-    bound = _bound(asked, model, hardware, calibration, layout=layout, seed=seed)
+    bound = _bound(mitigation, policy, model, hardware, calibration, layout=layout, seed=seed)
     treat = _treating(bound, device_of(model), precision)
     gauge = partial(measure, model, batch_size=batch_size, precision=precision, layout=layout)
     rows: list[dict[str, float]] = []
@@ -194,7 +192,8 @@ def ranged(
 
 
 def _bound(
-    asked: tuple[tuple[type[Mitigation] | type[Policy], Any], ...],
+    mitigation: Mitigation | Mapping[str, Any] | str | None,
+    policy: Policy | Mapping[str, Any] | str | None,
     model: nn.Module,
     hardware: Hardware,
     calibration: Any,
@@ -203,7 +202,9 @@ def _bound(
     seed: int,
 ) -> Treatment | None:
     """What is done to each chip, if anything, its images in the memory format of the evaluation's."""
-    if all(one is None for _, one in asked):
+    asked: tuple[tuple[type[Mitigation] | type[Policy], Any], ...]
+    asked = (Mitigation, mitigation), (Policy, policy)
+    if mitigation is None and policy is None:
         return None
     if calibration is not None:
         arrays = as_arrays(calibration, split="train")

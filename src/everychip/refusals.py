@@ -219,7 +219,7 @@ def every_mistake(error: ValidationError) -> list[Mistake]:
 
 def _without_consequences(every: list[Any]) -> list[Any]:
     """Without lists that are too short because their items are wrong."""
-    places = {one["loc"][:-1] for one in every}
+    places = {one["loc"][:end] for one in every for end in range(len(one["loc"]))}
     return [one for one in every if one["type"] != "too_short" or one["loc"] not in places]
 
 

@@ -77,9 +77,11 @@ def test_a_table_of_ones_own_takes_its_place(tmp_path: Path) -> None:
         ("name = ", "my.toml"),
     ],
 )
-def test_a_table_that_is_none_is_refused_in_one_line(text: str, words: str, tmp_path: Path) -> None:
+def test_a_table_that_is_none_is_refused_in_a_line_for_each_mistake(
+    text: str, words: str, tmp_path: Path
+) -> None:
     path = tmp_path / "my.toml"
     path.write_text(text)
     with pytest.raises(ConfigError, match=words) as error:
         Components.from_toml(path)
-    assert "\n" not in str(error.value)
+    assert all("my.toml" in line and "found" in line for line in str(error.value).splitlines())

@@ -151,7 +151,7 @@ def test_an_unknown_kind_names_the_known_ones():
     with pytest.raises(ConfigError, match="did you mean gaussian"):
         devices.Device.parse({"kind": "guassian", "sigma": 0.1})
     for key in ("kind", "preset"):
-        with pytest.raises(ConfigError, match=r"unknown .* \['ideal'\]"):
+        with pytest.raises(ConfigError, match=rf"device\.{key}: found .*\['ideal'\]"):
             devices.Device.parse({key: ["ideal"]})
 
 

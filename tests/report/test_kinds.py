@@ -140,5 +140,5 @@ def test_each_rival_meets_noise_injection_and_temperature_where_it_rescales_logi
     rivals = set(METHOD_ORDER) - {"vanilla", "noise_injection"}
     assert all("noise_injection" in met[rival] for rival in rivals)
     softer = {rival for rival in rivals if "temperature" in met[rival]}
-    assert softer == {"deep_supervision", "distillation", "irs", "ovf", "resilient"}
+    assert softer == {"deep_supervision", "distillation", "irs", "ovf", "resilient", "temperature_statistics"}
     assert met["resilient"] == rivals - {"resilient"} | {"noise_injection"}

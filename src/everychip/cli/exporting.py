@@ -91,6 +91,6 @@ def _mean(draws: Draws) -> str:
     >>> from everychip.draws import Draws
     >>> rows = [{"accuracy": a, "nll": 0.3, "brier": 0.1, "ece": 0.0, "confidence": 0.9} for a in (0.9, 0.94)]
     >>> _mean(Draws.of(rows, seed=0, images=100))
-    'mean 92.0 % ± 25.4 (95 %)'
+    'mean 92.0 % [66.6, 100.0] (95 %)'
     """
     return str(draws.verdict()).partition(", worst")[0]

@@ -29,7 +29,8 @@ CONTROLS_OF = {
     "sam": BASELINE,
     "samson": BASELINE,
     "irs": (*CONTROLS, "deep_supervision"),
-    "ovf": (*CONTROLS, "over_noise", "vant"),
+    "ovf": (*CONTROLS, "temperature_statistics", "over_noise", "vant"),
+    "temperature_statistics": CONTROLS,
 }
 """What each kind of method is held against: `temperature` only where the loss rescales logits."""
 AGAINST_ALL = "resilient"

@@ -104,3 +104,25 @@ def choices() -> str:
         ]
         lines.append(f"| {choice} | " + " | ".join(shown) + " |")
     return "\n".join(lines)
+
+
+def starts() -> str:
+    """Each training of resilient-control from both starts, and its paired difference to ramp + clip."""
+    words = "select variant, method, seed, accuracy from draws where sigma = 0.4 order by seed, chip"
+    found: dict[tuple[str, str], dict[int, list[float]]] = {}
+    for variant, method, seed, accuracy in query(RESULTS / "resilient-control" / "draws.parquet", words)[1]:
+        found.setdefault((variant, method), {}).setdefault(int(seed), []).append(accuracy)
+    record = json.loads((RESULTS / "resilient-control" / "study.json").read_text(encoding="utf-8"))
+    variants = record["axes"]["variant"]
+    head = [f"{variant} [95 %] | to ramp + clip [95 %]" for variant in variants]
+    lines = ["| training | " + " | ".join(head) + " |", "|---|" + "---:|" * 2 * len(variants)]
+    for method in record["axes"]["method"]:
+        cells = []
+        for variant in variants:
+            seen, control = found.get((variant, method)), found[variant, "ramp + clip"]
+            if seen is None:
+                cells += ["–", "–"]
+                continue
+            cells += [bounded(seen), "–" if method == "ramp + clip" else difference(seen, control)]
+        lines.append(f"| {method} | " + " | ".join(cells) + " |")
+    return "\n".join(lines)

@@ -7,14 +7,13 @@ import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from everychip.chip import run
 from everychip.data import Arrays
-from everychip.hardware import Hardware
 from everychip.modes import evaluating
-from everychip.soundness import device_of
+from everychip.placement import Placed
+from everychip.running import Runner
 
 
-def empirical_fisher(model: nn.Module, hardware: Hardware, data: Arrays) -> dict[str, Float[Tensor, ...]]:
+def empirical_fisher(model: nn.Module, placed: Placed, data: Arrays) -> dict[str, Float[Tensor, ...]]:
     """F_w = Σ_n (∂ CE(z(x_n), y_n) / ∂w)², summed over images, for every weight on the crossbar.
 
     One backward pass per image: slow, and right for every model that can be differentiated.
@@ -24,18 +23,17 @@ def empirical_fisher(model: nn.Module, hardware: Hardware, data: Arrays) -> dict
     >>> import everychip as ec
     >>> model, hw = nn.Linear(2, 2, bias=False), ec.Hardware(device=ec.devices.Gaussian(sigma=0.1))
     >>> _ = model.weight.data.zero_()
-    >>> empirical_fisher(model, hw, Arrays(torch.tensor([[1.0, 2.0]]), torch.tensor([0])))
+    >>> empirical_fisher(model, Placed.of(model, hw), Arrays(torch.tensor([[1.0, 2.0]]), torch.tensor([0])))
     {'weight': tensor([[0.2500, 1.0000],
             [0.2500, 1.0000]])}
     """
-    weights = {name: p.detach().clone().requires_grad_() for name, p in hardware.crossbar(model).items()}
-    device = device_of(model)
+    weights = {name: p.detach().clone().requires_grad_() for name, p in placed.weights.items()}
+    runner = Runner(model, batch_size=1)
     sums = {name: torch.zeros_like(weight) for name, weight in weights.items()}
-    images = zip(data.x.to(device).split(1), data.y.to(device).split(1), strict=True)  # type: ignore[no-untyped-call]
     with evaluating(model), torch.enable_grad():
-        for x, y in images:
-            z = run(model, weights, x)
-            loss = F.cross_entropy(z.reshape(-1, z.shape[-1]).float(), y.reshape(-1))
+        for x, y in zip(runner.batches(data.x), torch.split(data.y, 1), strict=True):
+            z = runner.logits(weights, x)
+            loss = F.cross_entropy(z.reshape(-1, z.shape[-1]).float(), y.to(z.device).reshape(-1))
             gradients = torch.autograd.grad(
                 loss, list(weights.values()), allow_unused=True, materialize_grads=True
             )

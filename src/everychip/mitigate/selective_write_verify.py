@@ -109,8 +109,8 @@ class SelectiveWriteVerify(Mitigation):
         else:
             data = self.calibration_images(calibration, self.images, seed=seed)
             used = self._settled(model, data)
-            of_data = _curvatures if used == "swim" else empirical_fisher
-            found = of_data(model, placed, data)
+            swim = used == "swim"
+            found = _curvatures(model, placed, data) if swim else empirical_fisher(model, hardware, data)
         if self.weighted == "variance":
             columns, law = placed.columns, hardware.mapping.std
             stds = {n: law(w, hardware.device, columns=columns[n]) for n, w in weights.items()}

@@ -25,8 +25,8 @@ from everychip.chip import run
 from everychip.data import Arrays
 from everychip.layouts import faster_layout
 from everychip.modes import evaluating
-from everychip.monte_carlo import Precision, autocast
 from everychip.rng import rng_for
+from everychip.running import Precision, autocast
 
 IMAGES, STRIDE = 500, 1
 Work = Callable[[], None]

@@ -27,8 +27,9 @@ from everychip.data import Arrays
 from everychip.layouts import faster_layout
 from everychip.methods import Method
 from everychip.modes import evaluating
-from everychip.monte_carlo import Precision, autocast, measure
+from everychip.monte_carlo import measure
 from everychip.rng import rng_for
+from everychip.running import Precision, autocast
 
 IMAGES, STRIDE = 2000, 3
 Work = Callable[[], None]

@@ -8,7 +8,7 @@ from torch import nn
 
 from everychip.layouts import safe_layout
 from everychip.models import ResNet18
-from everychip.monte_carlo import probe
+from everychip.running import probe
 
 CONTIGUOUS, CHANNELS_LAST = torch.contiguous_format, torch.channels_last
 

@@ -15,7 +15,8 @@ from torch.utils.data import DataLoader, TensorDataset
 from everychip import Hardware, devices, evaluate, program, rng_for
 from everychip.data import Arrays, Data
 from everychip.errors import ConfigError, DataError, EverychipError, ModelError
-from everychip.monte_carlo import measure, probe
+from everychip.monte_carlo import measure
+from everychip.running import probe
 
 HARDWARE = Hardware(device=devices.Gaussian(sigma=0.2))
 METRICS = ("accuracy", "nll", "brier", "ece", "confidence")
@@ -216,9 +217,9 @@ def test_an_interruption_leaves_the_model_as_it_was():
 
 
 def test_one_chip_at_a_time_is_held(monkeypatch):
-    from everychip import monte_carlo
+    from everychip import placement
 
-    alive, programmed, real = [], [], monte_carlo.disturb
+    alive, programmed, real = [], [], placement.disturb
 
     def spy(*args, **options):
         alive.append(sum(reference() is not None for reference in programmed))
@@ -226,7 +227,7 @@ def test_one_chip_at_a_time_is_held(monkeypatch):
         programmed.extend(weakref.ref(value) for value in chip.values())
         return chip
 
-    monkeypatch.setattr(monte_carlo, "disturb", spy)
+    monkeypatch.setattr(placement, "disturb", spy)
     evaluate(net(), HARDWARE, images(), chips=6)
     assert alive == [0] * 6
 

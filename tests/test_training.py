@@ -304,13 +304,13 @@ def test_the_last_epoch_is_kept_where_that_is_asked():
 @pytest.mark.parametrize("method", [methods.Vanilla(), methods.NoiseInjection(), methods.OVF()])
 def test_the_holdout_is_never_trained_on_and_chips_are_never_those_of_an_evaluation(method, monkeypatch):
     addresses = set()
-    real = ec.chip.rng_for
+    real = ec.programming.rng_for
 
     def spy(seed, *path, **options):
         addresses.add(path[1:] if path[0] == "die" else path)
         return real(seed, *path, **options)
 
-    monkeypatch.setattr("everychip.chip.rng_for", spy)
+    monkeypatch.setattr("everychip.programming.rng_for", spy)
     data = Arrays(torch.randn(120, 6), torch.arange(120) % 3)
     names = {tuple(row.tolist()): n for n, row in enumerate(data.x)}
     model, seen = mlp(), {True: set(), False: set()}

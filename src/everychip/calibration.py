@@ -9,12 +9,13 @@ import torch
 from torch import Tensor, nn
 
 from everychip.array import Seen, TiledWeight, tiled
-from everychip.chip import disturb, run
 from everychip.data import as_arrays
 from everychip.errors import ConfigError
 from everychip.hardware import Hardware
 from everychip.modes import evaluating
+from everychip.placement import Placed
 from everychip.rng import contained, rng_for
+from everychip.running import Runner
 from everychip.soundness import device_of
 
 
@@ -40,29 +41,30 @@ def calibrate(
     >>> calibrate(model, hw, (x, torch.zeros(2, dtype=torch.long))).array.ranges["weight"].dac
     3.0
     """
+    placed, runner = Placed.of(model, hardware), Runner(model, layout)
+    return calibrated(placed, runner, data, images=images, seed=seed).hardware
+
+
+def calibrated(placed: Placed, runner: Runner, data: Any, *, images: int = 500, seed: int = 0) -> Placed:
+    """A placed model with the ranges of its array's converters; all but the first two as for `calibrate`."""
+    hardware = placed.hardware
     if hardware.array is None:
         raise ConfigError(
             "hardware.array", found="no array", expected="an array, whose converters have ranges to measure"
         )
     arrays = as_arrays(data, split="train")
     order = torch.randperm(len(arrays), generator=rng_for(seed, "calibration"))
-    x = arrays.x[order[:images]].to(device_of(model))
-    if x.ndim == 4:
-        x = x.contiguous(memory_format=layout)
+    x = arrays.x[order[:images]].to(device_of(runner.model))
+    if x.ndim == 4 and runner.memory_format is not None:
+        x = x.contiguous(memory_format=runner.memory_format)
     seen: dict[str, Seen] = {}
     array = hardware.array.replace(ranges=None, read_noise=0.0)
-    held = disturb(
-        hardware.crossbar(model),
-        hardware.replace(array=array),
-        seed=seed,
-        path=("calibration",),
-        strength=0.0,
-        columns=hardware.columns(model),
-    )
-    with torch.no_grad(), evaluating(model), contained(seed, "calibration", "forward"):
-        run(model, {name: _watched(weight, seen) for name, weight in held.items()}, x)
+    exact = placed.with_hardware(hardware.replace(array=array))
+    held = exact.program(seed=seed, path=("calibration",), strength=0.0)
+    with torch.no_grad(), evaluating(runner.model), contained(seed, "calibration", "forward"):
+        runner.logits({name: _watched(weight, seen) for name, weight in held.items()}, x)
     ranges = {name: one.ranges() for name, one in sorted(seen.items())}
-    return hardware.replace(array=hardware.array.replace(ranges=ranges))
+    return placed.with_hardware(hardware.replace(array=hardware.array.replace(ranges=ranges)))
 
 
 def _watched(weight: Tensor, seen: dict[str, Seen]) -> TiledWeight:

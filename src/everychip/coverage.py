@@ -10,11 +10,12 @@ from typing import Any, Self
 import torch
 from torch import Tensor, nn
 
-from everychip.chip import program, run
-from everychip.hardware import Hardware, Placement
+from everychip.hardware import Hardware, Placement, Why
 from everychip.macs import trace
 from everychip.modes import evaluating
+from everychip.placement import Placed
 from everychip.rng import contained
+from everychip.running import Runner
 
 _NAME, _LAYER, _SHAPE = 29, 10, 13
 _UNUSED = "a matrix, but the sample's forward never multiplies by it"
@@ -152,7 +153,7 @@ def check(model: nn.Module, hardware: Hardware, sample: Tensor | None = None) ->
     >>> [(row.name, row.reason) for row in coverage.rows if row.macs and not row.crossbar]
     [('2.weight', 'digital by request (2)')]
     """
-    hardware.crossbar(model)  # refuses a model without matrices
+    placed = Placed.of(model, hardware)  # refuses a model without matrices
     by_parameter, between, of_buffers = None, None, {}
     if sample is not None:
         few = sample[:2]
@@ -161,19 +162,19 @@ def check(model: nn.Module, hardware: Hardware, sample: Tensor | None = None) ->
         between = counted.between_activations // len(few)
         of_buffers = {name: macs // len(few) for name, macs in counted.by_buffer.items()}
         if hardware.array is not None:
-            _read_through(model, hardware, few)
+            _read_through(model, placed, few)
     rows = [
-        _row(model, placed, None if by_parameter is None else by_parameter.get(placed.name, 0))
-        for placed in hardware.placement(model)
+        _row(model, row, None if by_parameter is None else by_parameter.get(row.name, 0))
+        for row in placed.rows
     ]
     return Coverage(type(model).__name__, tuple(rows), between, of_buffers)
 
 
-def _read_through(model: nn.Module, hardware: Hardware, sample: Tensor) -> None:
+def _read_through(model: nn.Module, placed: Placed, sample: Tensor) -> None:
     """Run one chip, which refuses whatever would compute past the converters."""
-    chip = program(model, hardware, seed=0, chip=0)
+    chip = placed.program(seed=0, path=("evaluate", 0))
     with torch.no_grad(), evaluating(model), contained(0, "check"):
-        run(model, chip, sample)
+        Runner(model).logits(chip, sample)
 
 
 def _row(model: nn.Module, placed: Placement, macs: int | None) -> Row:
@@ -182,7 +183,7 @@ def _row(model: nn.Module, placed: Placement, macs: int | None) -> Row:
     reason, remedy = placed.reason, ""
     if placed.crossbar and macs == 0 and not embedding:
         reason, remedy = _UNUSED, "see that the sample takes the path you mean"
-    elif reason.startswith("digital by request"):
+    elif placed.why is Why.BY_REQUEST:
         remedy = "hardware.digital names it"
     elif embedding and not placed.crossbar:
         remedy = "hardware.embeddings = true programs it"

@@ -8,18 +8,17 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from everychip.chip import program, run
 from everychip.data import Arrays, as_arrays
 from everychip.errors import SampleSizeError
 from everychip.hardware import Hardware
 from everychip.intervals import Interval, mean_interval
-from everychip.layouts import laid_out
 from everychip.modes import evaluating
-from everychip.monte_carlo import part_of, probe, ranged
+from everychip.monte_carlo import part_of, ranged
+from everychip.placement import Placed
 from everychip.progress import Event, Listener, listening
 from everychip.refusals import must_be
 from everychip.rng import contained
-from everychip.soundness import device_of
+from everychip.running import Runner
 from everychip.uncertainty import expected_kl_to_clean, kl_to_mean_prediction, pairwise_kl
 
 
@@ -86,14 +85,13 @@ def disagreement(
         raise SampleSizeError("disagreement.chips", found=str(chips), expected="at least 2")
     test = as_arrays(data, split="test")
     seen = part_of(test, len(test) if images is None else min(images, len(test)), seed=seed, chip=0)
-    layout = probe(model, seen.x[:2]).layout
-    hardware = ranged(model, hardware, calibration, layout=layout, seed=seed, precision="float32")
+    runner = Runner.of(model, seen.x[:2], batch_size=batch_size)
+    placed = ranged(Placed.of(model, hardware), runner, calibration, seed=seed)
     with torch.no_grad(), evaluating(model), listening(progress) as tell:
-        clean = _predictions(model, {}, seen, batch_size=batch_size, layout=layout)
+        clean = _predictions(runner, {}, seen)
         rows = []
         for chip in range(chips):
-            written = program(model, hardware, seed=seed, chip=chip)
-            rows.append(_predictions(model, written, seen, batch_size=batch_size, layout=layout))
+            rows.append(_predictions(runner, placed.program(seed=seed, path=("evaluate", chip)), seen))
             tell(Event("chips", chip + 1, chips, {"accuracy": _accuracy(rows[-1], seen)}))
     p = torch.stack(rows)
     return Disagreement(
@@ -108,15 +106,9 @@ def disagreement(
     )
 
 
-def _predictions(
-    model: nn.Module, chip: dict[str, Tensor], data: Arrays, *, batch_size: int, layout: torch.memory_format
-) -> Tensor:
-    device = device_of(model)
-    fast = {name: laid_out(tensor, layout) for name, tensor in chip.items()}
-    parts = data.x.split(batch_size)  # type: ignore[no-untyped-call]
-    with evaluating(model), contained(0, "disagreement"):
-        z = torch.cat([run(model, fast, laid_out(x.to(device), layout)).cpu() for x in parts])
-    return z.reshape(-1, z.shape[-1]).double().softmax(dim=-1)
+def _predictions(runner: Runner, chip: dict[str, Tensor], data: Arrays) -> Tensor:
+    with contained(0, "disagreement"):
+        return runner.predict(chip, data).double().softmax(dim=-1)
 
 
 def _accuracy(predictions: Tensor, data: Arrays) -> float:

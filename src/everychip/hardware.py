@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from enum import StrEnum
 from fnmatch import fnmatchcase
 from typing import Self
 
@@ -33,15 +34,37 @@ _EMBEDDINGS = (nn.Embedding, nn.EmbeddingBag)
 _CONVOLUTIONS = (nn.modules.conv._ConvNd,)
 
 
+class Why(StrEnum):
+    """Why a parameter stands where it does; the value is the reason in words."""
+
+    MATRIX = "a matrix"
+    EMBEDDING = "embedding"
+    LOOK_UP = "an embedding table is a look-up"
+    BY_REQUEST = "digital by request"
+    NOT_FLOATING = "not floating point"
+    NORMALISATION = "a normalisation is computed digitally"
+    COMPUTED = "another weight is computed from it"
+    VECTOR = "a bias or vector is added digitally"
+    EMPTY = "it has no elements"
+    SCALE = "the scale of a quantised matrix is multiplied digitally"
+    ADDED = "a free parameter with a batch dimension (a position or class token) is added"
+
+
 @dataclass(frozen=True)
 class Placement:
-    """Where one parameter of a model is held, and why."""
+    """Where one parameter of a model is held, and why; `reason` is the text, `why` what code goes by."""
 
     name: str
     parameter: Tensor
     owners: tuple[str, ...]
-    crossbar: bool
+    why: Why
     reason: str
+    columns: Columns
+
+    @property
+    def crossbar(self) -> bool:
+        """Whether the crossbar holds it."""
+        return self.why in (Why.MATRIX, Why.EMBEDDING)
 
 
 class Hardware(Config):
@@ -117,8 +140,9 @@ class Hardware(Config):
         with exclusive(model):  # while another thread runs a chip, the model holds the chip's tensors
             parameters = list(_parameters(model))
         for names, owners, parameter in parameters:
-            crossbar, reason = self._place(names, owners, parameter, unmatched)
-            rows.append(Placement(names[0], parameter, tuple(owners), crossbar, reason))
+            why, reason = self._place(names, owners, parameter, unmatched)
+            columns = columns_of(owners.values())
+            rows.append(Placement(names[0], parameter, tuple(owners), why, reason, columns))
         if unmatched:
             pattern = min(unmatched)
             raise ConfigError(
@@ -130,10 +154,20 @@ class Hardware(Config):
 
     def crossbar(self, model: nn.Module) -> dict[str, Tensor]:
         """The parameters that the crossbar holds, by name."""
-        _must_be_callable_with_other_weights(model)
         rows = self.placement(model)
+        self.must_hold(model, rows)
+        return {row.name: row.parameter for row in rows if row.crossbar}
+
+    def columns(self, model: nn.Module) -> dict[str, Columns]:
+        """Which numbers share a column, for every parameter that the crossbar holds, by name."""
+        return {row.name: row.columns for row in self.placement(model) if row.crossbar}
+
+    def must_hold(self, model: nn.Module, rows: Iterable[Placement]) -> None:
+        """Refuse a model that this hardware cannot hold, by the rows of `placement`."""
+        _must_be_callable_with_other_weights(model)
+        held = []
         for row in rows:
-            if row.reason == _COMPUTED:
+            if row.why is Why.COMPUTED:
                 raise ModelError(
                     row.name,
                     found="a parameter that another weight is computed from (weight norm, pruning, …)",
@@ -148,8 +182,8 @@ class Hardware(Config):
                     expected="float16, bfloat16, float32 or float64",
                     remedy="call model.to(torch.bfloat16), or name it in hardware.digital",
                 )
-        self._must_be_caught(model, rows)
-        held = {row.name: row.parameter for row in rows if row.crossbar}
+            held += [row] if row.crossbar else []
+        self._must_be_caught(model, held)
         if not held:
             raise ModelError(
                 type(model).__name__,
@@ -157,39 +191,31 @@ class Hardware(Config):
                 expected="at least one Linear, convolution, attention or recurrent weight",
                 remedy="see everychip check; hardware.digital may cover every layer",
             )
-        return held
 
-    def _must_be_caught(self, model: nn.Module, rows: list[Placement]) -> None:
-        for row in rows:
-            if self.array is not None and row.crossbar:
+    def _must_be_caught(self, model: nn.Module, held: list[Placement]) -> None:
+        for row in held:
+            if self.array is not None:
                 must_be_caught(row.name, [(owner, model.get_submodule(owner)) for owner in row.owners])
-
-    def columns(self, model: nn.Module) -> dict[str, Columns]:
-        """Which numbers share a column, for every parameter that the crossbar holds, by name."""
-        modules = dict(model.named_modules(remove_duplicate=False))
-        return {
-            row.name: columns_of(modules[owner] for owner in row.owners)
-            for row in self.placement(model)
-            if row.crossbar
-        }
 
     def _place(
         self, names: list[str], owners: dict[str, nn.Module], parameter: Tensor, unmatched: set[str]
-    ) -> tuple[bool, str]:
+    ) -> tuple[Why, str]:
         asked = [p for p in self.digital if any(_matches(p, name) for name in names)]
         unmatched.difference_update(asked)
         if asked:
-            return False, f"digital by request ({asked[0]})"
+            return Why.BY_REQUEST, f"{Why.BY_REQUEST} ({asked[0]})"
+        why = _digital_value(names, list(owners.values()), parameter) or self._of_matrix(owners, parameter)
+        return why, f"{parameter.dtype} is {why}" if why is Why.NOT_FLOATING else str(why)
+
+    def _of_matrix(self, owners: dict[str, nn.Module], parameter: Tensor) -> Why:
         modules = list(owners.values())
-        if reason := _digital_value(names, modules, parameter):
-            return False, reason
         if all(isinstance(module, _EMBEDDINGS) for module in modules):
-            return self.embeddings, "an embedding table is a look-up" if not self.embeddings else "embedding"
+            return Why.EMBEDDING if self.embeddings else Why.LOOK_UP
         if any(_is_scale(parameter, module) for module in modules):
-            return False, "the scale of a quantised matrix is multiplied digitally"
+            return Why.SCALE
         if parameter.shape[0] == 1 and not _is_layer_weight(modules):
-            return False, "a free parameter with a batch dimension (a position or class token) is added"
-        return True, "a matrix"
+            return Why.ADDED
+        return Why.MATRIX
 
 
 def _has_unlike_levels(device: Device) -> bool:
@@ -208,27 +234,24 @@ def _must_be_callable_with_other_weights(model: nn.Module) -> None:
             raise ModelError(where, found="a TorchScript model", remedy="pass the model it was made from")
 
 
-_COMPUTED = "another weight is computed from it"
-
-
-def _digital_value(names: list[str], modules: list[nn.Module], parameter: Tensor) -> str | None:
+def _digital_value(names: list[str], modules: list[nn.Module], parameter: Tensor) -> Why | None:
     """Why a parameter is no matrix of products, or None if it is one."""
     if isinstance(parameter, UninitializedParameter):
         raise ModelError(
             names[0], found="a lazy parameter without a shape", remedy="run the model once on a batch"
         )
     if not parameter.is_floating_point():
-        return f"{parameter.dtype} is not floating point"
+        return Why.NOT_FLOATING
     if all(isinstance(module, _NORMS) for module in modules):
-        return "a normalisation is computed digitally"
+        return Why.NORMALISATION
     if any(_is_computed_from(module, name) for module in modules for name in names):
-        return _COMPUTED
+        return Why.COMPUTED
     leaf = names[0].rpartition(".")[2]
     attached = leaf in ("bias_k", "bias_v") and isinstance(modules[0], nn.MultiheadAttention)
     if parameter.ndim < 2 or attached:
-        return "a bias or vector is added digitally"
+        return Why.VECTOR
     if parameter.numel() == 0:
-        return "it has no elements"
+        return Why.EMPTY
     return None
 
 

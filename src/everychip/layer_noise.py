@@ -11,16 +11,17 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from everychip.chip import disturb, effective_sigma
 from everychip.data import Arrays, as_arrays
 from everychip.errors import ConfigError, ModelError, SampleSizeError
 from everychip.hardware import Hardware
 from everychip.intervals import DIFFERENCE, Interval, mean_interval
 from everychip.macs import trace
 from everychip.modes import evaluating
-from everychip.monte_carlo import Precision, measure, must_be_positive, part_of, probe, ranged
+from everychip.monte_carlo import must_be_positive, part_of, ranged, score
+from everychip.placement import Placed
 from everychip.progress import Event, Listener, listening
 from everychip.rng import contained
+from everychip.running import Precision, Runner
 from everychip.soundness import device_of
 
 Mode = Literal["only", "all_but"]
@@ -152,8 +153,11 @@ def sensitivity(
     if mode not in ("only", "all_but"):
         raise ConfigError("sensitivity.mode", found=repr(mode), expected='"only" or "all_but"')
     test = as_arrays(data, split="test")
-    bench = _Bench(model, hardware, test, images or len(test), seed, batch_size, precision, calibration)
-    total = chips * (len(bench.weights) + 2)
+    placed = Placed.of(model, hardware)
+    runner = Runner.of(model, test.x[:2], precision=precision, batch_size=batch_size)
+    placed = ranged(placed, runner, calibration, seed=seed)
+    bench = _Bench(placed, runner, test, images or len(test), seed)
+    total = chips * (len(placed.weights) + 2)
     measured: dict[str, list[float]] = {}
     with torch.no_grad(), evaluating(model), listening(progress) as tell:
         for chip in range(chips):
@@ -167,23 +171,9 @@ def sensitivity(
 class _Bench:
     """A model and its test images, ready for chips that are noisy only in part."""
 
-    def __init__(
-        self,
-        model: nn.Module,
-        hardware: Hardware,
-        test: Arrays,
-        images: int,
-        seed: int,
-        batch_size: int,
-        precision: Precision,
-        calibration: Any,
-    ) -> None:
-        self.model, self.test, self.seed = model, test, seed
+    def __init__(self, placed: Placed, runner: Runner, test: Arrays, images: int, seed: int) -> None:
+        self.placed, self.runner, self.test, self.seed = placed, runner, test, seed
         self.images = min(images, len(test))
-        self.weights = hardware.crossbar(model)
-        layout = probe(model, test.x[:2]).layout
-        self.hardware = ranged(model, hardware, calibration, layout=layout, seed=seed, precision=precision)
-        self.how: dict[str, Any] = {"batch_size": batch_size, "precision": precision, "layout": layout}
         # What the cells would hold without noise is not always the weight: it may be rounded.
         self.ideal = self._programmed(0, strength=0.0)
         self._clean: float | None = None
@@ -197,32 +187,29 @@ class _Bench:
         yield "", self._clean
         yield "*", self._accuracy(noisy, seen)
         around, inside = (self.ideal, noisy) if mode == "only" else (noisy, self.ideal)
-        for name in self.weights:
+        for name in self.placed.weights:
             yield name, self._accuracy({**around, name: inside[name]}, seen)
 
     @property
     def _reads_differ(self) -> bool:
         """Whether the same cells say something else when they are read again."""
-        return self.hardware.array is not None and self.hardware.array.read_noise > 0
+        array = self.placed.hardware.array
+        return array is not None and array.read_noise > 0
 
     def _programmed(self, chip: int, strength: float = 1.0) -> dict[str, Tensor]:
-        columns = self.hardware.columns(self.model)
-        path = ("evaluate", chip)
-        return disturb(
-            self.weights, self.hardware, seed=self.seed, path=path, strength=strength, columns=columns
-        )
+        return self.placed.program(seed=self.seed, path=("evaluate", chip), strength=strength)
 
     def _accuracy(self, chip: dict[str, Tensor], seen: Arrays) -> float:
         with contained(self.seed, "sensitivity"):
-            return measure(self.model, chip, seen, **self.how)["accuracy"]
+            return score(self.runner.predict(chip, seen), seen)["accuracy"]
 
     def result(self, measured: dict[str, list[float]], mode: Mode) -> Sensitivity:
         """The layers by what they cost."""
         found = {name: torch.tensor(values, dtype=torch.float64) for name, values in measured.items()}
         clean, noisy = found[""], found["*"]
-        level = 1 - 0.05 / len(self.weights)
+        level = 1 - 0.05 / len(self.placed.weights)
         macs = self._macs()
-        total = sum(weight.numel() for weight in self.weights.values())
+        total = sum(weight.numel() for weight in self.placed.weights.values())
         rows = [
             LayerCost(
                 layer=noise.layer,
@@ -235,7 +222,7 @@ class _Bench:
                     clean - accuracy if mode == "only" else accuracy - noisy, level=level, within=DIFFERENCE
                 ),
             )
-            for noise in effective_sigma(self.model, self.hardware).layers
+            for noise in self.placed.effective_sigma().layers
         ]
         rows.sort(key=lambda row: -row.lost.estimate)
         return Sensitivity(
@@ -253,10 +240,11 @@ class _Bench:
         """The MACs of the crossbar's layers, or None where the model does not bear being counted."""
         try:
             with contained(0, "sensitivity"):
-                counted = trace(self.model, self.test.x[:1].to(device_of(self.model)))
+                model = self.runner.model
+                counted = trace(model, self.test.x[:1].to(device_of(model)))
         except ModelError:
             return None
-        return {name: counted.by_parameter.get(name, 0) for name in self.weights}
+        return {name: counted.by_parameter.get(name, 0) for name in self.placed.weights}
 
 
 def _line(row: LayerCost) -> str:

@@ -12,7 +12,7 @@ _BLOCK = 16
 """Input channels below which oneDNN pads the block it copies strided pixels into, on CPUs with AVX-512."""
 
 
-def laid_out(tensor: Tensor, layout: torch.memory_format) -> Tensor:
+def laid_out(tensor: Tensor, layout: torch.memory_format | None) -> Tensor:
     """Images and convolution weights in a memory format; tensors of another number of axes as they are.
 
     `to` changes the strides of one channel, too, by which PyTorch chooses the format of what follows;
@@ -21,7 +21,7 @@ def laid_out(tensor: Tensor, layout: torch.memory_format) -> Tensor:
     >>> laid_out(torch.zeros(2, 1, 8, 8), torch.channels_last).stride()
     (64, 1, 8, 1)
     """
-    return tensor.to(memory_format=layout) if tensor.ndim == 4 else tensor
+    return tensor if layout is None or tensor.ndim != 4 else tensor.to(memory_format=layout)
 
 
 def layout_of(tensor: Tensor) -> torch.memory_format:

@@ -3,31 +3,28 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
-from functools import partial
-from typing import Any, Literal
+from dataclasses import replace
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from everychip.calibration import calibrate
-from everychip.chip import Purpose, addresses, disturb, run
+from everychip.calibration import calibrated
+from everychip.chip import Purpose, addresses
 from everychip.data import Arrays, as_arrays
 from everychip.draws import Draws
-from everychip.errors import ModelError
 from everychip.hardware import Hardware
-from everychip.layouts import laid_out, safe_layout
+from everychip.layouts import laid_out
 from everychip.metrics import per_chip
 from everychip.mitigate import Address, InOrder, Mitigation, Treatment
 from everychip.modes import evaluating
+from everychip.placement import Placed
 from everychip.policies import Policy
 from everychip.progress import Event, Listener, listening
 from everychip.refusals import must_be, whole
 from everychip.rng import contained, rng_for
-from everychip.soundness import device_of, must_be_finite
+from everychip.running import Precision, Runner
 from everychip.stopping import Until, enough
-
-Precision = Literal["float32", "bfloat16"]
 
 
 def evaluate(
@@ -74,25 +71,25 @@ def evaluate(
     seed, rule = whole(seed, "evaluate.seed"), None if until is None else Until.parse(until, chips=chips)
     test, stops = as_arrays(data, split="test"), enough(rule)
     k = len(test) if images is None else min(images, len(test))
-    layout = probe(model, test.x[:2]).layout
-    hardware = ranged(model, hardware, calibration, layout=layout, seed=seed, precision=precision)
-    write = _writer(model, hardware, seed=seed, purpose=purpose)
-    bound = _bound(mitigation, policy, model, hardware, calibration, layout=layout, seed=seed)
-    treat = _treating(bound, device_of(model), precision)
-    gauge = partial(measure, model, batch_size=batch_size, precision=precision, layout=layout)
+    runner = Runner.of(model, test.x[:2], precision=precision, batch_size=batch_size)
+    placed = ranged(Placed.of(model, hardware), runner, calibration, seed=seed)
+    bound = _bound(mitigation, policy, runner, placed.hardware, calibration, seed=seed)
+    treat = _treating(bound, runner)
     rows: list[dict[str, float]] = []
     with torch.no_grad(), evaluating(model), listening(progress) as tell:
         for chip in range(chips):
             seen = part_of(test, k, seed=seed, chip=chip)
             with contained(seed, purpose, chip, "forward"):  # for layers that draw in evaluation, too
                 # The chip has no name, so that it is gone before the next one is programmed.
-                rows.append(gauge(treat(write(chip), seed=seed, path=(purpose, chip)), seen))
+                path = (purpose, chip)
+                z = runner.predict(treat(placed.program(seed=seed, path=path), seed=seed, path=path), seen)
+                rows.append(score(z, seen))
             tell(Event("chips", chip + 1, chips, {"accuracy": rows[-1]["accuracy"]}))
             if stops(rows[-1]["accuracy"]):
                 break
     facts = () if bound is None else bound.facts()
     draws = Draws.of(rows, seed=seed, images=k, whole_test=k == len(test), until=rule, treatment=facts)
-    return replace(draws, purpose=purpose, cells=_drawn(hardware.crossbar(model)))
+    return replace(draws, purpose=purpose, cells=_drawn(placed.weights))
 
 
 def _drawn(weights: Mapping[str, Tensor]) -> tuple[str, ...]:
@@ -114,91 +111,31 @@ def measure(
 
     layout: the memory format of images and convolution weights; None finds out which the model can take.
     """
-    device = device_of(model)
-    layout = layout or probe(model, data.x[:2]).layout
-    fast = {name: laid_out(tensor, layout) for name, tensor in chip.items()}
-    del chip
-    outputs = []
-    with torch.no_grad(), evaluating(model), autocast(device, precision):
-        for x in data.x.split(batch_size):  # type: ignore[no-untyped-call]
-            outputs.append(run(model, fast, laid_out(x.to(device), layout)).float())
-    z = torch.cat(outputs).cpu()
-    return per_chip(z.reshape(-1, z.shape[-1]), data.y.reshape(-1))
+    runner = Runner.of(model, data.x[:2]) if layout is None else Runner(model, layout)
+    return score(replace(runner, precision=precision, batch_size=batch_size).predict(chip, data), data)
 
 
-@dataclass(frozen=True)
-class Probe:
-    """What a trial run showed: the shape of its output, and the memory format that the model takes."""
-
-    shape: tuple[int, ...]
-    layout: torch.memory_format
-
-    @property
-    def classes(self) -> int:
-        """How many logits the model gives."""
-        return self.shape[-1]
+def score(logits: Tensor, data: Arrays) -> dict[str, float]:
+    """The metrics of one chip, from what `Runner.predict` gives for the data."""
+    return per_chip(logits.float(), data.y.reshape(-1))
 
 
-def probe(model: nn.Module, x: Tensor, *, layout: torch.memory_format | None = None) -> Probe:
-    """Run the model on a few inputs, channels-last where they are images and the model can be run so.
-
-    It cannot where it calls `.view` on the features of a convolution, which needs them contiguous.
-    """
-    must_be_finite(model.named_parameters())
-    layout = layout or safe_layout(model, x)
-    kernels = {name: laid_out(p, layout) for name, p in model.named_parameters() if p.ndim == 4}
-    try:
-        with torch.no_grad(), evaluating(model), contained(0, "probe"):
-            images = laid_out(x.to(device_of(model)), layout)
-            return Probe(tuple(run(model, kernels, images).shape), layout)
-    except (RuntimeError, IndexError) as error:
-        if layout is torch.channels_last and "view size is not compatible" in str(error):
-            return probe(model, x, layout=torch.contiguous_format)
-        raise ModelError(
-            type(model).__name__,
-            found=f"that it fails on inputs of shape {list(x.shape)}, {x.dtype} ({error})",
-            expected="a model that takes a batch of the data's inputs",
-        ) from error
-
-
-def autocast(device: torch.device, precision: Precision) -> torch.autocast:
-    """The context in which products are computed in `precision`."""
-    return torch.autocast(device.type, dtype=torch.bfloat16, enabled=precision == "bfloat16")
-
-
-def _writer(
-    model: nn.Module, hardware: Hardware, *, seed: int, purpose: Purpose
-) -> Callable[[int], dict[str, Tensor]]:
-    """What programs the chip of a number; the model is looked through once, not for every chip."""
-    weights, columns = hardware.crossbar(model), hardware.columns(model)
-    return lambda chip: disturb(weights, hardware, seed=seed, path=(purpose, chip), columns=columns)
-
-
-def ranged(
-    model: nn.Module,
-    hardware: Hardware,
-    calibration: Any,
-    *,
-    layout: torch.memory_format,
-    seed: int,
-    precision: Precision,
-) -> Hardware:
-    """The hardware with ranges for its converters, where there is data to measure them and none are set."""
-    array = hardware.array
+def ranged(placed: Placed, runner: Runner, calibration: Any, *, seed: int) -> Placed:
+    """The placed model with ranges for its converters, where there is data for them and none are set."""
+    array = placed.hardware.array
     if array is None or array.ranges is not None or calibration is None:
-        return hardware
-    with autocast(device_of(model), precision):
-        return calibrate(model, hardware, calibration, seed=seed, layout=layout)
+        return placed
+    with runner.autocast():
+        return calibrated(placed, runner, calibration, seed=seed)
 
 
 def _bound(
     mitigation: Mitigation | Mapping[str, Any] | str | None,
     policy: Policy | Mapping[str, Any] | str | None,
-    model: nn.Module,
+    runner: Runner,
     hardware: Hardware,
     calibration: Any,
     *,
-    layout: torch.memory_format,
     seed: int,
 ) -> Treatment | None:
     """What is done to each chip, if anything, its images in the memory format of the evaluation's."""
@@ -208,25 +145,23 @@ def _bound(
         return None
     if calibration is not None:
         arrays = as_arrays(calibration, split="train")
-        calibration = Arrays(laid_out(arrays.x, layout), arrays.y)
+        calibration = Arrays(laid_out(arrays.x, runner.memory_format), arrays.y)
     with contained(seed, "mitigation"):
         treatments = [
-            family.parse(one).bind(model, hardware, calibration, seed=seed)
+            family.parse(one).bind(runner.model, hardware, calibration, seed=seed)
             for family, one in asked
             if one is not None
         ]
     return treatments[0] if len(treatments) == 1 else InOrder(treatments)
 
 
-def _treating(
-    treat: Treatment | None, device: torch.device, precision: Precision
-) -> Callable[..., dict[str, Tensor]]:
+def _treating(treat: Treatment | None, runner: Runner) -> Callable[..., dict[str, Tensor]]:
     """What is done to each chip: nothing, or the mitigation, in the precision of the evaluation."""
 
     def treated(chip: dict[str, Tensor], *, seed: int, path: Address) -> dict[str, Tensor]:
         if treat is None:
             return chip
-        with autocast(device, precision):
+        with runner.autocast():
             return treat(chip, seed=seed, path=path)
 
     return treated

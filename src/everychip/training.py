@@ -25,12 +25,13 @@ from everychip.identity import identity_of
 from everychip.layouts import kernels_in, laid_out
 from everychip.methods import Method, Objective
 from everychip.methods.exit_accuracy import exit_accuracies
-from everychip.monte_carlo import Precision, autocast, evaluate, measure, probe
+from everychip.monte_carlo import evaluate, measure
 from everychip.optimizers import Optimizer, Schedule, optimizer_of, share_of_rate
 from everychip.outcome import Status, bar_above_chance, read_status, words_of
 from everychip.progress import Event, Listener, listening, quiet
 from everychip.refusals import whole
 from everychip.rng import contained, rng_for
+from everychip.running import Precision, autocast, probe
 from everychip.soundness import device_of, is_finite
 
 

@@ -9,7 +9,8 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from everychip import Hardware, chip, devices
+from everychip import Hardware, devices
+from everychip.running import Runner
 
 SIGMA = 0.2
 LABELS = [0, 1, 2, 3, 0, 1, 2, 3]
@@ -75,14 +76,11 @@ def setting():
 @pytest.fixture
 def chips_run(monkeypatch):
     """The chips that the model was run with, in order, wherever a method runs it."""
-    from everychip.methods import base, ovf, vanilla
+    seen, logits = [], Runner.logits
 
-    seen = []
-
-    def spy(model, held, x):
+    def spy(runner, held, x):
         seen.append({name: value.detach().clone() for name, value in held.items()})
-        return chip.run(model, held, x)
+        return logits(runner, held, x)
 
-    for module in (base, ovf, vanilla):
-        monkeypatch.setattr(module, "run", spy)
+    monkeypatch.setattr(Runner, "logits", spy)
     return seen

@@ -30,7 +30,7 @@ def features(setting, chip):
 def test_the_loss_is_its_equation(setting, chips_run):
     method = methods.Consistency(weight=0.4)
     loss = float(method.bind(setting.model, setting.hardware, seed=3)(setting.x, setting.y).detach())
-    (chip,) = chips_run
+    (chip,) = [one for one in chips_run if "norm1.running_mean" not in one]  # the others are aside
     (_, clean), (z, noisy) = features(setting, {}), features(setting, chip)
     expected = losses.cross_entropy(z.detach().double().numpy(), setting.labels)
     sides = [[side[name].detach().double().numpy() for name in LAYERS] for side in (noisy, clean)]
@@ -67,7 +67,8 @@ def test_an_activation_that_writes_over_its_input_changes_no_layers_output(activ
 def test_only_the_chip_moves_the_running_statistics(setting, chips_run):
     twin = copy.deepcopy(setting.model)
     methods.Consistency().bind(setting.model, setting.hardware, seed=3)(setting.x, setting.y)
-    functional_call(twin, chips_run[0], (setting.x,))
+    _clean, chip = chips_run
+    functional_call(twin, chip, (setting.x,))
     torch.testing.assert_close(setting.model.norm2.running_mean, twin.norm2.running_mean)
     assert int(setting.model.norm1.num_batches_tracked) == 1
 

@@ -9,7 +9,7 @@ import torch
 from torch import nn
 
 from everychip import Hardware, constraints, data, devices, methods, models, rng_for
-from everychip.monte_carlo import autocast
+from everychip.running import autocast
 from everychip.training import Training, train
 
 RIVALS = {

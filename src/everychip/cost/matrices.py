@@ -11,6 +11,7 @@ from torch.nn.modules.conv import _ConvNd, _ConvTransposeNd
 from everychip.coverage import Coverage, check
 from everychip.hardware import Hardware
 from everychip.mapping.columns import Columns
+from everychip.placement import Placed
 
 
 @dataclass(frozen=True)
@@ -47,7 +48,7 @@ def matrices(model: nn.Module, hardware: Hardware, sample: Tensor) -> tuple[Matr
     (Matrix(name='0.weight', inputs=2, outputs=4, kernel=9, groups=1, vectors=9),)
     """
     coverage: Coverage = check(model, hardware, sample)
-    columns, parameters = hardware.columns(model), dict(model.named_parameters())
+    columns, parameters = Placed.of(model, hardware).columns, dict(model.named_parameters())
     found = []
     for row in coverage.rows:
         if row.crossbar:

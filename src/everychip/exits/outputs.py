@@ -5,19 +5,26 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+import torch
 from jaxtyping import Float
 from torch import Tensor, nn
-from torch.func import functional_call
 
 from everychip.exits.multi_exit import MultiExit
+from everychip.modes import evaluating
+from everychip.running import Runner
 
 
 class _AllOutputs(nn.Module):
-    """A network with exits that answers with all its logits; it holds the same tensors under longer names."""
+    """A network with exits that answers with all its logits; it holds the same tensors by the same names."""
 
     def __init__(self, network: MultiExit) -> None:
         super().__init__()
-        self.network = network
+        # Shared dictionaries: whatever replaces a tensor in one (a chip) replaces it in both.
+        for kept in ("_parameters", "_buffers", "_modules"):
+            object.__setattr__(self, kept, getattr(network, kept))
+        object.__setattr__(self, "network", network)
+
+    network: MultiExit
 
     def forward(self, x: Any) -> Tensor:
         return self.network.all_logits(x)
@@ -41,6 +48,29 @@ def all_outputs(
     >>> all_outputs(net, {}, torch.ones(3, 8)).shape
     torch.Size([2, 3, 4])
     """
-    held = {f"network.{name}": tensor for name, tensor in chip.items()}
-    result: Tensor = functional_call(_AllOutputs(network), held, (x,), tie_weights=False)
-    return result
+    return running_all_outputs(network).logits(chip, x)
+
+
+def running_all_outputs(network: MultiExit, *, batch_size: int = 500) -> Runner:
+    """How a network with exits is run for all its outputs, once for all its chips.
+
+    Args:
+        network: the network with exits.
+        batch_size: the number of inputs run at once.
+    """
+    return Runner(_AllOutputs(network), batch_size=batch_size)
+
+
+@torch.no_grad()
+def predict_all_outputs(
+    runner: Runner, chip: Mapping[str, Tensor], x: Tensor
+) -> Float[Tensor, "outputs images classes"]:
+    """The logits of every output of one chip for all inputs, in evaluation mode.
+
+    Args:
+        runner: of all outputs, as `running_all_outputs` makes it.
+        chip: programmed tensors by the network's parameter names; empty, the digital network.
+        x: all inputs, as many as there are.
+    """
+    with evaluating(runner.model):
+        return torch.cat([runner.logits(chip, batch) for batch in runner.batches(x)], dim=1)

@@ -13,6 +13,7 @@ from everychip.errors import MissingExtraError, ModelError
 from everychip.export.noise import counterpart
 from everychip.hardware import Hardware
 from everychip.mapping import Direct
+from everychip.placement import Placed
 
 _CONVERTED = (nn.Linear, nn.Conv1d, nn.Conv2d, nn.Conv3d)
 _RUN = (nn.Linear, nn.Conv2d)
@@ -72,7 +73,7 @@ def _settings(hardware: Hardware) -> Any:
 def _layers(model: nn.Module, hardware: Hardware) -> set[str]:
     """The layers whose weight is on the crossbar, each of a class that aihwkit converts."""
     held: set[str] = set()
-    for name, parameter in hardware.crossbar(model).items():
+    for name, parameter in Placed.of(model, hardware).weights.items():
         owners = _owners(model, parameter)
         reason = _refused(owners)
         if reason:

@@ -8,7 +8,7 @@ import torch
 from pydantic import Field
 from torch import Tensor
 
-from everychip.chip import run, strided_as
+from everychip.chip import strided_as
 from everychip.devices.base import standard_normal
 from everychip.methods.base import Method, Objective
 from everychip.methods.losses import divergence
@@ -52,17 +52,17 @@ class AdversarialWeight(Method):
         return self.noise
 
     def loss(self, objective: Objective, x: Tensor, y: Tensor) -> Tensor:
-        model = objective.model
+        runner = objective.runner
         with same_masks(objective):
             noisy = objective.noisy_logits(x) if self.noise else None
         with same_masks(objective):
-            clean = run(model, {}, x) if noisy is None else aside(model, {}, x)
+            clean = runner.logits({}, x) if noisy is None else aside(runner, {}, x)
         offsets = self.attack(objective, x, clean.detach())
         worst = {
             name: strided_as(w, w + self._bound(w if self.bound_gradient else w.detach()) * offsets[name])
             for name, w in objective.weights.items()
         }
-        attacked = aside(model, worst, x)
+        attacked = aside(runner, worst, x)
         z = clean if noisy is None else noisy
         return self.cross_entropy(z, y) + self.beta * divergence(clean, attacked)
 
@@ -79,7 +79,7 @@ class AdversarialWeight(Method):
                 for name, w in weights.items()
             }
             with same_masks(objective):
-                distance = divergence(clean, aside(objective.model, moved, x))
+                distance = divergence(clean, aside(objective.runner, moved, x))
             slopes = torch.autograd.grad(distance, list(moved.values()), materialize_grads=True)
             for name, slope in zip(weights, slopes, strict=True):
                 offsets[name] = (offsets[name] + slope.sign() / self.attack_steps).clamp(-1, 1)

@@ -11,17 +11,20 @@ import torch
 from pydantic import Field
 from torch import Tensor, nn
 
-from everychip.chip import NoiseGradient, disturb, run
+from everychip.chip import NoiseGradient
 from everychip.component import Component
 from everychip.constraints import Constraint
 from everychip.errors import ConfigError
 from everychip.exits import Exits
 from everychip.hardware import Hardware
+from everychip.mapping import Columns
 from everychip.methods.exit_loss import exits_cross_entropy, listening_to_exits, multi_exit
 from everychip.methods.losses import cross_entropy
 from everychip.methods.order import order_of_use
 from everychip.methods.reminder import Reminder
+from everychip.placement import Placed
 from everychip.refusals import must_be
+from everychip.running import Runner
 
 
 class Method(Component, family="method"):
@@ -137,9 +140,9 @@ class Objective(nn.Module):
     ) -> None:
         super().__init__()
         self.model, self.exits = model, exits
-        self.method, self.hardware, self.seed, self.steps = method, hardware, seed, steps
+        self.method, self.seed, self.steps = method, seed, steps
+        self.placed, self.runner = Placed.of(model, hardware), Runner(model)
         self.step, self.part, self.begun = 0, 0, -1
-        self.weights, self.columns = hardware.crossbar(model), hardware.columns(model)
         self._reminder = Reminder(self, self.trained)
         self._sample = sample
         if method.last_layer_gain != 1.0:
@@ -183,6 +186,21 @@ class Objective(nn.Module):
         return min(1.0, self.step / (self.method.ramp * self.steps))
 
     @property
+    def hardware(self) -> Hardware:
+        """What the model is trained for."""
+        return self.placed.hardware
+
+    @property
+    def weights(self) -> Mapping[str, Tensor]:
+        """What the crossbar holds of the model, by name."""
+        return self.placed.weights
+
+    @property
+    def columns(self) -> Mapping[str, Columns]:
+        """Which numbers of the weights share a column, by name."""
+        return self.placed.columns
+
+    @property
     def trained(self) -> dict[str, Tensor]:
         """The weights on the crossbar that are not frozen, by name."""
         return {name: weight for name, weight in self.weights.items() if weight.requires_grad}
@@ -212,19 +230,17 @@ class Objective(nn.Module):
         ratio: float = 1.0,
     ) -> dict[str, Tensor]:
         """A fresh chip for this step. `part` names the draw where a step needs several; `ratio` scales it."""
-        return disturb(
-            self.weights if weights is None else weights,
-            hardware or self.hardware,
+        placed = self.placed if hardware is None else self.placed.with_hardware(hardware)
+        return (placed if weights is None else placed.with_weights(weights)).program(
             seed=self.seed,
             path=("train", *self.address, part),
             strength=self.strength * ratio,
             gradient=self.method.noise_gradient,
-            columns=self.columns,
         )
 
     def noisy_logits(self, x: Tensor, **draw: object) -> Tensor:
         """The logits of a fresh chip of this step; keywords as for `chip`."""
-        return run(self.model, self.chip(**draw), x)  # type: ignore[arg-type]
+        return self.runner.logits(self.chip(**draw), x)  # type: ignore[arg-type]
 
     def logits_with_exits(
         self, x: Tensor, *, exit_hardware: Hardware | None = None
@@ -236,7 +252,7 @@ class Objective(nn.Module):
             )
         heads = {name: p for name, p in self.exits.named_parameters() if p.ndim >= 2}
         with self.exits.tap(self.model) as taps:
-            backbone = run(self.model, self.chip(), x)
+            backbone = self.runner.logits(self.chip(), x)
         chip = self.chip(hardware=exit_hardware, weights=heads, part="exits")
         return backbone, self.exits.logits(taps, chip=chip)
 

@@ -9,15 +9,11 @@ import torch
 from pydantic import Field
 from torch import Tensor
 
-from everychip.array import Array, Cells, tiled
-from everychip.chip import run
 from everychip.devices.base import standard_normal
 from everychip.errors import ConfigError
 from everychip.hardware import Hardware
+from everychip.mapping import Columns
 from everychip.methods.base import Method, Objective
-from everychip.methods.losses import full_precision
-from everychip.rng import rng_for
-from everychip.straight_through import with_clean_gradient
 
 
 class Censored(Method):
@@ -61,37 +57,24 @@ class Censored(Method):
             )
 
     def loss(self, objective: Objective, x: Tensor, y: Tensor) -> Tensor:
-        return self.cross_entropy(run(objective.model, self.chip(objective), x), y)
+        return self.cross_entropy(objective.runner.logits(self.chip(objective), x), y)
 
     def chip(self, objective: Objective) -> dict[str, Tensor]:
         """The weights of this step under censored noise; ramp and noise gradient as for every method."""
-        shift, gradient = self.mean if self.mean_corrected else 0.0, self.noise_gradient
-        mapping = objective.hardware.mapping
-        programmed = {}
-        for name, weight in objective.weights.items():
-            rng = rng_for(objective.seed, "censored", *objective.address, name, device=weight.device)
-            full = full_precision(weight)
-            unit = standard_normal(full.detach(), rng).clamp_(max=self.threshold).sub_(shift)
-            with torch.set_grad_enabled(gradient == "pathwise"):
-                std = mapping.std(full, objective.hardware.device, columns=objective.columns[name])
-                deviation = unit * _rms(std) * self.ratio
-            target = mapping.target(full, columns=objective.columns[name]).to(weight.dtype)
-            noisy = torch.add(target, deviation, alpha=objective.strength).to(weight.dtype)
-            if objective.hardware.array is not None:
-                cells = self._cells(objective, name, noisy.detach(), full.detach())
-                noisy = tiled(target if gradient == "clean" else noisy, cells)
-            elif gradient == "clean":
-                noisy = with_clean_gradient(target, noisy)
-            programmed[name] = noisy
-        return programmed
+        # The scale is that of the nominal device, whatever each die has of its own.
+        nominal, shift = objective.hardware, self.mean if self.mean_corrected else 0.0
 
-    def _cells(self, objective: Objective, name: str, noisy: Tensor, weight: Tensor) -> Cells:
-        """What the tiles hold of a weight: all of it, in one slice."""
-        array, rng = objective.hardware.array or Array(), None
-        if array.read_noise:
-            place = objective.address
-            rng = rng_for(objective.seed, "censored", *place, name, "read", device=weight.device)
-        return Cells(name, (noisy,), (weight.abs().amax(),), array, rng=rng)
+        def draw(weight: Tensor, _die: Hardware, rng: torch.Generator, columns: Columns) -> Tensor:
+            unit = standard_normal(weight.detach(), rng).clamp_(max=self.threshold).sub_(shift)
+            return unit * _rms(nominal.mapping.std(weight, nominal.device, columns=columns)) * self.ratio
+
+        return objective.placed.program(
+            seed=objective.seed,
+            path=("censored", *objective.address),
+            strength=objective.strength,
+            gradient=self.noise_gradient,
+            draw=draw,
+        )
 
 
 def _rms(std: Tensor) -> Tensor:

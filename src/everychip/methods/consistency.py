@@ -36,7 +36,7 @@ class Consistency(Method):
     def loss(self, objective: Objective, x: Tensor, y: Tensor) -> Tensor:
         names = crossbar_layers(objective)
         with torch.no_grad(), same_masks(objective), outputs(objective.model, names) as clean:
-            aside(objective.model, {}, x)
+            aside(objective.runner, {}, x)
         with outputs(objective.model, names) as noisy:
             z = objective.noisy_logits(x)
         return self.cross_entropy(z, y) + self.weight * relative_error(noisy, clean)

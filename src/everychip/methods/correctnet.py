@@ -11,7 +11,6 @@ from jaxtyping import Float
 from pydantic import Field
 from torch import Tensor
 
-from everychip.chip import run
 from everychip.errors import ConfigError
 from everychip.hardware import Hardware
 from everychip.mapping import Columns
@@ -53,7 +52,7 @@ class CorrectNet(Method, kind="correctnet"):
         self._scale(hardware)
 
     def loss(self, objective: Objective, x: Tensor, y: Tensor) -> Tensor:
-        z = objective.noisy_logits(x) if self.noise else run(objective.model, {}, x)
+        z = objective.noisy_logits(x) if self.noise else objective.runner.logits({}, x)
         weights = objective.weights
         if self.view == "matrix":
             weights = {name: outputs_first(w, objective.columns[name]) for name, w in weights.items()}

@@ -75,7 +75,7 @@ class Distillation(Method):
 
     def loss(self, objective: Objective, x: Tensor, y: Tensor) -> Tensor:
         if objective.step < self.teaching(objective.steps or 0):
-            return self.cross_entropy(run(objective.model, {}, x), y)
+            return self.cross_entropy(objective.runner.logits({}, x), y)
         teacher = objective.get_submodule("teacher")
         with torch.no_grad():
             taught = run(teacher.eval(), {}, x)

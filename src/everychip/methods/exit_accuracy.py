@@ -3,19 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 
 import torch
 from torch import Tensor
 
-from everychip.chip import disturb, run
 from everychip.data import Arrays
 from everychip.exits import MultiExit
-from everychip.exits.outputs import all_outputs
-from everychip.layouts import laid_out
+from everychip.exits.outputs import running_all_outputs
 from everychip.methods.base import Objective
 from everychip.modes import evaluating
-
-BATCH = 500
+from everychip.running import Runner
 
 
 @torch.no_grad()
@@ -29,15 +27,18 @@ def exit_accuracies(
     """
     if objective.exits is None and not isinstance(objective.model, MultiExit):
         return {}
-    device = next(objective.model.parameters()).device
+    runner = objective.runner
+    if isinstance(objective.model, MultiExit):
+        runner = running_all_outputs(objective.model)
+    runner = replace(runner, memory_format=layout)
     hits: Tensor | float = 0.0
     with evaluating(objective):
         for chip in range(chips):
             written = _programmed(objective, chip)
-            for images, labels in zip(torch.split(data.x, BATCH), torch.split(data.y, BATCH), strict=True):
-                batch = laid_out(images.to(device), layout)
-                outputs = _outputs(objective, written, batch)
-                hits = hits + (outputs.argmax(-1) == labels.to(device)).double().sum(-1).cpu()
+            labels = torch.split(data.y, runner.batch_size)
+            for batch, y in zip(runner.batches(data.x), labels, strict=True):
+                outputs = _outputs(objective, runner, written, batch)
+                hits = hits + (outputs.argmax(-1) == y.to(outputs.device)).double().sum(-1).cpu()
     shares = (torch.as_tensor(hits) / (chips * len(data))).tolist()
     named = {f"exit{n}": share for n, share in enumerate(shares, 1)}
     if isinstance(objective.model, MultiExit):
@@ -47,23 +48,23 @@ def exit_accuracies(
 
 def _programmed(objective: Objective, chip: int) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
     """The chip of the model and that of the exits beside it."""
-    path = ("validate", chip)
-    written = disturb(
-        objective.weights, objective.hardware, seed=objective.seed, path=path, columns=objective.columns
-    )
+    path, placed = ("validate", chip), objective.placed
+    written = placed.program(seed=objective.seed, path=path)
     if objective.exits is None:
         return written, {}
     heads = {name: p for name, p in objective.exits.named_parameters() if p.ndim >= 2}
     hardware = getattr(objective.method, "exit_device", None)
     cells = objective.hardware if hardware is None else objective.hardware.replace(device=hardware)
-    return written, disturb(heads, cells, seed=objective.seed, path=(*path, "exits"))
+    beside = placed.with_hardware(cells).with_weights(heads)
+    return written, beside.program(seed=objective.seed, path=(*path, "exits"))
 
 
-def _outputs(objective: Objective, written: tuple[Mapping[str, Tensor], ...], x: Tensor) -> Tensor:
+def _outputs(
+    objective: Objective, runner: Runner, written: tuple[Mapping[str, Tensor], ...], x: Tensor
+) -> Tensor:
     chip, heads = written
-    if isinstance(objective.model, MultiExit):
-        return all_outputs(objective.model, chip, x)
-    assert objective.exits is not None
+    if objective.exits is None:
+        return runner.logits(chip, x)
     with objective.exits.tap(objective.model) as taps:
-        run(objective.model, chip, x)
+        runner.logits(chip, x)
     return torch.stack(objective.exits.logits(taps, chip=heads))

@@ -8,7 +8,6 @@ from pydantic import Field
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
-from everychip.chip import run
 from everychip.hardware import Hardware
 from everychip.methods.base import Method, Objective
 from everychip.methods.losses import negative_feedback
@@ -81,7 +80,7 @@ class OVF(Method):
             ends = {name: objective.weights[name] for name in (objective.order[0], objective.order[-1])}
             chip = {**objective.chip(part=n), **objective.chip(hardware=raised, weights=ends, part=n)}
         statistics = running_statistics(objective.model) if self.batch_norm == "backbone" else {}
-        return run(objective.model, {**chip, **statistics}, x)
+        return objective.runner.logits({**chip, **statistics}, x)
 
 
 def running_statistics(model: nn.Module) -> dict[str, Tensor]:

@@ -8,24 +8,24 @@ from contextlib import contextmanager
 import torch
 from torch import Tensor, nn
 
-from everychip.chip import run
 from everychip.exits.taps import Taps
 from everychip.methods.base import Objective
 from everychip.methods.ovf import running_statistics
+from everychip.running import Runner
 
 FORWARD_ONLY = 1 / 3
 """What a forward without a backward costs, in forwards each with its backward: one product of three."""
 
 
-def aside(model: nn.Module, chip: Mapping[str, Tensor], x: Tensor) -> Tensor:
+def aside(runner: Runner, chip: Mapping[str, Tensor], x: Tensor) -> Tensor:
     """The logits of a further forward of the step, which leaves batch norm's running statistics alone.
 
     >>> model = nn.Sequential(nn.Linear(2, 3), nn.BatchNorm1d(3))
-    >>> _ = aside(model, {}, torch.ones(4, 2))
+    >>> _ = aside(Runner(model), {}, torch.ones(4, 2))
     >>> int(model[1].num_batches_tracked)
     0
     """
-    return run(model, {**chip, **running_statistics(model)}, x)
+    return runner.logits({**chip, **running_statistics(runner.model)}, x)
 
 
 @contextmanager
@@ -38,7 +38,7 @@ def same_masks(objective: Objective) -> Iterator[None]:
 
 def crossbar_layers(objective: Objective) -> list[str]:
     """The submodules that hold a matrix of the crossbar, by name."""
-    rows = objective.hardware.placement(objective.model)
+    rows = objective.placed.rows
     return list(dict.fromkeys(owner for row in rows if row.crossbar for owner in row.owners))
 
 

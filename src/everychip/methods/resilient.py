@@ -133,7 +133,7 @@ class Resilient(Method):
         if self.feedback == 0:
             return self.cross_entropy(self._chip_logits(objective, x), y) + self._penalty(objective)
         with torch.no_grad(), same_masks(objective):
-            clean = full_precision(aside(objective.model, {}, x))
+            clean = full_precision(aside(objective.runner, {}, x))
         z = full_precision(self._chip_logits(objective, x))
         return self.cross_entropy(z - self.feedback * (z - clean), y) + self._penalty(objective)
 

@@ -10,11 +10,9 @@ import torch
 from pydantic import Field
 from torch import Tensor
 
-from everychip.chip import run
 from everychip.methods.base import Method, Objective
 from everychip.methods.losses import full_precision
-from everychip.methods.ovf import running_statistics
-from everychip.methods.probe import same_masks
+from everychip.methods.probe import aside, same_masks
 
 
 class Sharpness(Method):
@@ -43,12 +41,12 @@ class Sharpness(Method):
         stretches = self.stretches(objective)
         held = {name: objective.model.get_parameter(name) for name in stretches}
         with same_masks(objective):
-            here = self.cross_entropy(run(objective.model, self._chip(objective, {}), x), y)
+            here = self.cross_entropy(objective.runner.logits(self._chip(objective, {}), x), y)
         slopes = torch.autograd.grad(here, list(held.values()), materialize_grads=True)
         steps = uphill(dict(zip(held, slopes, strict=True)), stretches, rho=self.rho)
         chip = self._chip(objective, {name: p + steps[name] for name, p in held.items()})
         # The order matters: the first forward has moved the statistics, the second finds them as they are.
-        return self.cross_entropy(run(objective.model, {**chip, **running_statistics(objective.model)}, x), y)
+        return self.cross_entropy(aside(objective.runner, chip, x), y)
 
     def _chip(self, objective: Objective, moved: Mapping[str, Tensor]) -> dict[str, Tensor]:
         """The moved parameters, those of the crossbar programmed where there is noise (one draw for both)."""

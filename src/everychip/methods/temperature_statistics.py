@@ -8,7 +8,6 @@ import torch
 from pydantic import Field
 from torch import Tensor
 
-from everychip.chip import run
 from everychip.hardware import Hardware
 from everychip.methods.base import Objective
 from everychip.methods.losses import full_precision
@@ -49,5 +48,5 @@ class TemperatureStatistics(Temperature):
         with torch.no_grad():
             for n, increment in enumerate(self.increments, 1):
                 chip = objective.chip(hardware=objective.hardware.with_sigma(sigma + increment), part=n)
-                run(objective.model, chip, x)
+                objective.runner.logits(chip, x)
         return self.cross_entropy(full_precision(z) / self.temperature, y)

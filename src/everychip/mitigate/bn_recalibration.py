@@ -11,11 +11,11 @@ from pydantic import Field
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
-from everychip.chip import run
 from everychip.errors import ModelError
 from everychip.hardware import Hardware
 from everychip.mitigate.base import Address, Mitigation, Treatment
 from everychip.modes import evaluating
+from everychip.running import Runner
 
 
 class BNRecalibration(Mitigation, kind="bn_recalibration"):
@@ -65,7 +65,7 @@ class BNRecalibration(Mitigation, kind="bn_recalibration"):
 
 class _Recalibrated(Treatment):
     def __init__(self, model: nn.Module, batches: tuple[Tensor, ...]) -> None:
-        self.model, self.batches = model, batches
+        self.model, self.batches, self.runner = model, batches, Runner(model)
 
     def __call__(self, chip: Mapping[str, Tensor], *, seed: int, path: Address) -> dict[str, Tensor]:
         norms = _norms(self.model)
@@ -78,7 +78,7 @@ class _Recalibrated(Treatment):
         with torch.no_grad(), evaluating(self.model), _averaging(norms):
             for x in self.batches:
                 # Batch norm writes into the buffers it is run with, which are ours and not the model's.
-                run(self.model, {**chip, **statistics}, x.to(device))
+                self.runner.logits({**chip, **statistics}, x.to(device))
         kept = {name: value for name, value in statistics.items() if not name.endswith("num_batches_tracked")}
         return {**chip, **kept}
 

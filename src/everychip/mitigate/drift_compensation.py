@@ -16,10 +16,11 @@ from torch.nn.modules.conv import _ConvNd
 from torch.utils._pytree import tree_map_only
 
 from everychip.array import plain
-from everychip.chip import run
 from everychip.hardware import Hardware, Placement
 from everychip.mitigate.base import Address, Mitigation, Treatment
 from everychip.modes import evaluating
+from everychip.placement import Placed
+from everychip.running import Runner
 from everychip.soundness import device_of
 
 # Modules whose output is proportional to their matrix, so that a scale of one is a scale of the other.
@@ -58,12 +59,11 @@ class DriftCompensation(Mitigation):
     def bind(
         self, model: nn.Module, hardware: Hardware, calibration: Any = None, *, seed: int = 0
     ) -> Treatment:
-        held = hardware.crossbar(model)
-        rows = [row for row in hardware.placement(model) if row.name in held]
+        rows = [row for row in Placed.of(model, hardware).rows if row.crossbar]
         x = self.calibration_images(calibration, self.images, seed=seed).x
         calls: dict[str, list[_Call]] = {row.name: [] for row in rows}
         with torch.no_grad(), evaluating(model), _listening(model, rows, calls):
-            run(model, {}, x.to(device_of(model)))
+            Runner(model).logits({}, x.to(device_of(model)))
         return _Compensated({row.name: _Readout(row.parameter.detach(), calls[row.name]) for row in rows})
 
 

@@ -7,11 +7,11 @@ import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from everychip.chip import run
 from everychip.data import Arrays
 from everychip.hardware import Hardware
 from everychip.modes import evaluating
-from everychip.soundness import device_of
+from everychip.placement import Placed
+from everychip.running import Runner
 
 
 def empirical_fisher(model: nn.Module, hardware: Hardware, data: Arrays) -> dict[str, Float[Tensor, ...]]:
@@ -28,14 +28,15 @@ def empirical_fisher(model: nn.Module, hardware: Hardware, data: Arrays) -> dict
     {'weight': tensor([[0.2500, 1.0000],
             [0.2500, 1.0000]])}
     """
-    weights = {name: p.detach().clone().requires_grad_() for name, p in hardware.crossbar(model).items()}
-    device = device_of(model)
+    weights = {
+        name: p.detach().clone().requires_grad_() for name, p in Placed.of(model, hardware).weights.items()
+    }
+    runner = Runner(model, batch_size=1)
     sums = {name: torch.zeros_like(weight) for name, weight in weights.items()}
-    images = zip(data.x.to(device).split(1), data.y.to(device).split(1), strict=True)  # type: ignore[no-untyped-call]
     with evaluating(model), torch.enable_grad():
-        for x, y in images:
-            z = run(model, weights, x)
-            loss = F.cross_entropy(z.reshape(-1, z.shape[-1]).float(), y.reshape(-1))
+        for x, y in zip(runner.batches(data.x), torch.split(data.y, 1), strict=True):
+            z = runner.logits(weights, x)
+            loss = F.cross_entropy(z.reshape(-1, z.shape[-1]).float(), y.to(z.device).reshape(-1))
             gradients = torch.autograd.grad(
                 loss, list(weights.values()), allow_unused=True, materialize_grads=True
             )

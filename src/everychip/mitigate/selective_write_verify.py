@@ -11,16 +11,16 @@ from jaxtyping import Bool, Float
 from pydantic import Field
 from torch import Tensor, nn
 
-from everychip.chip import disturb
 from everychip.data import Arrays
 from everychip.devices.base import Sigma
 from everychip.errors import ModelError
 from everychip.hardware import Hardware
-from everychip.mapping import Columns
 from everychip.mitigate.base import Address, Facts, Mitigation, Treatment
 from everychip.mitigate.fisher import empirical_fisher
 from everychip.mitigate.swim import curvature
+from everychip.placement import Placed
 from everychip.rng import rng_for
+from everychip.running import Runner
 from everychip.soundness import device_of
 
 Score = Literal["auto", "swim", "fisher", "magnitude", "random"]
@@ -69,16 +69,19 @@ class SelectiveWriteVerify(Mitigation):
         self, model: nn.Module, hardware: Hardware, calibration: Any = None, *, seed: int = 0
     ) -> Treatment:
         verified = self._when_verified(hardware)
-        selection = self.select(model, hardware, calibration, seed=seed)
-        weights = {name: p.detach() for name, p in hardware.crossbar(model).items()}
-        return _Verified(weights, verified, selection, hardware.columns(model))
+        placed = _detached(Placed.of(model, hardware))
+        selection = self._selected(model, placed, calibration, seed=seed)
+        return _Verified(placed.with_hardware(verified), selection)
 
     def select(
         self, model: nn.Module, hardware: Hardware, calibration: Any = None, *, seed: int = 0
     ) -> Selection:
         """Which weights are verified, and what that costs."""
-        weights = {name: p.detach() for name, p in hardware.crossbar(model).items()}
-        score, scores = self._scored(model, hardware, calibration, seed=seed)
+        return self._selected(model, _detached(Placed.of(model, hardware)), calibration, seed=seed)
+
+    def _selected(self, model: nn.Module, placed: Placed, calibration: Any, *, seed: int) -> Selection:
+        weights = placed.weights
+        score, scores = self._scored(model, placed, calibration, seed=seed)
         verified = highest(scores, weights, fraction=self.fraction)
         share = sum(int(mask.sum()) for mask in verified.values()) / sum(w.numel() for w in weights.values())
         return Selection(verified, share, (share * self.cycles + 1 - share) / self.cycles, score)
@@ -87,7 +90,7 @@ class SelectiveWriteVerify(Mitigation):
         self, model: nn.Module, hardware: Hardware, calibration: Any = None, *, seed: int = 0
     ) -> dict[str, Float[Tensor, ...]]:
         """The score of every crossbar weight, by name."""
-        return self._scored(model, hardware, calibration, seed=seed)[1]
+        return self._scored(model, _detached(Placed.of(model, hardware)), calibration, seed=seed)[1]
 
     def _when_verified(self, hardware: Hardware) -> Hardware:
         """The hardware with cells as precise as those that were verified."""
@@ -95,11 +98,10 @@ class SelectiveWriteVerify(Mitigation):
         return hardware.with_sigma(self.sigma_verified if own is None else min(self.sigma_verified, own))
 
     def _scored(
-        self, model: nn.Module, hardware: Hardware, calibration: Any, *, seed: int
+        self, model: nn.Module, placed: Placed, calibration: Any, *, seed: int
     ) -> tuple[Score, dict[str, Tensor]]:
         """Which score it was, and the score of every crossbar weight."""
-        weights = {name: p.detach() for name, p in hardware.crossbar(model).items()}
-        used = self.score
+        weights, hardware, used = placed.weights, placed.hardware, self.score
         if used == "magnitude":
             found = {name: weight.abs() for name, weight in weights.items()}
         elif used == "random":
@@ -107,10 +109,10 @@ class SelectiveWriteVerify(Mitigation):
         else:
             data = self.calibration_images(calibration, self.images, seed=seed)
             used = self._settled(model, data)
-            of_data = _curvatures if used == "swim" else empirical_fisher
-            found = of_data(model, hardware, data)
+            swim = used == "swim"
+            found = _curvatures(model, placed, data) if swim else empirical_fisher(model, hardware, data)
         if self.weighted == "variance":
-            columns, law = hardware.columns(model), hardware.mapping.std
+            columns, law = placed.columns, hardware.mapping.std
             stds = {n: law(w, hardware.device, columns=columns[n]) for n, w in weights.items()}
             found = {name: score * stds[name].square() for name, score in found.items()}
         return used, found
@@ -128,12 +130,15 @@ class SelectiveWriteVerify(Mitigation):
         return "swim"
 
 
-def _curvatures(model: nn.Module, hardware: Hardware, data: Arrays) -> dict[str, Tensor]:
+def _detached(placed: Placed) -> Placed:
+    return placed.with_weights({name: weight.detach() for name, weight in placed.weights.items()})
+
+
+def _curvatures(model: nn.Module, placed: Placed, data: Arrays) -> dict[str, Tensor]:
     """SWIM's second derivative of every crossbar weight, summed over images."""
-    sums = {name: torch.zeros_like(weight) for name, weight in hardware.crossbar(model).items()}
-    device = device_of(model)
-    for x in data.x.split(_BATCH):  # type: ignore[no-untyped-call]
-        for name, second in curvature(model, x.to(device)).items():
+    sums = {name: torch.zeros_like(weight) for name, weight in placed.weights.items()}
+    for x in Runner(model, batch_size=_BATCH).batches(data.x):
+        for name, second in curvature(model, x).items():
             if name in sums:
                 sums[name] += second
     return sums
@@ -177,18 +182,12 @@ def highest(
 
 
 class _Verified(Treatment):
-    def __init__(
-        self,
-        weights: Mapping[str, Tensor],
-        hardware: Hardware,
-        selection: Selection,
-        columns: Mapping[str, Columns],
-    ) -> None:
-        self.weights, self.hardware, self.selection, self.columns = weights, hardware, selection, columns
+    def __init__(self, placed: Placed, selection: Selection) -> None:
+        self.placed, self.selection = placed, selection
 
     def __call__(self, chip: Mapping[str, Tensor], *, seed: int, path: Address) -> dict[str, Tensor]:
         # A weight is either verified or not, so the same draw at another scale is as good as a fresh one.
-        exact = disturb(self.weights, self.hardware, seed=seed, path=path, columns=self.columns)
+        exact = self.placed.program(seed=seed, path=path)
         masks = self.selection.verified
         return {
             name: torch.where(masks[name], exact[name], value) if name in masks else value

@@ -11,15 +11,15 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from everychip.chip import run
 from everychip.data import Arrays, Data, Splits, as_arrays, split_holdout
 from everychip.hardware import Hardware
 from everychip.mapping.base import full_scale
 from everychip.metrics import accuracy
 from everychip.modes import evaluating
+from everychip.placement import Placed
 from everychip.refusals import must_be
 from everychip.rng import contained, rng_for
-from everychip.soundness import device_of
+from everychip.running import Runner
 
 Perturbation = Mapping[str, Tensor]
 
@@ -82,8 +82,9 @@ def worst_case_search(
     must_be(th, "worst_case_search.th", above=0)
     for name, number in (("steps", steps), ("restarts", restarts), ("batch_size", batch_size)):
         must_be(number, f"worst_case_search.{name}", whole=True, least=1)
-    batches = _Batches(model, _validation(data, seed), batch_size)
-    weights = {name: p.detach() for name, p in hardware.crossbar(model).items()}
+    runner = Runner(model, batch_size=batch_size)
+    batches = _Batches(runner, _validation(data, seed))
+    weights = {name: p.detach() for name, p in Placed.of(model, hardware).weights.items()}
     bounds = {name: th * full_scale(weight) for name, weight in weights.items()}
     best = _Best()
     with evaluating(model):
@@ -91,7 +92,7 @@ def worst_case_search(
             rng = rng_for(seed, "worst-case", "start", restart)
             delta = {name: _start(weights[name], bounds[name], restart, rng) for name in weights}
             best = min(best, _ascend(batches, weights, delta, bounds, steps), key=lambda one: one.rank)
-        seen = batches if test is None else _Batches(model, as_arrays(test, split="test"), batch_size)
+        seen = batches if test is None else _Batches(runner, as_arrays(test, split="test"))
         random = [
             seen.accuracy(weights, _random_signs(best.delta, rng_for(seed, "worst-case", "random", n)))
             for n in range(restarts)
@@ -120,9 +121,8 @@ class _Best:
 class _Batches:
     """A model with the data on which its perturbed weights are measured."""
 
-    model: nn.Module
+    runner: Runner
     data: Arrays
-    batch_size: int
 
     def accuracy(self, weights: Perturbation, delta: Perturbation) -> float:
         """Of the model with W + ΔW."""
@@ -131,15 +131,13 @@ class _Batches:
 
     def measure(self, chip: Perturbation, *, gradient: bool = False) -> tuple[float, float, list[Tensor]]:
         """Accuracy, mean cross-entropy and, if asked, its gradient at every weight of the chip."""
-        device = device_of(self.model)
         loss, slopes, logits = 0.0, [torch.zeros_like(weight) for weight in chip.values()], []
-        inputs = torch.split(self.data.x, self.batch_size)
-        labels = torch.split(self.data.y, self.batch_size)
-        for x, y in zip(inputs, labels, strict=True):
-            with evaluating(self.model), contained(0, "worst-case"):
-                z = run(self.model, chip, x.to(device))
+        labels = torch.split(self.data.y, self.runner.batch_size)
+        for x, y in zip(self.runner.batches(self.data.x), labels, strict=True):
+            with evaluating(self.runner.model), contained(0, "worst-case"):
+                z = self.runner.logits(chip, x)
             z = z.reshape(-1, z.shape[-1]).float()
-            part = F.cross_entropy(z, y.to(device).reshape(-1), reduction="sum") / len(self.data)
+            part = F.cross_entropy(z, y.to(z.device).reshape(-1), reduction="sum") / len(self.data)
             if gradient:
                 found = torch.autograd.grad(
                     part, list(chip.values()), allow_unused=True, materialize_grads=True

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Annotated, Any
 
@@ -12,19 +11,18 @@ from jaxtyping import Bool, Float
 from pydantic import Field
 from torch import Tensor, nn
 
-from everychip.chip import disturb
 from everychip.data import Arrays
 from everychip.errors import ConfigError
 from everychip.exits.macs import output_cost
 from everychip.exits.multi_exit import NEVER, MultiExit, combine
-from everychip.exits.outputs import all_outputs
+from everychip.exits.outputs import predict_all_outputs, running_all_outputs
 from everychip.hardware import Hardware
 from everychip.mitigate import Treatment
-from everychip.modes import evaluating
+from everychip.placement import Placed
 from everychip.policies.base import Policy, device_of
 from everychip.policies.fixed import Set
+from everychip.running import Runner
 
-BATCH = 500
 ROUNDING = 1e-12
 GRID = (0.0, 0.001, 0.002, 0.005, 0.01, 0.02, 0.03, 0.05, 0.075, 0.1, 0.15, 0.2, 0.3, 0.4, 0.5, 0.7, 1.0)
 """The rates of disagreement that are tried, the most careful one first."""
@@ -144,7 +142,10 @@ class Answers:
     @torch.no_grad()
     def of(cls, network: MultiExit, hardware: Hardware, data: Arrays, *, chips: int, seed: int) -> Answers:
         """Program validation chips and record what their outputs say."""
-        rows = [_answer(network, chip, data) for chip in _written(network, hardware, chips=chips, seed=seed)]
+        runner, placed = running_all_outputs(network), Placed.of(network, hardware)
+        combination = network.combination.detach()
+        paths: list[tuple[str | int, ...]] = [("validate", "policy", chip) for chip in range(chips)]
+        rows = [_answer(runner, placed.program(seed=seed, path=path), data, combination) for path in paths]
         return cls(*(torch.stack(column) for column in zip(*rows, strict=True)))
 
     @property
@@ -198,17 +199,8 @@ def _least(confidence: Tensor, agrees: Tensor, rate: float) -> float:
     return float(confidence[order[allowed[-1]]]) if len(allowed) else NEVER
 
 
-def _written(network: MultiExit, hardware: Hardware, *, chips: int, seed: int) -> Iterator[dict[str, Tensor]]:
-    weights, columns = hardware.crossbar(network), hardware.columns(network)
-    for chip in range(chips):
-        yield disturb(weights, hardware, seed=seed, path=("validate", "policy", chip), columns=columns)
-
-
-def _answer(network: MultiExit, chip: dict[str, Tensor], data: Arrays) -> tuple[Tensor, ...]:
-    device, combination = device_of(network), network.combination.detach()
-    with evaluating(network):
-        batches = [all_outputs(network, chip, x.to(device)) for x in torch.split(data.x, BATCH)]
-    outputs = torch.cat(batches, dim=1)
+def _answer(runner: Runner, chip: dict[str, Tensor], data: Arrays, combination: Tensor) -> tuple[Tensor, ...]:
+    outputs = predict_all_outputs(runner, chip, data.x)
     combined = combine(outputs, combination).argmax(-1).cpu()
     exits = outputs[:-1].float().softmax(-1)
     confidence, answers = (part.cpu() for part in exits.max(-1))

@@ -12,14 +12,12 @@ from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
 from everychip.exits.multi_exit import NEVER, MultiExit, combine
-from everychip.exits.outputs import all_outputs
+from everychip.exits.outputs import predict_all_outputs, running_all_outputs
 from everychip.hardware import Hardware
 from everychip.mitigate import BNRecalibration, Treatment
 from everychip.mitigate.base import Address, Facts
-from everychip.modes import evaluating
 from everychip.policies.base import Policy, device_of
 
-BATCH = 500
 ROUNDS = 60
 
 
@@ -68,7 +66,8 @@ class PerChip(Policy):
         labels: Tensor = data.y
         if self.targets == "digital":
             with torch.no_grad():
-                labels = combine(_outputs(network, {}, data.x), network.combination).softmax(-1)
+                outputs = predict_all_outputs(running_all_outputs(network), {}, data.x)
+                labels = combine(outputs, network.combination).softmax(-1)
         return _Fitted(self, network, data.x, labels.to(device_of(network)), before)
 
 
@@ -82,12 +81,12 @@ class _Fitted(Treatment):
         before: Treatment | None,
     ) -> None:
         self.policy, self.network, self.x, self.targets, self.before = policy, network, x, targets, before
+        self.runner = running_all_outputs(network)
 
     def __call__(self, chip: Mapping[str, Tensor], *, seed: int, path: Address) -> dict[str, Tensor]:
         held = dict(chip) if self.before is None else self.before(chip, seed=seed, path=path)
         trained = self.network.combination.detach()
-        with torch.no_grad():
-            outputs = _outputs(self.network, held, self.x)
+        outputs = predict_all_outputs(self.runner, held, self.x)
         weights = fit_combination(outputs, self.targets, start=trained, ridge=self.policy.ridge)
         never = torch.full_like(self.network.thresholds, NEVER)
         return {**held, "combination": weights.to(trained), "thresholds": never}
@@ -138,11 +137,3 @@ def fit_combination(
     with torch.enable_grad():
         optimizer.step(loss)  # type: ignore[no-untyped-call]
     return w.detach()
-
-
-def _outputs(network: MultiExit, chip: Mapping[str, Tensor], x: Tensor) -> Tensor:
-    """Every output of a chip for all inputs, in evaluation mode."""
-    device = device_of(network)
-    with evaluating(network):
-        batches = [all_outputs(network, chip, batch.to(device)) for batch in torch.split(x, BATCH)]
-    return torch.cat(batches, dim=1)

@@ -11,13 +11,12 @@ from typing import Any
 import torch
 from torch import nn
 
-from everychip.chip import effective_sigma, program
 from everychip.coverage import check
 from everychip.data import Splits
 from everychip.draws import Draws
 from everychip.errors import ModelError
-from everychip.hardware import Hardware
 from everychip.monte_carlo import evaluate
+from everychip.placement import Placed
 from everychip.progress import Event, Listener, quiet
 from everychip.study import store
 from everychip.study.environment import environment
@@ -133,14 +132,16 @@ class _Execution:
     def _evaluate(self, model: nn.Module, splits: Splits, seconds: dict[str, float]) -> dict[str, float]:
         """One parquet file for each condition, those of an interrupted evaluation kept; then all as one."""
         grid = self.experiment.conditions() if _finite(model) else ()
+        placed = Placed.of(model, self.experiment.hardware)
         parts = []
         for index, condition in enumerate(grid):
             parts.append(self.unfinished.draws(index))
             if self.unfinished.has_draws(index):
                 continue
             started = time.monotonic()
-            draws = self._draws(model, condition, splits, place=(index, len(grid)))
-            write_table(parts[-1], self._columns(model, condition, draws))
+            here = placed.with_hardware(condition.hardware)
+            draws = self._draws(model, here, condition, splits, place=(index, len(grid)))
+            write_table(parts[-1], self._columns(here, condition, draws))
             self.unfinished.keep_draws(index, draws.treatment)
             seconds["evaluation"] = seconds.get("evaluation", 0.0) + time.monotonic() - started
         if parts:
@@ -152,6 +153,7 @@ class _Execution:
     def _draws(
         self,
         model: nn.Module,
+        placed: Placed,
         condition: Condition,
         data: Splits,
         *,
@@ -167,7 +169,7 @@ class _Execution:
             self.tell(Event("chips", index * asked.chips + done, of * asked.chips, values))
 
         # Without noise all chips are the same one, so one is measured and stands for all.
-        alike = asked.images is None and _all_chips_alike(model, hardware, seed=self.experiment.seed)
+        alike = asked.images is None and _all_chips_alike(placed, seed=self.experiment.seed)
         return evaluate(
             model,
             hardware,
@@ -183,8 +185,8 @@ class _Execution:
             progress=tell,
         )
 
-    def _columns(self, model: nn.Module, condition: Condition, draws: Draws) -> dict[str, list[Any]]:
-        effective = effective_sigma(model, condition.hardware)
+    def _columns(self, placed: Placed, condition: Condition, draws: Draws) -> dict[str, list[Any]]:
+        effective = placed.effective_sigma()
         facts = {
             **self.experiment.described(),
             **condition.axes,
@@ -214,10 +216,10 @@ def _rows(draws: Draws, facts: Mapping[str, Any], *, chips: int) -> dict[str, li
     return {name: columns[name] for name in COLUMNS}
 
 
-def _all_chips_alike(model: nn.Module, hardware: Hardware, *, seed: int) -> bool:
-    if hardware.array is not None and hardware.array.read_noise:
+def _all_chips_alike(placed: Placed, *, seed: int) -> bool:
+    if placed.hardware.array is not None and placed.hardware.array.read_noise:
         return False
-    first, second = (program(model, hardware, seed=seed, chip=chip) for chip in (0, 1))
+    first, second = (placed.program(seed=seed, path=("evaluate", chip)) for chip in (0, 1))
     return all(torch.equal(first[name], second[name]) for name in first)
 
 

@@ -18,8 +18,8 @@ from everychip.hardware import Hardware
 from everychip.methods import Method
 from everychip.mitigate import Mitigation
 from everychip.models import Model
-from everychip.monte_carlo import Precision
 from everychip.policies import Policy
+from everychip.running import Precision
 from everychip.study import recipes
 from everychip.study.compute import Compute
 from everychip.study.start import Start

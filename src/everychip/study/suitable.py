@@ -5,7 +5,7 @@ from __future__ import annotations
 from torch import nn
 
 from everychip.data import Arrays, Splits, split_holdout
-from everychip.monte_carlo import probe
+from everychip.running import probe
 from everychip.study.experiment import Experiment
 
 

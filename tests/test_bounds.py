@@ -107,7 +107,11 @@ def test_bounds_are_read_off_fields_of_every_form() -> None:
 
 
 def test_every_count_has_a_least_value() -> None:
-    counts = [(kind, field) for kind, field in fields(int) if int in types(KINDS[kind].model_fields[field].annotation)]
+    counts = [
+        (kind, field)
+        for kind, field in fields(int)
+        if int in types(KINDS[kind].model_fields[field].annotation)
+    ]
     assert counts
     assert [one for one in counts if not {"ge", "gt"} & set(limits(*one))] == []
 

@@ -13,6 +13,7 @@ from everychip.report import load, to_markdown
 from everychip.study.grid import Study
 from everychip.study.table import query
 
+pytestmark = pytest.mark.slow  # it reads every committed result
 ROOT = Path(__file__).parents[1]
 FOLDERS = sorted(path.parent for path in (ROOT / "results").glob("*/study.json"))
 BOARDS = [path.stem for path in sorted((ROOT / "src" / "everychip" / "recipes").glob("leaderboard-*.toml"))]

@@ -20,6 +20,7 @@ def html_table(rows: Iterable[tuple[str, str]], notes: Iterable[str] = ()) -> st
     '<table><tr><th style="text-align:left">worst</th><td>&lt;90 %</td></tr></table>'
     """
     cells = "".join(
-        f'<tr><th style="text-align:left">{escape(name)}</th><td>{escape(value)}</td></tr>' for name, value in rows
+        f'<tr><th style="text-align:left">{escape(name)}</th><td>{escape(value)}</td></tr>'
+        for name, value in rows
     )
     return f"<table>{cells}</table>" + "".join(f"<p>{escape(note)}</p>" for note in notes)

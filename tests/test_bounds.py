@@ -1,4 +1,4 @@
-"""A number out of the bounds that its field states is refused in one line, for every method and mitigation."""
+"""A number out of the bounds of its field is refused in one line, in every method and mitigation."""
 
 from __future__ import annotations
 

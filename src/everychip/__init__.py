@@ -11,7 +11,9 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from everychip import constraints, data, devices, exits, mapping, methods, metrics, mitigate, models
-    from everychip.chip import effective_sigma, program
+    from everychip.array import Array
+    from everychip.calibration import calibrate
+    from everychip.chip import effective_sigma, program, run
     from everychip.coverage import check
     from everychip.crossing import break_even
     from everychip.draws import Draws
@@ -24,12 +26,14 @@ if TYPE_CHECKING:
     from everychip.rng import rng_for
     from everychip.study.experiment import Experiment
     from everychip.study.grid import Study
+    from everychip.study.running import run_experiment, run_study
     from everychip.training import fit
     from everychip.verdict import Verdict
 
 __version__ = "0.1.0"
 
 __all__ = [
+    "Array",
     "Draws",
     "EverychipError",
     "Experiment",
@@ -39,6 +43,7 @@ __all__ = [
     "Verdict",
     "__version__",
     "break_even",
+    "calibrate",
     "check",
     "compare",
     "constraints",
@@ -55,10 +60,14 @@ __all__ = [
     "models",
     "program",
     "rng_for",
+    "run",
+    "run_experiment",
+    "run_study",
     "sensitivity",
 ]
 
 _HOMES = {
+    "Array": "array",
     "Draws": "draws",
     "EverychipError": "errors",
     "Experiment": "study.experiment",
@@ -67,6 +76,7 @@ _HOMES = {
     "Study": "study.grid",
     "Verdict": "verdict",
     "break_even": "crossing",
+    "calibrate": "calibration",
     "check": "coverage",
     "compare": "paired",
     "effective_sigma": "chip",
@@ -74,6 +84,9 @@ _HOMES = {
     "fit": "training",
     "program": "chip",
     "rng_for": "rng",
+    "run": "chip",
+    "run_experiment": "study.running",
+    "run_study": "study.running",
     "sensitivity": "layer_noise",
 }
 

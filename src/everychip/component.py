@@ -52,7 +52,8 @@ class _OneLineErrors(ModelMetaclass):
 
 def _unnamed(kind: Any, value: Any) -> ConfigError:
     """The line about a value without the name of its field."""
-    named = next(iter(kind.model_fields), None)
+    fields = kind.model_fields
+    named = next((name for name, field in fields.items() if field.is_required()), next(iter(fields), None))
     example = f"{kind.__name__}({named}=…)" if named else f"{kind.__name__}()"
     return ConfigError(
         kind.__name__, found=f"{shown(value)} without a name", expected=f"named fields: {example}"
@@ -107,7 +108,7 @@ class Config(BaseModel, metaclass=_OneLineErrors):
         Returns:
             The schema, third parties' kinds included.
         """
-        return complete(cls.marked_schema(*args, **kwargs), Component.families, counts=lambda kind: True)
+        return complete(cls.marked_schema(*args, **kwargs), Component.families, counts=lambda _: True)
 
     @classmethod
     def marked_schema(cls, *args: Any, **kwargs: Any) -> Schema:

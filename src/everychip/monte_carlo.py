@@ -20,7 +20,7 @@ from everychip.layouts import laid_out, safe_layout
 from everychip.metrics import per_chip
 from everychip.mitigate import Address, Mitigation, Treatment
 from everychip.modes import evaluating
-from everychip.progress import Event, Listener, listening
+from everychip.progress import Event, Progress, listening
 from everychip.refusals import must_be, whole
 from everychip.rng import contained, rng_for
 from everychip.soundness import device_of, must_be_finite
@@ -43,7 +43,7 @@ def evaluate(
     mitigation: Mitigation | Mapping[str, Any] | str | None = None,
     calibration: Any = None,
     purpose: Purpose = "evaluate",
-    progress: Listener | None = None,
+    progress: Progress = None,
 ) -> Draws:
     """Program `chips` chips and measure each on the test data; the model is neither changed nor moved.
 

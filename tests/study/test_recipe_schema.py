@@ -1,4 +1,4 @@
-"""The JSON schema of recipes takes what everychip takes, and refuses what it refuses, by another validator."""
+"""The JSON schema of recipes takes what everychip takes and refuses what it refuses: by jsonschema."""
 
 from __future__ import annotations
 
@@ -55,7 +55,9 @@ def test_every_shipped_recipe_is_valid(name: str) -> None:
     [
         lambda t: t.update(method="vanilla"),
         lambda t: t["hardware"].update(device={"preset": "RRAM1", "sigma": 0.1}),
-        lambda t: t["hardware"].update(device={"kind": "sequence", "devices": [{"preset": "MRAM"}]}),
+        lambda t: t["hardware"].update(
+            device={"kind": "sequence", "devices": ["ideal", {"preset": "StuckAt-RRAM"}]}
+        ),
         lambda t: t.update(evaluation={"sigma": [0, 0.1], "chips": 5}),
     ],
 )
@@ -68,7 +70,7 @@ def test_what_everychip_reads_the_schema_takes(change: Callable[[dict[str, Any]]
 @pytest.mark.parametrize("time", ["1h", 60, ["25s", 60.5]])
 def test_times_are_taken_with_and_without_a_unit(time: object) -> None:
     table = changed(lambda t: t.update(evaluation={"time": time}))
-    table["hardware"]["device"] = {"kind": "pcm"}
+    table["hardware"] = {"device": {"kind": "pcm"}, "mapping": "direct"}
     assert Experiment.read(table, where="here")
     assert valid(table)
 

@@ -6,28 +6,34 @@ VENV ?= .venv
 TORCH_PIP ?=
 # The test machine has two cores; more threads than cores only wait for one another.
 export OMP_NUM_THREADS ?= 2
+# Tests run in this many processes of one thread each; a file's tests stay together, in order.
+WORKERS ?= auto
+PYTEST = OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(WORKERS) --dist loadfile
+# The versions that are installed, and the Python of the lowest ones promised.
+CONSTRAINTS ?= constraints.txt
+OLDEST_PYTHON ?= python3.11
 
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
-TORCH := $(shell sed -n 's/^torch==/torch==/p' constraints.txt)
+TORCH := $(shell sed -n 's/^torch==/torch==/p' $(CONSTRAINTS))
 AIHWKIT := $(shell sed -n 's/^aihwkit==/aihwkit==/p' constraints.txt)
 
-.PHONY: help setup demo test lint docs bench clean
+.PHONY: help setup demo test test-fast test-oldest lint docs bench clean
 
 help: ## Show this list
-	@sed -n 's/^\([a-z]*\):.*## \(.*\)/make \1|\2/p' Makefile | awk -F'|' '{ printf "%-12s %s\n", $$1, $$2 }'
+	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/make \1|\2/p' Makefile | awk -F'|' '{ printf "%-12s %s\n", $$1, $$2 }'
 
 setup: $(READY) ## Make the environment in .venv: Python >= 3.11, the pinned packages, everychip itself
 
-$(READY): pyproject.toml constraints.txt
+$(READY): pyproject.toml $(CONSTRAINTS)
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { \
 	  echo "everychip needs Python >= 3.11; $(PYTHON) is $$($(PYTHON) --version 2>&1). Try: make $(MAKECMDGOALS) PYTHON=python3.12"; exit 2; }
 	@echo "everychip: making the environment in $(VENV) (once; a few minutes, most of them PyTorch)"
 	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	@echo "everychip: installing $(TORCH)"
-	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt $(TORCH_PIP) $(TORCH)
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -c $(CONSTRAINTS) $(TORCH_PIP) $(TORCH)
 	@echo "everychip: installing the other pinned packages and everychip"
-	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e ".[dev]"
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -c $(CONSTRAINTS) -e ".[dev]"
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --only-binary :all: $(AIHWKIT) \
 	  2>/dev/null || echo "everychip: no wheel of $(AIHWKIT) for this Python; the tests that compare with it will be skipped"
 	@touch $(READY)
@@ -36,8 +42,15 @@ $(READY): pyproject.toml constraints.txt
 demo: setup ## Train five methods on digits, program chips, print the verdicts, write report.html
 	$(BIN)/everychip demo
 
-test: setup ## Run every test, docstring example and documentation block
-	$(BIN)/python -m pytest
+test: setup ## Run every test, docstring example and documentation block, on all cores
+	$(PYTEST)
+
+test-fast: setup ## Run the quick tests: no pages, no committed results, no trainings of many epochs
+	$(PYTEST) -m "not slow"
+
+test-oldest: ## Run the quick tests on the lowest promised versions: Python 3.11, constraints-oldest.txt
+	$(MAKE) setup VENV=.venv-oldest PYTHON=$(OLDEST_PYTHON) CONSTRAINTS=constraints-oldest.txt
+	$(MAKE) test-fast VENV=.venv-oldest CONSTRAINTS=constraints-oldest.txt PYTEST_ADDOPTS="-W default"
 
 lint: setup ## Check style, types and the direction of imports
 	$(BIN)/ruff check .
@@ -55,5 +68,5 @@ bench: setup ## Measure what the methods cost beside plain training
 	$(BIN)/python benchmarks/overhead.py
 
 clean: ## Remove the environment and everything that tools left behind
-	rm -rf $(VENV) dist .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache
+	rm -rf $(VENV) .venv-oldest dist .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache
 	find src tests docs -name __pycache__ -type d -prune -exec rm -rf {} +

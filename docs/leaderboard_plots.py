@@ -85,7 +85,7 @@ def of_methods(cell: Cell, order: Sequence[str], *, names: bool) -> Panel:
 
 def of_question(words: str, one: str, other: str, *, names: bool) -> Panel:
     """What one part of negative feedback training gains, in every cell that has it and its control."""
-    gains = {}
+    gains: dict[str, Interval] = {}
     for cell in cells():
         found = rows(cell.study, cell.device, cell.sigma)
         if one in found and other in found:

@@ -1,4 +1,4 @@
-"""Write docs/reference from the code: commands, recipes, methods, devices.
+"""Write docs/reference from the code (commands, recipes, methods, devices), and the JSON schema of recipes.
 
     python docs/make_reference.py [--check]
 
@@ -31,10 +31,12 @@ from everychip.models import Model
 from everychip.study import recipes
 from everychip.study.compute import Compute
 from everychip.study.experiment import Evaluation, Experiment
+from everychip.study.recipe_schema import FILE, as_text, recipe_schema
 from everychip.study.start import Start
 from everychip.training import Training
 
-REFERENCE = Path(__file__).parent / "reference"
+ROOT = Path(__file__).resolve().parents[1]
+REFERENCE = ROOT / "docs" / "reference"
 MADE = "<!-- Made by `make docs` from the code; change the docstrings, not this page. -->"
 LIMITS = {"ge": "≥", "gt": ">", "le": "≤", "lt": "<"}
 
@@ -306,15 +308,16 @@ def main() -> int:
     """Write the pages, or with `--check` say which of them the code has left behind."""
     REFERENCE.mkdir(exist_ok=True)
     drifted = []
-    for name, text in pages().items():
-        path = REFERENCE / name
+    made = {REFERENCE / name: text for name, text in pages().items()}
+    made[ROOT / "src" / "everychip" / "recipes" / FILE] = as_text(recipe_schema(plugins=False))
+    for path, text in made.items():
         if path.exists() and path.read_text(encoding="utf-8") == text:
             continue
-        drifted.append(name)
+        drifted.append(str(path.relative_to(ROOT)))
         if "--check" not in sys.argv:
             path.write_text(text, encoding="utf-8")
     if drifted and "--check" in sys.argv:
-        print(f"docs/reference: {', '.join(drifted)} differ from the code; run `make docs`")
+        print(f"{', '.join(drifted)} differ from the code; run `make docs`")
         return 1
     return 0
 

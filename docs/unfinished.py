@@ -1,7 +1,7 @@
 """Collect the complete runs of studies that still run: `python docs/unfinished.py FOLDER ...`.
 
 For each study's folder it writes results/unfinished/NAME.parquet, the draws of all complete runs with their
-labels, and NAME.json, what became of each training: status, validation, history. Nothing is claimed from them.
+labels, and NAME.json, what became of each training: status, validation, history. They claim nothing.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""The bounds of every number that a method or a mitigation takes, against a table written by hand."""
+"""A number out of the bounds of its field is refused in one line, in every method and mitigation."""
 
 from __future__ import annotations
 
@@ -15,61 +15,6 @@ from everychip.errors import ConfigError
 from everychip.methods import Method
 from everychip.mitigate import Mitigation
 
-ANY, POSITIVE, NOT_NEGATIVE, SHARE, COUNT = "(-inf, inf)", "(0, inf)", "[0, inf)", "[0, 1]", "[1, inf)"
-
-EVERY_METHOD = {
-    "ramp": SHARE,
-    "last_layer_gain": POSITIVE,
-    "label_smoothing": "[0, 1)",
-    "chips": COUNT,
-    "exit_loss": NOT_NEGATIVE,
-}
-EXITS = {"count": COUNT, "hidden": COUNT}
-FEEDBACK = {"beta": ANY, "decay": POSITIVE, "backbone_share": ANY, "feedback_share": ANY}
-OWN: dict[str, dict[str, str]] = {
-    "adversarial_weight": {
-        "beta": NOT_NEGATIVE,
-        "reach": POSITIVE,
-        "attack_steps": COUNT,
-        "start": POSITIVE,
-    },
-    "censored": {"threshold": "(0, 10]", "ratio": POSITIVE},
-    "consistency": {"weight": NOT_NEGATIVE},
-    "correctnet": {"beta": NOT_NEGATIVE, "scale": POSITIVE},
-    "deep_supervision": {**EXITS, "weight": NOT_NEGATIVE, "temperature": POSITIVE},
-    "distillation": {"hard_share": SHARE, "temperature": POSITIVE, "teacher_share": "(0, 1)"},
-    "irs": {**EXITS, **FEEDBACK},
-    "noise_injection": {},
-    "over_noise": {"ratio": POSITIVE},
-    "ovf": {**FEEDBACK, "increments": NOT_NEGATIVE},
-    "resilient": {
-        "alpha": COUNT,
-        "target": POSITIVE,
-        "feedback": "(-inf, 1)",
-        "quiet": NOT_NEGATIVE,
-        "population": SHARE,
-    },
-    "sam": {"rho": NOT_NEGATIVE},
-    "samson": {"rho": NOT_NEGATIVE},
-    "temperature": {"temperature": POSITIVE},
-    "temperature_statistics": {"temperature": POSITIVE, "increments": NOT_NEGATIVE},
-    "vanilla": {},
-    "vant": {"alpha": NOT_NEGATIVE, "theta": NOT_NEGATIVE},
-    "bn_recalibration": {"images": "[2, inf)", "batch_size": "[2, inf)"},
-    "drift_compensation": {"images": COUNT},
-    "selective_write_verify": {
-        "fraction": SHARE,
-        "sigma_verified": NOT_NEGATIVE,
-        "cycles": COUNT,
-        "images": COUNT,
-    },
-    "sequence": {},
-}
-BOUNDS = {
-    (kind, field): bounds
-    for kind, own in OWN.items()
-    for field, bounds in {**(EVERY_METHOD if kind in Method.kinds() else {}), **own}.items()
-}
 REQUIRED: dict[str, dict[str, Any]] = {
     "selective_write_verify": {"fraction": 0.5},
     "sequence": {"mitigations": ["bn_recalibration"]},
@@ -111,21 +56,41 @@ def made(kind: str, field: str, value: Any) -> Component:
     return KINDS[kind](**{**REQUIRED.get(kind, {}), field: (value,) if several else value})
 
 
+def limits(kind: str, field: str) -> dict[str, float]:
+    """The bounds that an annotation states (ge, gt, le, lt), wherever in it they stand."""
+    info = KINDS[kind].model_fields[field]
+    stated = [*info.metadata, *within(info.annotation)]
+    return {
+        sign: value
+        for one in stated
+        for part in getattr(one, "metadata", [one])
+        for sign in ("ge", "gt", "le", "lt")
+        if (value := getattr(part, sign, None)) is not None
+    }
+
+
+def within(annotation: Any) -> Iterator[Any]:
+    """What stands beside the types of an annotation, such as `Field(gt=0)` of the numbers in a list."""
+    first, *others = get_args(annotation) or [None]
+    if get_origin(annotation) is Annotated:
+        yield from others
+    for part in (first, *others) if get_origin(annotation) is not Annotated else (first,):
+        if get_args(part):
+            yield from within(part)
+
+
 def sides(kind: str, field: str) -> tuple[list[float], list[float]]:
     """The nearest numbers that stand within the bounds, and the nearest without."""
-    bounds, inside, outside = BOUNDS[kind, field], [], []
-    for text, open_end, inwards in zip(
-        bounds[1:-1].split(", "), (bounds[0] == "(", bounds[-1] == ")"), (1, -1), strict=True
-    ):
-        if math.isinf(float(text)):
-            continue
+    inside, outside = [], []
+    for sign, bound in limits(kind, field).items():
+        inwards = 1 if sign in ("ge", "gt") else -1
         if whole(kind, field):
-            edge, further, nearer = int(text), int(text) - inwards, int(text) + inwards
+            edge, further, nearer = int(bound), int(bound) - inwards, int(bound) + inwards
         else:
-            edge = float(text)
+            edge = float(bound)
             further, nearer = (math.nextafter(edge, way * inwards * math.inf) for way in (-1, 1))
-        inside.append(nearer if open_end else edge)
-        outside += [edge, further] if open_end else [further]
+        inside.append(nearer if sign in ("gt", "lt") else edge)
+        outside += [edge, further] if sign in ("gt", "lt") else [further]
     return inside, outside
 
 
@@ -135,13 +100,23 @@ def said(kind: str, field: str, value: Any) -> str:
     return str(error.value)
 
 
-def test_every_number_of_every_kind_stands_in_the_table() -> None:
-    """A new method, mitigation or field has to be given its bounds here."""
-    assert sorted(fields(int, float)) == sorted(BOUNDS)
-    assert set(OWN) == set(KINDS)
+def test_bounds_are_read_off_fields_of_every_form() -> None:
+    assert limits("distillation", "teacher_share") == {"gt": 0, "lt": 1}  # a number
+    assert limits("ovf", "increments") == {"ge": 0}  # the numbers of a list
+    assert limits("resilient", "feedback") == {"lt": 1}
 
 
-@pytest.mark.parametrize(("kind", "field"), sorted(BOUNDS))
+def test_every_count_has_a_least_value() -> None:
+    counts = [
+        (kind, field)
+        for kind, field in fields(int)
+        if int in types(KINDS[kind].model_fields[field].annotation)
+    ]
+    assert counts
+    assert [one for one in counts if not {"ge", "gt"} & set(limits(*one))] == []
+
+
+@pytest.mark.parametrize(("kind", "field"), sorted(fields(int, float)))
 def test_a_number_is_refused_out_of_its_bounds_and_taken_within(kind: str, field: str) -> None:
     inside, outside = sides(kind, field)
     for value in inside:

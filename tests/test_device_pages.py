@@ -15,6 +15,7 @@ from reference import devices as fits
 from everychip.devices import Device, presets
 from everychip.hardware import Hardware
 
+pytestmark = pytest.mark.slow  # it makes every page
 ROOT = Path(__file__).parents[1]
 FOLDER = ROOT / "docs" / "explanation" / "devices"
 SCRIPT: dict[str, Any] = runpy.run_path(str(ROOT / "docs" / "device_pages.py"))

@@ -17,6 +17,7 @@ import pytest
 import everychip as ec
 from everychip.component import Component
 
+pytestmark = pytest.mark.slow  # it runs every page
 ROOT = Path(__file__).parents[1]
 NUMBER = re.compile(r"[-+]?\d+(?:\.\d+)?(?:e[-+]?\d+)?")
 LINK = re.compile(r"\[[^\]]*\]\(([^)\s]+)\)")

@@ -184,3 +184,9 @@ def test_values_that_are_no_sample_are_refused() -> None:
         mean_interval([0.5, 0.6], level=95)
     with pytest.raises(SampleSizeError, match="no seed"):
         chips_interval({})
+
+
+def test_an_interval_takes_the_formats_of_its_estimate() -> None:
+    interval = mean_interval([0.90, 0.92, 0.94])
+    assert f"{interval:.1%}" == f"{interval.estimate:.1%}" == "92.0%"
+    assert f"{interval}" == str(interval)

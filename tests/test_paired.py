@@ -149,3 +149,13 @@ def test_what_is_not_paired_is_refused_with_the_remedy() -> None:
         SampleSizeError, match=r"2 training seeds; .* compare two trained networks with compare"
     ):
         compare_seeds({0: [0.9], 1: [0.8]}, {0: [0.9], 1: [0.8]})
+
+
+def test_a_difference_alone_is_printed_as_the_comparison_prints_it() -> None:
+    a, b = [0.90, 0.92, 0.91, 0.95], [0.80, 0.83, 0.84, 0.83]
+    seeds = {seed: [value + 0.001 * seed for value in a] for seed in range(3)}
+    for found in (compare(a, b), compare(b, a), compare_seeds(seeds, dict.fromkeys(range(3), b))):
+        points = str(found).partition(" paired over")[0]
+        assert str(found.difference).startswith(f"{points} (95 % over ")
+        assert points[0] in "+-"
+        assert " points [" in points

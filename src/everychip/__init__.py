@@ -22,7 +22,9 @@ if TYPE_CHECKING:
         models,
         policies,
     )
-    from everychip.chip import effective_sigma, program
+    from everychip.array import Array
+    from everychip.calibration import calibrate
+    from everychip.chip import effective_sigma, program, run
     from everychip.coverage import check
     from everychip.crossing import break_even
     from everychip.draws import Draws
@@ -35,12 +37,14 @@ if TYPE_CHECKING:
     from everychip.rng import rng_for
     from everychip.study.experiment import Experiment
     from everychip.study.grid import Study
+    from everychip.study.running import run_experiment, run_study
     from everychip.training import fit
     from everychip.verdict import Verdict
 
 __version__ = "0.1.0"
 
 __all__ = [
+    "Array",
     "Draws",
     "EverychipError",
     "Experiment",
@@ -50,6 +54,7 @@ __all__ = [
     "Verdict",
     "__version__",
     "break_even",
+    "calibrate",
     "check",
     "compare",
     "constraints",
@@ -67,10 +72,14 @@ __all__ = [
     "policies",
     "program",
     "rng_for",
+    "run",
+    "run_experiment",
+    "run_study",
     "sensitivity",
 ]
 
 _HOMES = {
+    "Array": "array",
     "Draws": "draws",
     "EverychipError": "errors",
     "Experiment": "study.experiment",
@@ -79,6 +88,7 @@ _HOMES = {
     "Study": "study.grid",
     "Verdict": "verdict",
     "break_even": "crossing",
+    "calibrate": "calibration",
     "check": "coverage",
     "compare": "paired",
     "effective_sigma": "chip",
@@ -86,6 +96,9 @@ _HOMES = {
     "fit": "training",
     "program": "chip",
     "rng_for": "rng",
+    "run": "chip",
+    "run_experiment": "study.running",
+    "run_study": "study.running",
     "sensitivity": "layer_noise",
 }
 

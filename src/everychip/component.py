@@ -17,6 +17,7 @@ from pydantic import (
     BaseModel,
     ConfigDict,
     GetCoreSchemaHandler,
+    GetJsonSchemaHandler,
     ModelWrapValidatorHandler,
     ValidationError,
     model_validator,
@@ -26,6 +27,7 @@ from pydantic_core import CoreSchema, PydanticCustomError, core_schema
 from everychip.errors import ConfigError, known_names, shown
 from everychip.refusals import Kind, Mistake, errors_of, every_mistake, take_as_written, with_known_keys
 from everychip.refusals import refusal as refusal  # noqa: PLC0414 (validators take it from here)
+from everychip.schema import FAMILY, Schema, complete
 
 ENTRY_POINTS = "everychip"
 
@@ -40,10 +42,22 @@ class _OneLineErrors(ModelMetaclass):
     """Turns pydantic's report into the project's one line when a value is built in Python."""
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        if args:
+            raise _unnamed(self, args[0])
         try:
             return super().__call__(*args, **kwargs)
         except ValidationError as error:
             raise errors_of(every_mistake(error), self.__name__) from None
+
+
+def _unnamed(kind: Any, value: Any) -> ConfigError:
+    """The line about a value without the name of its field."""
+    fields = kind.model_fields
+    named = next((name for name, field in fields.items() if field.is_required()), next(iter(fields), None))
+    example = f"{kind.__name__}({named}=…)" if named else f"{kind.__name__}()"
+    return ConfigError(
+        kind.__name__, found=f"{shown(value)} without a name", expected=f"named fields: {example}"
+    )
 
 
 class Config(BaseModel, metaclass=_OneLineErrors):
@@ -84,6 +98,23 @@ class Config(BaseModel, metaclass=_OneLineErrors):
         except ValidationError as error:
             raise errors_of(every_mistake(error), where) from None
 
+    @classmethod
+    def model_json_schema(cls, *args: Any, **kwargs: Any) -> Schema:
+        """The JSON schema of the value's table, with every kind of the components in it.
+
+        Args:
+            args, kwargs: as pydantic's `BaseModel.model_json_schema` has them.
+
+        Returns:
+            The schema, third parties' kinds included.
+        """
+        return complete(cls.marked_schema(*args, **kwargs), Component.families, counts=lambda _: True)
+
+    @classmethod
+    def marked_schema(cls, *args: Any, **kwargs: Any) -> Schema:
+        """The JSON schema, with a mark in the place of each family of components (`schema.complete`)."""
+        return super().model_json_schema(*args, **kwargs)
+
     def table(self) -> dict[str, Any]:
         """The value as a TOML table; what is absent (`None`) has no key."""
         return self.model_dump(mode="json", exclude_none=True)
@@ -113,6 +144,7 @@ class Component(Config):
     kind: ClassVar[str] = ""
     family: ClassVar[str] = ""
     registry: ClassVar[dict[str, type[Component]]] = {}
+    families: ClassVar[dict[str, type[Component]]] = {}
 
     @classmethod
     def __pydantic_init_subclass__(
@@ -121,6 +153,7 @@ class Component(Config):
         super().__pydantic_init_subclass__(**kwargs)
         if family is not None:
             cls.family, cls.registry, cls.kind = family, {}, ""
+            Component.families[family] = cls
             return
         cls.kind = kind or re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", cls.__name__).lower()
         if not inspect.isabstract(cls):
@@ -141,6 +174,20 @@ class Component(Config):
             cls._from_any,
             serialization=core_schema.plain_serializer_function_ser_schema(lambda value: value.table()),
         )
+
+    @classmethod
+    def __get_pydantic_json_schema__(cls, schema: CoreSchema, handler: GetJsonSchemaHandler) -> Schema:
+        if cls.__dict__.get("_is_family", False):
+            return {FAMILY: cls.family}
+        found = handler(schema)
+        inner = handler.resolve_ref_schema(found)
+        inner["properties"] = {"kind": {"const": cls.kind}, **inner.get("properties", {})}
+        return found
+
+    @classmethod
+    def shorthand(cls) -> list[Schema]:
+        """JSON schemas of what `expand` takes beside a kind and a table with one."""
+        return []
 
     @classmethod
     def kinds(cls) -> dict[str, type[Component]]:
@@ -172,6 +219,8 @@ class Component(Config):
             return value
         if isinstance(value, str):
             value = {"kind": value}
+        if isinstance(value, type) and issubclass(value, cls):
+            raise refusal((), f"the class {value.__name__}", f"a value of it: {value.__name__}(…)")
         if not isinstance(value, Mapping):
             raise refusal((), shown(value), f"a {cls.family}: a table with a kind, {_known(cls)}")
         data = cls.expand(dict(value))

@@ -5,17 +5,21 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields
-from typing import Any
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from everychip.errors import DataError
+from everychip.errors import DataError, MissingExtraError
 from everychip.metrics import METRICS
 from everychip.paired import Comparison, compare
 from everychip.stopping import Until
 from everychip.verdict import Verdict, verdict
+
+if TYPE_CHECKING:
+    import altair as alt
 
 
 @dataclass(frozen=True, eq=False)
@@ -149,8 +153,65 @@ class Draws:
             if column.name not in ("until", "treatment", "purpose", "cells")
         }
 
+    def to_pandas(self) -> Any:
+        """The draws as a pandas DataFrame; pandas comes with `pip install "everychip[pandas]"`.
+
+        Returns:
+            A DataFrame of `columns()`, one row per chip, the metrics in float64.
+        """
+        try:
+            import pandas as pd  # noqa: TID251 (asked for by name, and only here)
+        except ImportError:
+            raise MissingExtraError("Draws.to_pandas", "pandas") from None
+        return pd.DataFrame(self.columns())
+
+    def save(self, path: str | Path) -> None:
+        """Write the draws as one parquet file, which `load` reads back to the bit.
+
+        Args:
+            path: the file; it appears whole or not at all, and replaces an older one.
+        """
+        from everychip.study.draws_file import save
+
+        save(self, path)
+
+    @classmethod
+    def load(cls, path: str | Path) -> Draws:
+        """The draws of a file that `save` wrote; a changed one is refused.
+
+        Args:
+            path: the parquet file.
+
+        Returns:
+            The same draws, with seed, images, purpose, stopping rule and treatment.
+        """
+        from everychip.study.draws_file import load
+
+        return load(path)
+
+    def plot(self, *, target: float | None = None, k: float = 5.0) -> alt.LayerChart:
+        """A chart with a tick for each chip, the mean and its interval, KPP_k and the worst chip.
+
+        Args:
+            target, k: as in `verdict`.
+
+        Returns:
+            An Altair chart: a notebook shows it, and `.save("draws.svg")` writes it.
+        """
+        from everychip.report.draws_chart import chart_of_draws
+
+        return chart_of_draws(self, self.verdict(target=target, k=k))
+
     def __str__(self) -> str:
         return str(self.verdict())
+
+    def __repr__(self) -> str:
+        chips = "1 chip" if len(self) == 1 else f"{len(self)} chips"
+        mean = f"mean accuracy {100 * float(self.accuracy.mean()):.1f} %"
+        return f"Draws({chips}, {mean}, seed {self.seed}, {self.images} images)"
+
+    def _repr_html_(self) -> str:
+        return self.verdict()._repr_html_()
 
     def _must_share_setting(self, other: Draws, *, where: str) -> None:
         for name in ("seed", "images", "whole_test", "purpose"):

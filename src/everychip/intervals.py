@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 
 import torch
 from torch import Tensor
@@ -32,6 +32,8 @@ class Interval:
 
     >>> str(Interval(0.873, 0.869, 0.877, over="chips"))
     '87.3 % [86.9, 87.7] (95 % over chips)'
+    >>> f"{Interval(0.873, 0.869, 0.877, over='chips'):.1%}"
+    '87.3%'
     """
 
     estimate: float
@@ -66,6 +68,40 @@ class Interval:
 
     def __str__(self) -> str:
         return f"{100 * self.estimate:.1f} % {self.bounds()} ({100 * self.level:g} % over {self.over})"
+
+    def __format__(self, spec: str) -> str:
+        """The estimate in a format for numbers, such as `.1%`; without one, the text of `str`."""
+        return format(self.estimate, spec) if spec else str(self)
+
+
+@dataclass(frozen=True)
+class Difference(Interval):
+    """The interval of a difference of two accuracies, printed in points as a comparison prints it.
+
+    >>> print(Difference(0.0095, 0.0062, 0.0128, over="chips"))
+    +0.9 points [0.6, 1.3] (95 % over chips)
+    """
+
+    @classmethod
+    def of(cls, interval: Interval) -> Difference:
+        """The same estimate and bounds, as those of a difference.
+
+        Args:
+            interval: of differences, −1 … 1.
+
+        Returns:
+            It, to be printed in points.
+        """
+        return cls(**{one.name: getattr(interval, one.name) for one in fields(interval)})
+
+    @property
+    def points(self) -> str:
+        """The estimate with its sign, and the bounds, in points of accuracy."""
+        digits = self.digits
+        return f"{100 * self.estimate:+.{digits}f} points {self.bounds(digits=digits)}"
+
+    def __str__(self) -> str:
+        return f"{self.points} ({100 * self.level:g} % over {self.over})"
 
 
 def mean_interval(values: Values, *, level: float = 0.95, within: Range = ACCURACY) -> Interval:

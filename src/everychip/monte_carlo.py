@@ -20,7 +20,7 @@ from everychip.mitigate import Address, InOrder, Mitigation, Treatment
 from everychip.modes import evaluating
 from everychip.placement import Placed
 from everychip.policies import Policy
-from everychip.progress import Event, Listener, listening
+from everychip.progress import Event, Progress, listening
 from everychip.refusals import must_be, whole
 from everychip.rng import contained, rng_for
 from everychip.running import Precision, Runner
@@ -42,7 +42,7 @@ def evaluate(
     policy: Policy | Mapping[str, Any] | str | None = None,
     calibration: Any = None,
     purpose: Purpose = "evaluate",
-    progress: Listener | None = None,
+    progress: Progress = None,
 ) -> Draws:
     """Program `chips` chips and measure each on the test data; the model is neither changed nor moved.
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Literal, cast
 
 Status = Literal["above_chance", "at_chance", "diverged"]
@@ -38,3 +39,26 @@ def words_of(status: str) -> str:
     'at chance'
     """
     return status.replace("_", " ")
+
+
+def judge(
+    status: Status, accuracy: float, classes: int, history: list[dict[str, float]]
+) -> tuple[Status, str]:
+    """What became of a training, in a word and in a sentence.
+
+    >>> judge("above_chance", 0.11, 10, [])[0]
+    'at_chance'
+    """
+    last = history[-1] if history else {"epoch": 0, "loss": 0.0}
+    # A network that knows nothing has a loss of ln(classes); no training that works ends far above.
+    if status == "diverged" or last["loss"] > 100 * math.log(max(classes, 2)):
+        return "diverged", (
+            f"the loss was {last['loss']:.3g} in epoch {int(last['epoch']) + 1}; "
+            "try a smaller learning rate or a ramp"
+        )
+    if accuracy <= bar_above_chance(classes):
+        return "at_chance", (
+            f"validation accuracy {accuracy:.1%} is hardly above chance ({1 / classes:.1%}); "
+            "try ramp, a constraint such as clip, or less noise"
+        )
+    return "above_chance", f"validation accuracy {accuracy:.1%} in the epoch kept"

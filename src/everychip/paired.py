@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 import torch
 from torch import Tensor
@@ -13,15 +14,25 @@ from everychip.errors import DataError, SampleSizeError
 from everychip.intervals import (
     DIFFERENCE,
     HEADLINE_SEEDS,
-    Interval,
+    Difference,
     Values,
     sample,
     seeds_interval,
     t_interval,
 )
 
+if TYPE_CHECKING:
+    from everychip.draws import Draws
+
 # Five differences of one sign have a two-sided Wilcoxon p of 0.0625: below six the test cannot speak.
 _WILCOXON_LEAST = 6
+
+
+@runtime_checkable
+class _Drawn(Protocol):
+    """Draws know which chips they are of, and compare themselves."""
+
+    def compare(self, other: Any, *, level: float = 0.95) -> Comparison: ...
 
 
 @dataclass(frozen=True)
@@ -32,7 +43,7 @@ class Comparison:
     +9.5 points [6.2, 12.8] paired over 4 chips, p = 0.0028 (t); no Wilcoxon test: 4 differences, it needs 6
     """
 
-    difference: Interval
+    difference: Difference
     n: int
     seeds: int
     p_t: float | None
@@ -43,23 +54,38 @@ class Comparison:
         over = f"{self.n} chips" if self.seeds == 1 else f"{self.seeds} seeds, {self.n} chips"
         named = (("t", self.p_t), ("Wilcoxon", self.p_wilcoxon))
         ps = [f"{_p(p)} ({name})" for name, p in named if p is not None]
-        d = self.difference
-        text = f"{100 * d.estimate:+.{d.digits}f} points {d.bounds(digits=d.digits)} paired over {over}"
+        text = f"{self.difference.points} paired over {over}"
         tests = f", p = {', '.join(ps)}" if ps else ""
         return "; ".join([text + tests, *self.refusals])
 
+    def __repr__(self) -> str:
+        return f"Comparison({self})"
 
-def compare(a: Values, b: Values, *, level: float = 0.95) -> Comparison:
+
+def compare(a: Values | Draws, b: Values | Draws, *, level: float = 0.95) -> Comparison:
     """Compare two models over the same chips: t interval, t test and Wilcoxon test of a_c − b_c.
 
     It speaks of these two trained networks; of their methods speaks `compare_seeds`. Zero differences are
     left out of the ranks, as Wilcoxon did; if every difference is zero, both p-values are 1.
+
+    Args:
+        a, b: draws, paired by the number of the chip and refused unless seed, images and cells agree; or
+            one number per chip, in the same order.
+        level: the coverage of the interval, 0.95.
+
+    Returns:
+        The mean difference a − b with its interval and p-values.
 
     Source: Student, Biometrika 6 (1908); Wilcoxon, Biometrics Bulletin 1 (1945).
 
     >>> compare([0.9, 0.8, 0.7], [0.9, 0.8, 0.7]).p_t
     1.0
     """
+    if isinstance(a, _Drawn) and isinstance(b, _Drawn):
+        return a.compare(b, level=level)
+    if isinstance(a, _Drawn) or isinstance(b, _Drawn):
+        found, remedy = "draws beside plain numbers", "draws.accuracy are the numbers of draws"
+        raise DataError("compare", found=found, expected="two sets of draws, or numbers twice", remedy=remedy)
     d = _differences(a, b, where="compare", least=2)
     p_t, p_wilcoxon, refusals = _tests(d, unit="chips")
     return Comparison(_student(d, level=level), len(d), 1, p_t, p_wilcoxon, refusals)
@@ -96,7 +122,7 @@ def compare_seeds(
     means = torch.stack([d.mean() for d in by_seed.values()])
     p_t, p_wilcoxon, refusals = _tests(means, unit="seeds")
     chips = sum(len(d) for d in by_seed.values())
-    difference = seeds_interval(by_seed, level=level, within=DIFFERENCE)
+    difference = Difference.of(seeds_interval(by_seed, level=level, within=DIFFERENCE))
     return Comparison(difference, chips, len(seeds), p_t, p_wilcoxon, refusals)
 
 
@@ -142,13 +168,13 @@ def _wilcoxon(d: Tensor) -> float:
     return float(wilcoxon(d.numpy(), zero_method="wilcox").pvalue)
 
 
-def _student(d: Tensor, *, level: float) -> Interval:
+def _student(d: Tensor, *, level: float) -> Difference:
     """The interval that belongs to the paired t test; Wilcoxon's test stands beside it for skewed ones."""
     found = t_interval(
         float(d.mean()), float(d.std()) / math.sqrt(len(d)), len(d) - 1, level=level, over="chips"
     )
     low, high = found.low or 0.0, found.high or 0.0
-    return replace(found, low=max(low, DIFFERENCE[0]), high=min(high, DIFFERENCE[1]))
+    return replace(Difference.of(found), low=max(low, DIFFERENCE[0]), high=min(high, DIFFERENCE[1]))
 
 
 def _p(p: float) -> str:

@@ -8,6 +8,8 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
+from everychip.errors import ConfigError, shown
+
 
 @dataclass(frozen=True)
 class Event:
@@ -20,6 +22,8 @@ class Event:
 
 
 Listener = Callable[[Event], None]
+Progress = Listener | bool | None
+"""Who is told: a listener; True, a bar wherever it is run; False, nobody; None, a bar on a terminal."""
 
 
 def quiet(event: Event) -> None:
@@ -27,13 +31,23 @@ def quiet(event: Event) -> None:
 
 
 @contextmanager
-def listening(listener: Listener | None) -> Iterator[Listener]:
-    """The given listener, or a bar on a terminal's standard error for work that takes over two seconds."""
-    if listener is not None or not sys.stderr.isatty():
-        yield listener or quiet
+def listening(progress: Progress) -> Iterator[Listener]:
+    """The given listener, or a bar on standard error for work that takes over two seconds.
+
+    Args:
+        progress: a listener; True for a bar that stays, also where standard error is no terminal (in a
+            notebook; a log gets its last state); False for none; None for one on a terminal only.
+    """
+    if callable(progress) or progress is False or (progress is None and not sys.stderr.isatty()):
+        yield progress if callable(progress) else quiet
         return
+    if progress is not None and progress is not True:
+        raise ConfigError(
+            "progress", found=shown(progress), expected="true, false, or a function of an event"
+        )
     from rich.console import Console
-    from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
+    from rich.progress import BarColumn, TaskID, TextColumn, TimeRemainingColumn
+    from rich.progress import Progress as Bar
 
     columns = (
         TextColumn("{task.description}"),
@@ -41,7 +55,7 @@ def listening(listener: Listener | None) -> Iterator[Listener]:
         TimeRemainingColumn(),
         TextColumn("{task.fields[text]}"),
     )
-    bar = Progress(*columns, console=Console(stderr=True), transient=True)
+    bar = Bar(*columns, console=Console(stderr=True), transient=progress is None)
     started = time.monotonic()
     tasks: dict[str, TaskID] = {}
 

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import math
 import warnings
+from collections.abc import Mapping
 from copy import deepcopy
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Unpack
 
 import torch
 from pydantic import Field
@@ -27,12 +28,13 @@ from everychip.methods import Method, Objective
 from everychip.methods.exit_accuracy import exit_accuracies
 from everychip.monte_carlo import evaluate, measure
 from everychip.optimizers import Optimizer, Schedule, optimizer_of, share_of_rate
-from everychip.outcome import Status, bar_above_chance, read_status, words_of
-from everychip.progress import Event, Listener, listening, quiet
+from everychip.outcome import Status, judge, read_status, words_of
+from everychip.progress import Event, Listener, Progress, listening, quiet
 from everychip.refusals import whole
 from everychip.rng import contained, rng_for
 from everychip.running import Precision, autocast, probe
 from everychip.soundness import device_of, is_finite
+from everychip.training_options import TrainingOptions
 
 
 class Training(Config):
@@ -97,46 +99,50 @@ class Fitted:
 
 def fit(
     model: nn.Module,
-    method: Method,
+    method: Method | Mapping[str, Any] | str,
     data: Any,
     *,
     hardware: Hardware,
     seed: int = 0,
     checkpoint: str | Path | None = None,
-    progress: Listener | None = None,
-    **options: Any,
+    progress: Progress = None,
+    **options: Unpack[TrainingOptions],
 ) -> nn.Module:
     """Train the model by a method and return the same model, as it was after its best validated epoch.
 
-    data: (x, y), a DataLoader, Arrays or an `everychip.data` component (its training part); it is read once,
-    a loader's batches and order do not count, and items that change from read to read are refused
-    (`augment` changes them anew in every epoch). checkpoint: a file that is written after each epoch and
-    resumed from, to the bit. options: the fields of `Training`. The model comes back in evaluation mode. One
-    that diverged or stayed at chance warns, and says what to try.
+    It goes on from the weights that the model has. One that diverged or stayed at chance warns, and says what
+    to try.
+
+    Args:
+        model: any network of one row of logits per input, [n, classes].
+        method: a component, its table or its kind: `ec.methods.IRS(beta=0.1)`, "noise_injection".
+        data: (x, y), a DataLoader, Arrays or an `everychip.data` component (its training part); it is read
+            once, a loader's batches and order do not count, and items that change from read to read are
+            refused (`augment` changes them anew in every epoch).
+        hardware: what the chips of training and validation are.
+        seed: of chips, order and augmentation.
+        checkpoint: a file that is written after each epoch and resumed from, to the bit.
+        progress: True, a bar; False, none; absent, one on a terminal; or a function of `progress.Event`.
+        options: the fields of `Training`: epochs, batch_size, lr, …
+
+    Returns:
+        The same model, in evaluation mode.
 
     >>> import torch, everychip as ec
     >>> x = torch.randn(256, 4, generator=ec.rng_for(0)); y = (x[:, 0] > 0).long()
     >>> model = torch.nn.Linear(4, 2)
     >>> hw = ec.Hardware(device=ec.devices.Gaussian(sigma=0.1))
-    >>> model = fit(model, ec.methods.NoiseInjection(), (x, y), hardware=hw, epochs=5, batch_size=16, lr=0.1)
+    >>> model = fit(model, "noise_injection", (x, y), hardware=hw, epochs=5, batch_size=16, lr=0.1)
     >>> bool(((model(x).argmax(1) == y).float().mean()) > 0.9)
     True
     """
-    training, seed = Training(**options), whole(seed, "fit.seed")
+    training, seed, method = Training(**options), whole(seed, "fit.seed"), Method.parse(method)
     place = None if checkpoint is None else Path(checkpoint)
     must_be_repeatable(data)
     arrays = as_arrays(data, split="train")
+    asked: dict[str, Any] = {"hardware": hardware, "training": training, "seed": seed, "checkpoint": place}
     with listening(progress) as tell:
-        fitted = train(
-            model,
-            method,
-            arrays,
-            hardware=hardware,
-            training=training,
-            seed=seed,
-            checkpoint=place,
-            progress=tell,
-        )
+        fitted = train(model, method, arrays, **asked, progress=tell)
     if fitted.status != "above_chance":
         warnings.warn(f"training {words_of(fitted.status)}: {fitted.words}", stacklevel=2)
     return fitted.model
@@ -371,29 +377,6 @@ def _tried(model: nn.Module, x: Tensor, highest: int) -> torch.memory_format:
             remedy="train the model that it was exported from",
         ) from None
     return seen.layout
-
-
-def judge(
-    status: Status, accuracy: float, classes: int, history: list[dict[str, float]]
-) -> tuple[Status, str]:
-    """What became of a training, in a word and in a sentence.
-
-    >>> judge("above_chance", 0.11, 10, [])[0]
-    'at_chance'
-    """
-    last = history[-1] if history else {"epoch": 0, "loss": 0.0}
-    # A network that knows nothing has a loss of ln(classes); no training that works ends far above.
-    if status == "diverged" or last["loss"] > 100 * math.log(max(classes, 2)):
-        return "diverged", (
-            f"the loss was {last['loss']:.3g} in epoch {int(last['epoch']) + 1}; "
-            "try a smaller learning rate or a ramp"
-        )
-    if accuracy <= bar_above_chance(classes):
-        return "at_chance", (
-            f"validation accuracy {accuracy:.1%} is hardly above chance ({1 / classes:.1%}); "
-            "try ramp, a constraint such as clip, or less noise"
-        )
-    return "above_chance", f"validation accuracy {accuracy:.1%} in the epoch kept"
 
 
 def _averaged(model: nn.Module, decay: float) -> AveragedModel:

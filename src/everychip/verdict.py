@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
@@ -18,7 +19,11 @@ from everychip.intervals import (
     sample,
     seeds_interval,
 )
+from everychip.notebook import html_table
 from everychip.tails import kpp, unseen, worst, yield_at
+
+if TYPE_CHECKING:
+    import altair as alt
 
 RARE = 0.01
 """The share of failing chips that a sample should have shown before nothing is said of it: 300 chips do."""
@@ -60,16 +65,39 @@ class Verdict:
         return f"of {self.seeds} networks' chips" if self.seeds > 1 else ""
 
     def __str__(self) -> str:
-        parts = [_mean_words(self.mean)]
-        if self.worst is not None:
-            parts.append(f"worst {100 * self.worst:.1f} of {self.n}")
-        if self.kpp is not None:
-            parts.append(f"KPP{self.k:g} {100 * self.kpp.estimate:.1f} {self.kpp.bounds()}")
-        if self.yield_ is not None and self.target is not None:
-            bounds = self.yield_.bounds(scale=1, digits=2)
-            parts.append(f"yield at {100 * self.target:g} % {self.yield_.estimate:.2f} {bounds}")
+        parts = [_mean_words(self.mean), *(f"{name} {value}" for name, value in self._pooled_rows())]
         whose = f" {self.of}" if self.of and len(parts) > 1 else ""
         return "; ".join([", ".join(parts) + whose, *self.refusals, *self.cautions])
+
+    def __repr__(self) -> str:
+        return f"Verdict({self})"
+
+    def _repr_html_(self) -> str:
+        name, _, value = _mean_words(self.mean).partition(" ")
+        pooled = ((f"{what} {self.of}".strip(), text) for what, text in self._pooled_rows())
+        return html_table([(name, value), *pooled], [*self.refusals, *self.cautions])
+
+    def plot(self) -> alt.LayerChart:
+        """A chart of the mean with its interval, KPP_k and the worst chip; what is refused has no mark.
+
+        Returns:
+            An Altair chart: a notebook shows it, and `.save("verdict.svg")` writes it.
+        """
+        from everychip.report.draws_chart import chart_of_verdict
+
+        return chart_of_verdict(self)
+
+    def _pooled_rows(self) -> list[tuple[str, str]]:
+        """What pools the chips, each as its name and its value."""
+        rows = []
+        if self.worst is not None:
+            rows.append(("worst", f"{100 * self.worst:.1f} of {self.n}"))
+        if self.kpp is not None:
+            rows.append((f"KPP{self.k:g}", f"{100 * self.kpp.estimate:.1f} {self.kpp.bounds()}"))
+        if self.yield_ is not None and self.target is not None:
+            bounds = self.yield_.bounds(scale=1, digits=2)
+            rows.append((f"yield at {100 * self.target:g} %", f"{self.yield_.estimate:.2f} {bounds}"))
+        return rows
 
 
 def verdict(

@@ -25,6 +25,7 @@ from everychip.study.experiment import Experiment
 INSTALL = "the extra crosscheck is not installed: pip install --no-deps aihwkit==1.1.0"
 pytest.importorskip("aihwkit", reason=INSTALL)
 
+pytestmark = pytest.mark.slow  # a thousand chips in two simulators
 MARGIN = 0.01
 """Two means within a point of one another, with their interval, are equal for any decision about a chip."""
 

@@ -20,6 +20,7 @@ pcm = pytest.importorskip("aihwkit.inference.noise.pcm", reason=INSTALL)
 reram = pytest.importorskip("aihwkit.inference.noise.reram", reason=INSTALL)
 
 pytestmark = [  # how aihwkit calls PyTorch and NumPy
+    pytest.mark.slow,
     pytest.mark.filterwarnings("ignore:Using a non-tuple sequence:UserWarning"),
     pytest.mark.filterwarnings("ignore:__array_wrap__ must accept:DeprecationWarning"),
 ]

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+pytestmark = pytest.mark.slow  # each test is a process of its own, one trains
 ROOT = Path(__file__).parents[2]
 RECIPE = """
 data = "digits"

@@ -29,6 +29,7 @@ def population(chips, images, *, seed, bad=0.04):
     return Answers(confidence, right, ~wrong, combined)
 
 
+@pytest.mark.slow
 def test_a_new_chip_loses_more_than_epsilon_no_more_often_than_was_promised():
     policy = Early(loss=0.03, coverage=0.9, delta=0.1, chips=60)
     truth = population(1000, 400, seed=10_000)

@@ -20,6 +20,7 @@ def suicide():
 """
 
 
+@pytest.mark.slow
 def test_a_run_that_kills_its_worker_twice_fails_and_the_innocent_one_beside_it_does_not(
     tmp_path: Path, study: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -291,6 +291,18 @@ def methods(
 
 
 @app.command()
+def schema() -> None:
+    """Print the JSON schema of recipes, which lets an editor complete and check them.
+
+    Of runs and of studies, with the kinds of installed plug-ins. everychip schema > recipe.schema.json
+    writes it; a recipe whose first line is #:schema ./recipe.schema.json has it.
+    """
+    from everychip.cli import catalogue
+
+    raise typer.Exit(catalogue.schema())
+
+
+@app.command()
 def sensitivity(
     run: Annotated[
         str,

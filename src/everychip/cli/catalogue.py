@@ -122,6 +122,14 @@ def _find(asked: str, known: Iterable[str], family: str) -> str:
     return folded[asked.casefold()]
 
 
+def schema() -> int:
+    """The JSON schema of recipes."""
+    from everychip.study.recipe_schema import as_text, recipe_schema
+
+    print(as_text(recipe_schema()), end="")  # noqa: T201
+    return 0
+
+
 def _json(data: Any) -> int:
     print(json.dumps(data, indent=1, ensure_ascii=False))  # noqa: T201
     return 0

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from typing import Annotated, Any
 
-from pydantic import BeforeValidator, Field
+from pydantic import BeforeValidator, Field, WithJsonSchema
 
 from everychip.component import refusal
 
@@ -43,7 +43,8 @@ def seconds(value: Any) -> Any:
     return float(found[1]) * UNITS[unit]
 
 
-Time = Annotated[float, BeforeValidator(seconds), Field(ge=0)]
+_WRITTEN = {"anyOf": [{"type": "number", "minimum": 0}, {"type": "string"}]}
+Time = Annotated[float, BeforeValidator(seconds), Field(ge=0), WithJsonSchema(_WRITTEN)]
 """Seconds, or a text with a unit."""
 
 

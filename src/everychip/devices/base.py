@@ -135,6 +135,16 @@ class Device(Component, family="device"):
         )
 
     @classmethod
+    def shorthand(cls) -> list[dict[str, Any]]:
+        """A preset, or the file of a fitted device; fields beside it change what it says."""
+        preset = {"enum": sorted(presets()), "description": "A device as published: `everychip devices`."}
+        file = {"type": "string", "description": "The TOML of a device, relative to the recipe."}
+        return [
+            {"type": "object", "properties": {name: value}, "required": [name]}
+            for name, value in (("preset", preset), ("file", file))
+        ]
+
+    @classmethod
     def expand(cls, data: dict[str, Any]) -> dict[str, Any]:
         """Replace `preset = "RRAM1"`, or `file = "mydevice.toml"`, by the table that it names."""
         if "file" in data:

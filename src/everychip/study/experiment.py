@@ -8,7 +8,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Annotated, Any, Self
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import Field, WithJsonSchema, field_validator, model_validator
 
 from everychip.component import Config, merge, override, refusal
 from everychip.data import Data
@@ -27,6 +27,8 @@ from everychip.study.store import run_id, training_id
 from everychip.training import Training
 
 Sigma = Annotated[float, Field(ge=0, le=1_000)]
+_TIME = {"anyOf": [{"type": "number", "minimum": 0}, {"type": "string"}]}
+_TIMES = {"anyOf": [*_TIME["anyOf"], {"type": "array", "items": _TIME}]}
 
 
 class Evaluation(Config):
@@ -47,7 +49,7 @@ class Evaluation(Config):
     """
 
     sigma: tuple[Sigma, ...] = ()
-    time: tuple[Time, ...] | None = None
+    time: Annotated[tuple[Time, ...] | None, WithJsonSchema(_TIMES)] = None
     chips: Annotated[int, Field(ge=1, le=1_000_000)] = 100
     images: Annotated[int, Field(ge=1)] | None = None
     batch_size: Annotated[int, Field(ge=1, le=1_000_000_000)] = 500

@@ -11,7 +11,8 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from pydantic import Field, model_validator
+from pydantic import Field, GetJsonSchemaHandler, model_validator
+from pydantic_core import CoreSchema
 from torch import Tensor, nn
 
 from everychip.component import Config, refusal
@@ -37,6 +38,13 @@ class Start(Config):
 
     file: str
     sha256: str = Field(pattern="^[0-9a-f]{64}$")
+
+    @classmethod
+    def __get_pydantic_json_schema__(
+        cls, schema: CoreSchema, handler: GetJsonSchemaHandler
+    ) -> dict[str, Any]:
+        table = handler.resolve_ref_schema(handler(schema))
+        return {"anyOf": [{"type": "string"}, {**table, "required": ["file"]}]}
 
     @model_validator(mode="before")
     @classmethod

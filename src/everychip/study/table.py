@@ -44,11 +44,27 @@ age.
 """
 
 
-def write_table(path: Path, columns: Mapping[str, Sequence[Any]]) -> None:
-    """Write columns of equal length, `None` for what is absent, as one parquet file."""
+def write_table(
+    path: Path, columns: Mapping[str, Sequence[Any]], *, metadata: Mapping[str, str] | None = None
+) -> None:
+    """Write columns of equal length, `None` for what is absent, as one parquet file.
+
+    metadata: texts by name, which the file keeps beside its rows (`metadata_of`).
+    """
     selected = ", ".join(f'unnest(${name}::{COLUMNS[name]}[]) AS "{name}"' for name in columns)
     values = {name: list(column) for name, column in columns.items()}
-    _copy(path, f"SELECT {selected}", values)
+    _copy(path, f"SELECT {selected}", values, metadata=metadata or {})
+
+
+def metadata_of(path: Path) -> dict[str, str]:
+    """The texts that a parquet file keeps beside its rows."""
+    import duckdb
+
+    try:
+        rows = connect().execute("SELECT * FROM parquet_kv_metadata($files)", {"files": literal([path])[0]})
+        return {key.decode(): value.decode() for _, key, value in rows.fetchall()}
+    except (duckdb.Error, UnicodeError) as error:
+        raise _damaged(path, error) from None
 
 
 SCAN = "read_parquet($files, union_by_name = true, hive_partitioning = false)"
@@ -121,13 +137,20 @@ def connect() -> duckdb.DuckDBPyConnection:
     return duckdb.connect(config={"threads": 1})
 
 
-def _copy(path: Path, select: str, values: dict[str, Any]) -> None:
+def _copy(
+    path: Path, select: str, values: dict[str, Any], *, metadata: Mapping[str, str] | None = None
+) -> None:
     import duckdb
+
+    named = {f"metadata_{key}": text for key, text in (metadata or {}).items()}
+    kept = ", ".join(f"{key}: $metadata_{key}" for key in metadata or {})
+    form = f"FORMAT parquet, KV_METADATA {{{kept}}}" if kept else "FORMAT parquet"
 
     def write(draft: Path) -> None:
         try:
             place = os.path.abspath(draft)  # noqa: PTH100 (resolves no link)
-            connect().execute(f"COPY ({select}) TO $draft (FORMAT parquet)", {**values, "draft": place})
+            given = {**values, **named, "draft": place}
+            connect().execute(f"COPY ({select}) TO $draft ({form})", given)
         except duckdb.Error as error:
             words = str(error).partition("\n")[0]
             raise StoreError(str(path), found=words, expected="whole draws and room to write") from None

@@ -1,0 +1,70 @@
+"""Recipes executed from Python: one into a run folder, a study into a folder of runs."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from everychip.progress import Event, Listener, Progress, listening
+from everychip.study import study as studies
+from everychip.study.execution import run
+from everychip.study.experiment import Experiment
+from everychip.study.grid import Study
+from everychip.study.store import Run
+
+
+def run_experiment(experiment: Experiment, folder: str | Path, *, progress: Progress = None) -> Run:
+    """Train and evaluate an experiment into a folder, as `everychip run` does, or go on where it stopped.
+
+    A complete run is only opened, its files compared with their SHA-256.
+
+    Args:
+        experiment: one recipe.
+        folder: of this run alone; another run's is refused.
+        progress: True, a bar; False, none; absent, one on a terminal; or a function of `progress.Event`.
+
+    Returns:
+        The run: `status`, `record`, `draws()` as columns, `folder` for `everychip report`.
+
+    >>> import tempfile, everychip as ec
+    >>> quick = ["training.epochs=1", "evaluation.chips=2", "evaluation.sigma=[]", "model=mlp"]
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     done = run_experiment(ec.Experiment.from_toml("digits", quick), folder)
+    ...     len(done.draws()["accuracy"])
+    2
+    """
+    with listening(progress) as tell:
+        return run(experiment, Path(folder), progress=tell)
+
+
+def run_study(
+    study: Study, folder: str | Path, *, workers: int = 1, progress: Progress = None
+) -> studies.Outcome:
+    """Execute the runs of a study that its folder lacks, as `everychip study` does.
+
+    Args:
+        study: a base and its axes.
+        folder: of this study alone; runs lie in `runs/<id>`, all draws in `draws.parquet`.
+        workers: how many runs at a time, each in a process of its own where there are several.
+        progress: True, a bar; False, none; absent, one on a terminal; or a function of `progress.Event`.
+
+    Returns:
+        How many runs were executed, and which failed and why.
+    """
+    with listening(progress) as tell:
+        return studies.run_study(study, Path(folder), workers=workers, watcher=_Telling(tell))
+
+
+class _Telling(studies.Watcher):
+    """Tells how many of a study's runs are done."""
+
+    def __init__(self, tell: Listener) -> None:
+        self.tell, self.done, self.total = tell, 0, 0
+
+    def begin(self, waiting: int, complete: int) -> None:
+        """So many runs are to be executed."""
+        self.total = waiting
+
+    def finished(self, experiment: Experiment, run: Run | None, words: str) -> None:
+        """One more is done."""
+        self.done += 1
+        self.tell(Event("runs", self.done, self.total))

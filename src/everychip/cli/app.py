@@ -292,7 +292,7 @@ def methods(
 
 @app.command()
 def schema() -> None:
-    """Print the JSON schema of recipes, which lets an editor complete and check them.
+    """Print the JSON schema of recipes, for editors.
 
     Of runs and of studies, with the kinds of installed plug-ins. everychip schema > recipe.schema.json
     writes it; a recipe whose first line is #:schema ./recipe.schema.json has it.

@@ -7,12 +7,12 @@ import torch
 from scipy.stats import binom
 
 import everychip as ec
-from everychip import models
 from everychip.errors import ConfigError, DataError
 from everychip.exits.macs import output_cost
 from everychip.exits.outputs import all_outputs
 from everychip.policies import Early, Policy
-from everychip.policies.early import GRID, Answers
+from everychip.policies.answers import Answers
+from everychip.policies.early import GRID
 from everychip.rng import rng_for
 
 HARDWARE = ec.Hardware(device=ec.devices.Gaussian(sigma=0.2))
@@ -91,17 +91,6 @@ def test_losses_and_shares_are_those_of_a_literal_loop():
 def test_the_least_number_of_chips_is_where_none_failing_is_evidence(coverage, delta):
     least = Early(coverage=coverage, delta=delta).least_chips
     assert binom.cdf(0, least, 1 - coverage) <= delta < binom.cdf(0, least - 1, 1 - coverage)
-
-
-@pytest.fixture
-def net():
-    x = torch.randn(4, 1, 16, 16, generator=rng_for(0))
-    return ec.MultiExit(models.VGG8(width=2).build((1, 16, 16), 3), x).eval()
-
-
-@pytest.fixture
-def data():
-    return torch.randn(120, 1, 16, 16, generator=rng_for(1)), torch.arange(120) % 3
 
 
 def test_a_bound_policy_answers_as_its_thresholds_say(net, data):

@@ -6,26 +6,13 @@ import pytest
 import torch
 
 import everychip as ec
-from everychip import models
 from everychip.errors import ConfigError, DataError
 from everychip.exits.outputs import all_outputs
 from everychip.policies import PerChip
-from everychip.rng import rng_for
 from everychip.study.execution import run
 from everychip.study.experiment import Experiment
 
 HARDWARE = ec.Hardware(device=ec.devices.Gaussian(sigma=0.3))
-
-
-@pytest.fixture
-def net():
-    x = torch.randn(4, 1, 16, 16, generator=rng_for(0))
-    return ec.MultiExit(models.VGG8(width=2).build((1, 16, 16), 3), x).eval()
-
-
-@pytest.fixture
-def data():
-    return torch.randn(90, 1, 16, 16, generator=rng_for(1)), torch.arange(90) % 3
 
 
 def accuracy(logits, y):
@@ -55,11 +42,11 @@ def test_a_mitigation_comes_before_the_policy(net, data):
         HARDWARE,
         data,
         chips=3,
-        mitigation={"kind": "bn_recalibration", "images": 90, "batch_size": 90},
-        policy=PerChip(images=90, recalibrate=False),
+        mitigation={"kind": "bn_recalibration", "images": 120, "batch_size": 120},
+        policy=PerChip(images=120, recalibrate=False),
         calibration=data,
     )
-    alone = ec.evaluate(net, HARDWARE, data, chips=3, policy=PerChip(images=90), calibration=data)
+    alone = ec.evaluate(net, HARDWARE, data, chips=3, policy=PerChip(images=120), calibration=data)
     torch.testing.assert_close(both.nll, alone.nll, rtol=1e-3, atol=1e-3)
     assert [fact["mitigation"] for fact in alone.treatment] == ["per_chip"]
 
@@ -67,7 +54,7 @@ def test_a_mitigation_comes_before_the_policy(net, data):
 def test_what_a_policy_lacks_is_one_line(net, data):
     with pytest.raises(ConfigError, match=r"policy\.last: .*without exits"):
         ec.evaluate(net.backbone, HARDWARE, data, chips=1, policy="last")
-    with pytest.raises(DataError, match=r"policy\.per_chip\.images: found 90 calibration inputs"):
+    with pytest.raises(DataError, match=r"policy\.per_chip\.images: found 120 calibration images"):
         ec.evaluate(net, HARDWARE, data, chips=1, policy="per_chip", calibration=data)
     with pytest.raises(ConfigError, match="unknown policy 'lats'; did you mean last"):
         ec.evaluate(net, HARDWARE, data, chips=1, policy="lats")

@@ -8,7 +8,6 @@ from scipy.optimize import minimize
 from torch.nn.functional import cross_entropy
 
 import everychip as ec
-from everychip import models
 from everychip.errors import ConfigError
 from everychip.exits.outputs import all_outputs
 from everychip.mitigate import BNRecalibration
@@ -17,17 +16,6 @@ from everychip.policies.per_chip import fit_combination
 from everychip.rng import rng_for
 
 HARDWARE = ec.Hardware(device=ec.devices.Gaussian(sigma=0.3))
-
-
-@pytest.fixture
-def net():
-    x = torch.randn(4, 1, 16, 16, generator=rng_for(0))
-    return ec.MultiExit(models.VGG8(width=2).build((1, 16, 16), 3), x).eval()
-
-
-@pytest.fixture
-def data():
-    return torch.randn(90, 1, 16, 16, generator=rng_for(1)), torch.arange(90) % 3
 
 
 @pytest.mark.parametrize("soft", [False, True])
@@ -54,11 +42,11 @@ def test_the_combination_is_the_minimum_that_scipy_finds(soft):
 
 @pytest.mark.parametrize("targets", ["labels", "digital"])
 def test_each_chip_gets_its_own_combination_and_its_batch_norm_is_recalibrated(net, data, targets):
-    policy = PerChip(targets=targets, images=90)
+    policy = PerChip(targets=targets, images=120)
     treat = policy.bind(net, HARDWARE, data, seed=0)
     chips = [treat(ec.program(net, HARDWARE, seed=0, chip=c), seed=0, path=("evaluate", c)) for c in (0, 1)]
     assert not torch.equal(chips[0]["combination"], chips[1]["combination"])
-    recalibrated = BNRecalibration(images=90, batch_size=90).bind(net, HARDWARE, data, seed=0)
+    recalibrated = BNRecalibration(images=120, batch_size=120).bind(net, HARDWARE, data, seed=0)
     for c, chip in enumerate(chips):
         alone = recalibrated(ec.program(net, HARDWARE, seed=0, chip=c), seed=0, path=("evaluate", c))
         for name, value in alone.items():
@@ -69,7 +57,7 @@ def test_each_chip_gets_its_own_combination_and_its_batch_norm_is_recalibrated(n
 
 
 def test_fitting_lowers_the_loss_of_every_chip_on_its_calibration_inputs(net, data):
-    treat = PerChip(images=90, recalibrate=False, ridge=0.0).bind(net, HARDWARE, data, seed=0)
+    treat = PerChip(images=120, recalibrate=False, ridge=0.0).bind(net, HARDWARE, data, seed=0)
     for c in range(5):
         chip = ec.program(net, HARDWARE, seed=0, chip=c)
         fitted = treat(chip, seed=0, path=("evaluate", c))

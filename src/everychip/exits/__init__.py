@@ -9,12 +9,12 @@ from torch import Tensor, nn
 
 from everychip.errors import ModelError
 from everychip.exits.heads import Exits, Init
-from everychip.exits.multi_exit import MultiExit
+from everychip.exits.multi_exit import MultiExit, multi_exit
 from everychip.exits.positions import choose
 from everychip.exits.survey import Site, output_classes, survey
 from everychip.rng import contained
 
-__all__ = ["Exits", "Init", "MultiExit", "Site", "attach", "start_of_exits"]
+__all__ = ["Exits", "Init", "MultiExit", "Site", "attach", "multi_exit", "start_of_exits"]
 
 
 def attach(

@@ -9,7 +9,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from everychip.errors import ModelError
+from everychip.errors import ConfigError, ModelError
 from everychip.exits.heads import Exits, Init
 from everychip.exits.positions import choose
 from everychip.exits.survey import output_classes, survey
@@ -100,6 +100,24 @@ class MultiExit(nn.Module):
         outputs = self.all_logits(x)
         combined = combine(outputs, self.combination)
         return combined if self.training else leave_early(outputs, combined, self.thresholds)
+
+
+def multi_exit(model: nn.Module, *, where: str) -> MultiExit:
+    """The network with exits that a model is, or an error that says how to make it one.
+
+    >>> multi_exit(nn.Linear(2, 2), where="method.exit_loss")
+    Traceback (most recent call last):
+    everychip.errors.ConfigError: method.exit_loss: found a Linear without exits; expected ...
+    """
+    if isinstance(model, MultiExit):
+        return model
+    raise ConfigError(
+        where,
+        found=f"a {type(model).__name__} without exits",
+        expected="a network with exits",
+        remedy="give it some: everychip.MultiExit(model, sample), or "
+        'model = { kind = "multi_exit", of = { … } } in a recipe',
+    )
 
 
 def combine(

@@ -15,10 +15,10 @@ from everychip.chip import NoiseGradient
 from everychip.component import Component
 from everychip.constraints import Constraint
 from everychip.errors import ConfigError
-from everychip.exits import Exits
+from everychip.exits import Exits, multi_exit
 from everychip.hardware import Hardware
 from everychip.mapping import Columns
-from everychip.methods.exit_loss import exits_cross_entropy, listening_to_exits, multi_exit
+from everychip.methods.exit_loss import exits_cross_entropy, listening_to_exits
 from everychip.methods.losses import cross_entropy
 from everychip.methods.order import order_of_use
 from everychip.methods.reminder import Reminder

@@ -9,29 +9,10 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor, nn
 
-from everychip.errors import ConfigError
 from everychip.exits import MultiExit
 
 if TYPE_CHECKING:
     from everychip.methods.base import Method
-
-
-def multi_exit(model: nn.Module, *, where: str) -> MultiExit:
-    """The network with exits that a model is, or an error that says how to make it one.
-
-    >>> multi_exit(nn.Linear(2, 2), where="method.exit_loss")
-    Traceback (most recent call last):
-    everychip.errors.ConfigError: method.exit_loss: found a Linear without exits; expected ...
-    """
-    if isinstance(model, MultiExit):
-        return model
-    raise ConfigError(
-        where,
-        found=f"a {type(model).__name__} without exits",
-        expected="a network with exits",
-        remedy="give it some: everychip.MultiExit(model, sample), or "
-        'model = { kind = "multi_exit", of = { … } } in a recipe',
-    )
 
 
 @contextmanager

@@ -8,10 +8,9 @@ import torch
 from pydantic import Field
 from torch import Tensor, nn
 
-from everychip.exits import Exits
+from everychip.exits import Exits, multi_exit
 from everychip.hardware import Hardware
 from everychip.methods.base import Objective
-from everychip.methods.exit_loss import multi_exit
 from everychip.methods.internal_exits import InternalExits
 from everychip.methods.losses import negative_feedback
 

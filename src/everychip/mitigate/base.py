@@ -59,19 +59,35 @@ class Mitigation(Component, family="mitigation"):
 
     def calibration_images(self, calibration: Any, images: int, *, seed: int) -> Arrays:
         """As many random training images as this mitigation uses, the same ones for every chip."""
-        if calibration is None:
-            raise ConfigError(
-                f"mitigation {self.kind}",
-                found="no calibration data",
-                expected="training images to measure the chip with",
-                remedy="evaluate(…, calibration=(x, y))",
-            )
-        data = as_arrays(calibration, split="train")
-        if len(data) < images:
-            raise DataError(
-                f"mitigation {self.kind}.images",
-                found=f"{len(data)} calibration images",
-                expected=f"at least the {images} that are asked for",
-                remedy=f"images = {len(data)}",
-            )
-        return data.take(torch.randperm(len(data), generator=rng_for(seed, "calibration"))[:images])
+        return random_part(
+            calibration,
+            images,
+            where=f"mitigation {self.kind}",
+            expected="training images to measure the chip with",
+            rng=rng_for(seed, "calibration"),
+        )
+
+
+def random_part(calibration: Any, count: int, *, where: str, expected: str, rng: torch.Generator) -> Arrays:
+    """`count` random inputs of the calibration data, or a line that says what it lacks.
+
+    Args:
+        calibration: data in any form `evaluate` takes, or None.
+        count: how many inputs are taken.
+        where: who asks, at the head of the line.
+        expected: what the data is for.
+        rng: of the choice.
+    """
+    if calibration is None:
+        raise ConfigError(
+            where, found="no calibration data", expected=expected, remedy="evaluate(…, calibration=(x, y))"
+        )
+    data = as_arrays(calibration, split="train")
+    if len(data) < count:
+        raise DataError(
+            f"{where}.images",
+            found=f"{len(data)} calibration images",
+            expected=f"at least the {count} that are asked for",
+            remedy=f"images = {len(data)}",
+        )
+    return data.take(torch.randperm(len(data), generator=rng)[:count])

@@ -9,12 +9,12 @@ import torch
 from torch import Tensor, nn
 
 from everychip.component import Component
-from everychip.data import Arrays, as_arrays
-from everychip.errors import ConfigError, DataError
-from everychip.exits import MultiExit
+from everychip.data import Arrays
+from everychip.errors import DataError
+from everychip.exits import MultiExit, multi_exit
 from everychip.hardware import Hardware
-from everychip.methods.exit_loss import multi_exit
 from everychip.mitigate import Treatment
+from everychip.mitigate.base import random_part
 from everychip.rng import rng_for
 
 
@@ -58,22 +58,13 @@ class Policy(Component, family="policy"):
     def calibration_inputs(self, calibration: Any, count: int, *, classes: int, seed: int) -> Arrays:
         """`count` random calibration inputs, every class among them, the same for every chip."""
         where = f"policy.{self.kind}"
-        if calibration is None:
-            raise ConfigError(
-                where,
-                found="no calibration data",
-                expected="inputs with labels that were not trained on",
-                remedy="evaluate(…, calibration=(x, y))",
-            )
-        data = as_arrays(calibration, split="train")
-        if len(data) < count:
-            raise DataError(
-                f"{where}.images",
-                found=f"{len(data)} calibration inputs",
-                expected=f"at least the {count} asked for",
-                remedy=f"images = {len(data)}",
-            )
-        taken = data.take(torch.randperm(len(data), generator=rng_for(seed, "policy"))[:count])
+        taken = random_part(
+            calibration,
+            count,
+            where=where,
+            expected="inputs with labels that were not trained on",
+            rng=rng_for(seed, "policy"),
+        )
         missing = sorted(set(range(classes)) - set(torch.unique(taken.y).tolist()))
         if missing:
             raise DataError(
@@ -84,11 +75,6 @@ class Policy(Component, family="policy"):
                 remedy="more calibration inputs, or a set that has all classes",
             )
         return taken
-
-
-def device_of(model: nn.Module) -> torch.device:
-    """Where the model's parameters lie."""
-    return next(model.parameters()).device
 
 
 def one_hot(network: MultiExit, output: int) -> Tensor:

@@ -16,7 +16,8 @@ from everychip.exits.outputs import predict_all_outputs, running_all_outputs
 from everychip.hardware import Hardware
 from everychip.mitigate import BNRecalibration, Treatment
 from everychip.mitigate.base import Address, Facts
-from everychip.policies.base import Policy, device_of
+from everychip.policies.base import Policy
+from everychip.soundness import device_of
 
 ROUNDS = 60
 

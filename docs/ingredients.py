@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from itertools import product
 from pathlib import Path
 
 from leaderboards import bounded, difference, rows
@@ -125,4 +126,19 @@ def starts() -> str:
                 continue
             cells += [bounded(seen), "–" if method == "ramp + clip" else difference(seen, control)]
         lines.append(f"| {method} | " + " | ".join(cells) + " |")
+    return "\n".join(lines)
+
+
+def kept_scale() -> str:
+    """Whose scale is given back, in networks without a norm: means on chips, and to ramp + clip."""
+    words = "select model, method, seed, accuracy from draws where sigma = 0.4 order by seed, chip"
+    found: dict[str, dict[str, dict[int, list[float]]]] = {}
+    for model, method, seed, accuracy in query(RESULTS / "kept-scale" / "draws.parquet", words)[1]:
+        found.setdefault(model, {}).setdefault(method, {}).setdefault(int(seed), []).append(accuracy)
+    lines = ["| network | training | mean [95 %] | to ramp + clip [95 %] |", "|---|---|---:|---:|"]
+    record = json.loads((RESULTS / "kept-scale" / "study.json").read_text(encoding="utf-8"))
+    for model, method in product(record["axes"]["model"], record["axes"]["method"]):
+        seen, control = found[model][method], found[model]["ramp + clip"]
+        gain = "–" if method == "ramp + clip" else difference(seen, control)
+        lines.append(f"| {model} | {method} | {bounded(seen)} | {gain} |")
     return "\n".join(lines)

@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 
 import everychip as ec
-from everychip.component import Component
+from everychip.config.component import Component
 
 pytestmark = pytest.mark.slow  # it runs every page
 ROOT = Path(__file__).parents[1]
@@ -24,7 +24,7 @@ LINK = re.compile(r"\[[^\]]*\]\(([^)\s]+)\)")
 
 
 def runner() -> Any:
-    """docs/run_pages.py, which is a script and no part of the package."""
+    """tools/docs/run_pages.py, which is a script and no part of the package."""
     spec = importlib.util.spec_from_file_location("run_pages", ROOT / "docs" / "run_pages.py")
     assert spec is not None
     assert spec.loader is not None

@@ -8,10 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from everychip.component import read_toml
+from everychip.config.component import read_toml
 from everychip.report import load, to_markdown
+from everychip.storage.table import query
 from everychip.study.grid import Study
-from everychip.study.table import query
 
 pytestmark = pytest.mark.slow  # it reads every committed result
 ROOT = Path(__file__).parents[1]

@@ -23,23 +23,23 @@ if TYPE_CHECKING:
         policies,
     )
     from everychip.array import Array
-    from everychip.calibration import calibrate
-    from everychip.chip import effective_sigma, program, run
-    from everychip.coverage import check
-    from everychip.crossing import break_even
-    from everychip.draws import Draws
     from everychip.errors import EverychipError
+    from everychip.evaluation.break_even import break_even
+    from everychip.evaluation.draws import Draws
+    from everychip.evaluation.monte_carlo import evaluate
+    from everychip.evaluation.sensitivity import sensitivity
     from everychip.exits import MultiExit
-    from everychip.hardware import Hardware
-    from everychip.layer_noise import sensitivity
-    from everychip.monte_carlo import evaluate
-    from everychip.paired import compare
+    from everychip.hardware.calibration import calibrate
+    from everychip.hardware.chip import effective_sigma, program, run
+    from everychip.hardware.coverage import check
+    from everychip.hardware.hardware import Hardware
     from everychip.rng import rng_for
+    from everychip.statistics.paired_comparison import compare
+    from everychip.statistics.verdict import Verdict
     from everychip.study.experiment import Experiment
     from everychip.study.grid import Study
     from everychip.study.running import run_experiment, run_study
-    from everychip.training import fit
-    from everychip.verdict import Verdict
+    from everychip.training.loop import fit
 
 __version__ = "0.1.0"
 

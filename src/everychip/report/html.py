@@ -18,7 +18,7 @@ from everychip.report.plots import STYLE
 from everychip.report.reading import load
 from everychip.report.results import Results
 from everychip.report.sections import build
-from everychip.study.files import write_text
+from everychip.storage.files import write_text
 
 FILE = "report.html"
 

@@ -11,6 +11,7 @@ from torch import nn
 from everychip.cost.answers import Answer, answers
 from everychip.data import as_arrays
 from everychip.draws import Draws
+from everychip.errors import ConfigError
 from everychip.exits import multi_exit
 from everychip.hardware import Hardware
 from everychip.monte_carlo import evaluate
@@ -28,11 +29,13 @@ class Tradeoff:
     """One network's ways to answer, each with the draws of its chips and what an input takes.
 
     labels: what to call each. answers: MACs, layers, energy and time per input. draws: of the same chips.
+    left_out: losses that `Early` cannot keep on these chips, and why.
     """
 
     labels: tuple[str, ...]
     answers: tuple[Answer, ...]
     draws: tuple[Draws, ...]
+    left_out: tuple[str, ...] = ()
 
     def plot(self) -> alt.LayerChart:
         """Accuracy against MACs, with the band of 90 % of the chips.
@@ -95,11 +98,19 @@ def tradeoff(
     test = as_arrays(data, split="test")
     ways = answers(network, hardware, test.x[:2])
     asked: dict[str, Any] = {"calibration": calibration, "chips": chips, "seed": seed, **options}
-    draws = [evaluate(network, hardware, test, policy=policy, **asked) for policy in chosen.values()]
-    taken = [
-        ways.of(policy, one.treatment) for policy, one in zip(chosen.values(), draws, strict=True)
-    ]
-    return Tradeoff(tuple(chosen), tuple(taken), tuple(draws))
+    found: dict[str, tuple[Answer, Draws]] = {}
+    left_out = []
+    for label, policy in chosen.items():
+        try:
+            draws = evaluate(network, hardware, test, policy=policy, **asked)
+        except ConfigError as error:
+            if policies is not None or error.where != "policy.early.loss":
+                raise
+            left_out.append(f"{label}: {error.found}")
+            continue
+        found[label] = ways.of(policy, draws.treatment), draws
+    taken, drawn = zip(*found.values(), strict=True)
+    return Tradeoff(tuple(found), taken, drawn, tuple(left_out))
 
 
 def _every(exits: int, *, early: bool, losses: Sequence[float] = LOSSES) -> dict[str, Policy]:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from everychip.report.plots import GREY, chart_of, percent, spec_of
+from everychip.report.plots import GREY, Rows, chart_of, percent, spec_of
 from everychip.verdict import Verdict
 
 if TYPE_CHECKING:
@@ -19,6 +19,8 @@ HEIGHT, WIDTH = 320, 420
 ALONE, EARLY, COMBINED, OTHER = "one output alone", "early", "combined", "fitted to each chip"
 COLOURS = {ALONE: "#0072b2", EARLY: "#d55e00", COMBINED: "#000000", OTHER: "#009e73"}
 SHAPES = {ALONE: "circle", EARLY: "diamond", COMBINED: "square", OTHER: "triangle-up"}
+CLOSE = 0.12
+"""The share of the axis that a name takes."""
 SHARES = (0.05, 0.95)
 """The quantiles of chips between which a band is drawn."""
 
@@ -71,6 +73,7 @@ def macs_chart(points: Sequence[Point]) -> dict[str, Any]:
 
     unit, prefix = _unit(max(point.macs for point in points))
     rows = [_row(point, unit) for point in sorted(points, key=lambda point: point.macs)]
+    widest = 1.08 * max(row["macs"] for row in rows)
     present = [name for name in COLOURS if any(row["family"] == name for row in rows)]
     colour = alt.Color(
         "family:N", title=None, scale=alt.Scale(domain=present, range=[COLOURS[name] for name in present])
@@ -79,7 +82,7 @@ def macs_chart(points: Sequence[Point]) -> dict[str, Any]:
         "family:N", title=None, scale=alt.Scale(domain=present, range=[SHAPES[name] for name in present])
     )
     scale = alt.Scale(domain=_domain(rows), nice=False)
-    x = alt.X("macs:Q", title=f"MACs per input in {prefix}", scale=alt.Scale(zero=True, padding=24))
+    x = alt.X("macs:Q", title=f"MACs per input in {prefix}", axis=alt.Axis(tickCount=8), scale=alt.Scale(domain=[0, widest], nice=False))
     low = alt.Y("worst:Q", title="accuracy in %", scale=scale)
     base = chart_of("points").encode(x=x, color=colour)
     joined = chart_of("early").encode(x=x, color=colour)
@@ -92,12 +95,23 @@ def macs_chart(points: Sequence[Point]) -> dict[str, Any]:
         base.mark_point(filled=True, size=70, opacity=1).encode(
             y=alt.Y("mean:Q", scale=scale), shape=shape, tooltip=tooltip
         ),
-        chart_of("points")
-        .mark_text(align="left", dx=8, dy=4, fontSize=11, color=GREY)
-        .encode(x=x, y=alt.Y("mean:Q", scale=scale), text="shown:N"),
     ]
-    early = [row for row in rows if row["family"] == EARLY]
-    return spec_of(layers, height=HEIGHT, points=rows, early=early)
+    data = {"points": rows, "early": [row for row in rows if row["family"] == EARLY]}
+    for level, named in enumerate(_levels([row for row in rows if row["family"] == ALONE], widest)):
+        words = chart_of(f"level{level}").mark_text(dy=12 + 13 * level, fontSize=11, color=GREY)
+        layers.append(words.encode(x=x, y=low, text="answer:N"))
+        data[f"level{level}"] = named
+    return spec_of(layers, height=HEIGHT, **data)
+
+
+def _levels(rows: Rows, widest: float) -> list[Rows]:
+    """Names under the bands, one line deeper where the name before stands close by."""
+    levels: list[Rows] = []
+    for row in rows:
+        free = (n for n, level in enumerate(levels) if row["macs"] - level[-1]["macs"] > CLOSE * widest)
+        n = next(free, len(levels))
+        levels[n:] = [[*levels[n], row], *levels[n + 1 :]] if n < len(levels) else [[row]]
+    return levels
 
 
 def _row(point: Point, unit: float) -> dict[str, Any]:
@@ -106,7 +120,6 @@ def _row(point: Point, unit: float) -> dict[str, Any]:
     )
     return {
         "answer": point.label,
-        "shown": point.label,
         "family": point.family,
         "macs": round(point.macs / unit, 4),
         "mean": percent(point.mean),
@@ -121,10 +134,10 @@ def _row(point: Point, unit: float) -> dict[str, Any]:
 
 
 def _domain(rows: Sequence[dict[str, Any]]) -> list[float]:
-    """From the next five below the lowest mark to the next five above the highest."""
+    """From a five below the lowest mark, with room for a name, to the next five above the highest."""
     lowest = min(min(row["worst"], row["low"]) for row in rows)
     highest = max(max(row["best"], row["high"]) for row in rows)
-    return [5.0 * math.floor(lowest / 5), min(100.0, 5.0 * math.ceil(highest / 5))]
+    return [max(0.0, 5.0 * math.floor((lowest - 4) / 5)), min(100.0, 5.0 * math.ceil(highest / 5))]
 
 
 def _unit(largest: float) -> tuple[float, str]:
@@ -133,10 +146,13 @@ def _unit(largest: float) -> tuple[float, str]:
     return next((pair for pair in powers if largest >= pair[0]), (1.0, "units"))
 
 
+SOLID = {"legend": {"symbolOpacity": 1}, "view": {"stroke": None}}
+
+
 def altair_chart(points: Sequence[Point]) -> alt.LayerChart:
     """The same chart for a notebook, which has no page around it."""
     import altair as alt
 
     spec = macs_chart(points)
-    chart: alt.LayerChart = alt.LayerChart.from_dict({**spec, "width": WIDTH})
+    chart: alt.LayerChart = alt.LayerChart.from_dict({**spec, "width": WIDTH, "config": SOLID})
     return chart

@@ -62,21 +62,17 @@ def _survives(panel: Panel, group: Group, lead: Difference | None) -> str:
     verdict = verdict_of(group)
     text = f"Trained by {group.method}, it keeps {mean_of(verdict.mean)} %, the worst chip {_worst(group)} %"
     if lead is not None:
-        known = points(lead.interval)
-        text += f": {known} points over {lead.control.method}"
-        text += "" if lead.shows == "better" else ", which shows no lead"
+        over = f"over {lead.control.method}, the best of those"
+        shown = "" if lead.shows == "better" else ", which shows no lead"
+        text += f"; that is {points(lead.interval)} points {over}{shown}"
     own = _controls(panel, group)
-    return f"{text}; {own}." if own else f"{text}."
+    return f"{text}. Its control keeps {listing(map(_kept, own))}." if own else f"{text}."
 
 
-def _controls(panel: Panel, group: Group) -> str:
-    """What a control with the survivor's own ingredients keeps, so that nobody takes them for more."""
-    kept: Sequence[Group] = [
-        other
-        for other in panel.at_sigma
-        if other is not group and other.method not in PUBLISHED and kind_of(other.method) in PUBLISHED
-    ]
-    return f"its control keeps {listing(map(_kept, kept))}" if kept else ""
+def _controls(panel: Panel, group: Group) -> Sequence[Group]:
+    """The controls with the survivor's own ingredients, so that nobody takes it for more than they are."""
+    others = (other for other in panel.at_sigma if other is not group and other.method not in PUBLISHED)
+    return [other for other in others if kind_of(other.method) in PUBLISHED]
 
 
 def _worst(group: Group) -> str:

@@ -1,6 +1,6 @@
-"""Write docs/results/which-network.md and its plot from results/which-network: `python docs/which_network.py`.
+"""Write docs/results/which-network.md and its plot: `python docs/which_network.py`.
 
-Nothing is written while there are no results. A network is a row, a device σ a column: mean accuracy of the
+Nothing is written while there are no results in results/which-network. A network is a row, a device σ a column: mean accuracy of the
 chips of networks trained at that σ, over seeds where there are three or more, else over the chips of one.
 """
 
@@ -26,15 +26,16 @@ EXITS = ", exits"
 COLOURS = ("#000000", "#0072b2", "#009e73", "#e69f00", "#d55e00")
 HEAD = """# Which network for a device?
 
-Deeper networks compute more from the same cells, and every layer adds the noise of its own. So which depth and width should
-one choose for a device of a given σ? Convolutional networks of 3 to 10 layers, plain and residual, with the same number of
-cells within 3 %, each trained by ramp + clip at the σ it is evaluated at, on CIFAR-10 at 16 × 16 pixels for 20 epochs
-(`everychip study which-network`, then `python docs/which_network.py`, which writes this page).
+Deeper networks compute more from the same cells, and every layer adds the noise of its own. So which depth
+and width should one choose for a device of a given σ? Convolutional networks of 3 to 10 layers, plain and
+residual, with the same number of cells within 3 %, each trained by ramp + clip at the σ it is evaluated at, on
+CIFAR-10 at 16 × 16 pixels for 20 epochs (`everychip study which-network`, then `python docs/which_network.py`,
+which writes this page).
 """
 TAIL = """
-Layers are the convolutions, one hidden linear layer and the output. "Exits": two exits stay, and all outputs are combined; their
-heads are paid for with width. σ is the nominal σ of RRAM1 before the mapping; the clip is the one that `resilient` chooses for
-it, and none at σ = 0.
+Layers are the convolutions, one hidden linear layer and the output. "Exits": two exits stay, and all outputs
+are combined; their heads are paid for with width. σ is the nominal σ of RRAM1 before the mapping; the clip is
+the one that `resilient` chooses for it, and none at σ = 0.
 """
 
 Found = dict[tuple[str, float], dict[int, list[float]]]
@@ -61,7 +62,7 @@ def interval(seeds: Mapping[int, list[float]]) -> Interval:
 
 def order(model: str) -> tuple[int, bool, bool]:
     """Shallow before deep, plain before residual, without exits before with them."""
-    return int(model.split()[0]), "residual" in model, EXITS in model
+    return int(model.split(maxsplit=1)[0]), "residual" in model, EXITS in model
 
 
 def table(results: Path = RESULTS) -> str:
@@ -92,7 +93,9 @@ def reading(results: Path = RESULTS) -> str:
     told = []
     for sigma in sorted({sigma for _, sigma in found}):
         model = winner(found, sigma)
-        told.append(f"- σ {sigma:g}: {model} has the highest mean, {mean_of(interval(found[model, sigma]))} %.")
+        told.append(
+            f"- σ {sigma:g}: {model} has the highest mean, {mean_of(interval(found[model, sigma]))} %."
+        )
     seeds = {len(by_seed) for by_seed in found.values()}
     over = "over seeds" if min(seeds) >= HEADLINE_SEEDS else "over the chips of one or two trainings each"
     return "\n".join([*told, "", f"In %, with 95 % intervals {over}; the best of a column is in bold type."])
@@ -152,7 +155,8 @@ def write(results: Path = RESULTS, page: Path = PAGE) -> bool:
     plot = page.parent / "plots" / "which-network.svg"
     write_plot(plot, side_by_side(charts, columns=2), mark_of("points", shown))
     words = f"![Accuracy against depth at equal cells, for five σ](plots/{plot.name})"
-    text = f"{HEAD}\n{words}\n\n{reading(results)}\n\n<!-- table: which_network table -->\n{table(results)}\n{TAIL}"
+    shown_table = f"<!-- table: which_network table -->\n{table(results)}"
+    text = f"{HEAD}\n{words}\n\n{reading(results)}\n\n{shown_table}\n{TAIL}"
     page.write_text(text, encoding="utf-8")
     return True
 

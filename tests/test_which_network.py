@@ -62,7 +62,11 @@ def test_the_first_part_is_one_seed_of_the_networks_without_exits_at_five_sigmas
 def made_up(folder: Path, *, seeds: int) -> Path:
     """Plain networks lose by depth, residual ones do not; one chip of each seed is worse."""
     rows = []
-    for model, clean, slope in (("3 layers", 0.6, 0.5), ("10 layers", 0.8, 1.5), ("10 layers, residual", 0.8, 0.4)):
+    for model, clean, slope in (
+        ("3 layers", 0.6, 0.5),
+        ("10 layers", 0.8, 1.5),
+        ("10 layers, residual", 0.8, 0.4),
+    ):
         for sigma in (0.0, 0.4):
             for seed in range(seeds):
                 for chip in range(4):

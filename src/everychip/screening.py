@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import itertools
+import math
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
 import torch
 from jaxtyping import Bool, Float
 from torch import Tensor, nn
@@ -20,6 +20,7 @@ from everychip.hardware import Hardware
 from everychip.intervals import Interval
 from everychip.placement import Placed
 from everychip.refusals import must_be
+from everychip.rng import rng_for
 
 RESAMPLES = 1000
 
@@ -63,7 +64,7 @@ class Screening:
         must_be(share, "screening.share")
         if not 0 < share < 1:
             raise SampleSizeError("screening.share", found=f"{share:g}", expected="a share between 0 and 1")
-        worst = accuracy <= accuracy.sort().values[max(1, int(np.ceil(share * len(accuracy)))) - 1]
+        worst = accuracy <= accuracy.sort().values[max(1, math.ceil(share * len(accuracy))) - 1]
         if bool(worst.all()):
             raise DataError(
                 "screening",
@@ -151,30 +152,21 @@ def disagreement_of(outputs: Float[Tensor, "outputs inputs classes"]) -> Float[T
     return torch.stack([(one != two).double().mean() for one, two in pairs]).mean()
 
 
-def _bootstrap(
-    worst: Tensor, rest: Tensor, *, level: float, seed: int
-) -> tuple[float | None, float | None]:
-    """Percentiles of the AUROC over resampled chips; none of a single one on either side."""
-    from scipy.stats import bootstrap
-
+def _bootstrap(worst: Tensor, rest: Tensor, *, level: float, seed: int) -> tuple[float | None, float | None]:
+    """Percentiles of the AUROC over resampled chips; none where one side is a single chip."""
     if min(len(worst), len(rest)) < 2:
         return None, None
-    found = bootstrap(
-        (worst.double().numpy(), rest.double().numpy()),
-        _auroc,
-        n_resamples=RESAMPLES,
-        batch=100,
-        confidence_level=level,
-        method="percentile",
-        vectorized=True,
-        rng=np.random.default_rng(seed),
-    )
-    return float(found.confidence_interval.low), float(found.confidence_interval.high)
+    rng = rng_for(seed, "screening")
+    higher = (worst[:, None] > rest).double() + 0.5 * (worst[:, None] == rest)
+    one, two = (_resampled(len(side), rng) for side in (worst, rest))
+    aurocs = ((one @ higher) * two).sum(dim=1)
+    bounds = torch.tensor([(1 - level) / 2, (1 + level) / 2], dtype=torch.float64)
+    low, high = aurocs.quantile(bounds).tolist()
+    return low, high
 
 
-def _auroc(worst: Any, rest: Any, axis: int = -1) -> Any:
-    """P(worst > rest) + ½·P(equal), by ranks along an axis: the Mann-Whitney statistic over n·m."""
-    from scipy.stats import mannwhitneyu
-
-    n, m = worst.shape[axis], rest.shape[axis]
-    return mannwhitneyu(worst, rest, axis=axis, method="asymptotic").statistic / (n * m)
+def _resampled(chips: int, rng: torch.Generator) -> Float[Tensor, "resamples chips"]:
+    """How often each chip is drawn in each resample, as a share."""
+    drawn = torch.randint(chips, (RESAMPLES, chips), generator=rng)
+    counts = torch.zeros(RESAMPLES, chips, dtype=torch.float64)
+    return counts.scatter_add_(1, drawn, torch.ones_like(drawn, dtype=torch.float64)) / chips

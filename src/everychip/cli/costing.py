@@ -7,8 +7,8 @@ from pathlib import Path
 from textwrap import wrap
 from typing import TYPE_CHECKING, Any
 
-from everychip.cli.checking import asked, write_output
 from everychip.cli.answering import measured_shares, show_answers
+from everychip.cli.checking import asked, write_output
 from everychip.cli.watching import console
 from everychip.report.wording import quantity
 

@@ -7,4 +7,16 @@ from everychip.cost.estimate import Cost, estimate
 from everychip.cost.exits import ExitCost, exit_cost
 from everychip.cost.tradeoff import Tradeoff, tradeoff
 
-__all__ = ["Answer", "Answers", "Components", "Cost", "Counts", "ExitCost", "Tradeoff", "answers", "estimate", "exit_cost", "tradeoff"]
+__all__ = [
+    "Answer",
+    "Answers",
+    "Components",
+    "Cost",
+    "Counts",
+    "ExitCost",
+    "Tradeoff",
+    "answers",
+    "estimate",
+    "exit_cost",
+    "tradeoff",
+]

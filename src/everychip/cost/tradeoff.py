@@ -89,7 +89,8 @@ def tradeoff(
 
     >>> import torch, everychip as ec
     >>> net = ec.MultiExit(nn.Sequential(nn.Linear(8, 16), nn.ReLU(), nn.Linear(16, 4)), torch.ones(2, 8))
-    >>> x = torch.randn(40, 8, generator=ec.rng_for(0)); hw = ec.Hardware(device=ec.devices.Gaussian(sigma=0.1))
+    >>> hw = ec.Hardware(device=ec.devices.Gaussian(sigma=0.1))
+    >>> x = torch.randn(40, 8, generator=ec.rng_for(0))
     >>> print(tradeoff(net, hw, (x, net(x).argmax(1)), chips=3).labels)
     ('exit 1', 'last', 'combined')
     """

@@ -82,7 +82,12 @@ def macs_chart(points: Sequence[Point]) -> dict[str, Any]:
         "family:N", title=None, scale=alt.Scale(domain=present, range=[SHAPES[name] for name in present])
     )
     scale = alt.Scale(domain=_domain(rows), nice=False)
-    x = alt.X("macs:Q", title=f"MACs per input in {prefix}", axis=alt.Axis(tickCount=8), scale=alt.Scale(domain=[0, widest], nice=False))
+    x = alt.X(
+        "macs:Q",
+        title=f"MACs per input in {prefix}",
+        axis=alt.Axis(tickCount=8),
+        scale=alt.Scale(domain=[0, widest], nice=False),
+    )
     low = alt.Y("worst:Q", title="accuracy in %", scale=scale)
     base = chart_of("points").encode(x=x, color=colour)
     joined = chart_of("early").encode(x=x, color=colour)

@@ -50,7 +50,9 @@ def _kept(group: Group) -> str:
 
 def _falls(panel: Panel, group: Group) -> str:
     clean = panel.clean(group)
-    before = "" if clean is None or clean is group else f"is right {percent(_mean(clean))} % of the time, and "
+    before = (
+        "" if clean is None or clean is group else f"is right {percent(_mean(clean))} % of the time, and "
+    )
     return (
         f"Trained as usual, the network {before}keeps {percent(_mean(group))} % once it is programmed into "
         f"chips of {at_sigma(panel.sigma, [group])}; the worst of {count(group.chips, 'chip')} keeps "

@@ -61,7 +61,7 @@ def section(results: Results, *, target: float | None) -> Section | None:
 
 
 def rows_of(results: Results) -> tuple[Way, ...]:
-    """The groups at the training σ whose runs say what their answers take."""
+    """The groups at the training σ whose runs say what their answers take, cheapest first."""
     runs = {run.id: run for run in results.runs}
     found = []
     for panel in results.panels:
@@ -75,7 +75,8 @@ def rows_of(results: Results) -> tuple[Way, ...]:
                 words = [group.context.model] if "model" not in others else []
                 network = ", ".join([*words, *others.values(), at_sigma(group.sigma, [group])])
                 found.append(Way(network, label, group, answered))
-    return tuple(found)
+    networks = list(dict.fromkeys(way.network for way in found))
+    return tuple(sorted(found, key=lambda way: (networks.index(way.network), way.answered.macs)))
 
 
 def figure(found: Sequence[Way]) -> Figure | None:

@@ -1,7 +1,7 @@
 """Write docs/results/which-network.md and its plot: `python docs/which_network.py`.
 
-Nothing is written while there are no results in results/which-network. A network is a row, a device σ a column: mean accuracy of the
-chips of networks trained at that σ, over seeds where there are three or more, else over the chips of one.
+Nothing is written while there are no results in results/which-network. A network is a row, a device σ a
+column: mean accuracy of the chips of networks trained at that σ, over seeds where there are three or more, else over the chips of one.
 """
 
 from __future__ import annotations
@@ -28,9 +28,9 @@ HEAD = """# Which network for a device?
 
 Deeper networks compute more from the same cells, and every layer adds the noise of its own. So which depth
 and width should one choose for a device of a given σ? Convolutional networks of 3 to 10 layers, plain and
-residual, with the same number of cells within 3 %, each trained by ramp + clip at the σ it is evaluated at, on
-CIFAR-10 at 16 × 16 pixels for 20 epochs (`everychip study which-network`, then `python docs/which_network.py`,
-which writes this page).
+residual, with the same number of cells within 3 %, each trained by ramp + clip at the σ it is evaluated at,
+on CIFAR-10 at 16 × 16 pixels for 20 epochs (`everychip study which-network`, then
+`python docs/which_network.py`, which writes this page).
 """
 TAIL = """
 Layers are the convolutions, one hidden linear layer and the output. "Exits": two exits stay, and all outputs

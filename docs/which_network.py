@@ -1,7 +1,8 @@
 """Write docs/results/which-network.md and its plot: `python docs/which_network.py`.
 
 Nothing is written while there are no results in results/which-network. A network is a row, a device σ a
-column: mean accuracy of the chips of networks trained at that σ, over seeds where there are three or more, else over the chips of one.
+column: mean accuracy of the chips of networks trained at that σ, over seeds where there are three or more,
+else over the chips of one.
 """
 
 from __future__ import annotations

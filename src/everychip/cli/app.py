@@ -57,7 +57,7 @@ def everychip(
 
 @app.command()
 def demo(settings: Settings = [], output: Output = None, workers: Workers = 2) -> None:  # noqa: B006
-    """Train a network on embedded digits in seven ways, program chips, compare.
+    """Train on embedded digits in seven ways, program chips, compare.
 
     No download; under two minutes on two cores. Prints the verdicts, writes report.html, and says in three
     sentences what came of it.

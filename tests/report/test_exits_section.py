@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+
 import pytest
 
 from everychip.report.chart_files import write_charts
@@ -66,3 +68,16 @@ def test_the_report_and_the_files_have_the_picture(folder, tmp_path):
 
 def test_a_study_without_exits_has_no_such_section(study):
     assert section(load(study), target=None) is None
+
+
+def test_the_cost_of_a_run_knows_how_its_inputs_left(folder, capsys):
+    from everychip.cli import call
+
+    records = {path.parent: json.loads(path.read_text()) for path in folder.glob("runs/*/run.json")}
+    early = next(run for run, record in records.items() if record["labels"]["policy"].startswith("early"))
+    assert call(["cost", str(early), "--json"]) == 0
+    told = json.loads(capsys.readouterr().out)["answers"][-1]
+    kept = records[early]["answers"][0]
+    assert {name: told[name] for name in kept if name != "sigma"} == {
+        name: value for name, value in kept.items() if name != "sigma"
+    }

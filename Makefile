@@ -39,7 +39,7 @@ $(READY): pyproject.toml $(CONSTRAINTS)
 	@touch $(READY)
 	@echo "everychip: the environment is ready"
 
-demo: setup ## Train five methods on digits, program chips, print the verdicts, write report.html
+demo: setup ## Train a network on digits in seven ways, program chips, print verdicts and story, write report.html
 	$(BIN)/everychip demo
 
 test: setup ## Run every test, docstring example and documentation block, on all cores

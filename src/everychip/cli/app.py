@@ -57,9 +57,10 @@ def everychip(
 
 @app.command()
 def demo(settings: Settings = [], output: Output = None, workers: Workers = 2) -> None:  # noqa: B006
-    """Train five methods on embedded digits, program chips, compare.
+    """Train on embedded digits in seven ways, program chips, compare.
 
-    No download; under two minutes on two cores. Prints the verdicts and writes report.html.
+    No download; under two minutes on two cores. Prints the verdicts, writes report.html, and says in three
+    sentences what came of it.
     """
     from everychip.cli import commands
 

@@ -33,7 +33,9 @@ def demo(settings: list[str], output: Path | None, workers: int) -> int:
 
     chosen = Study.from_toml("demo", settings)
     outcome = _execute(chosen, output, workers, _command("demo", settings, None))
-    return report(outcome.folder, None, None) or _tell_failures(outcome)
+    code = report(outcome.folder, None, None)
+    _tell_story(outcome.folder)
+    return code or _tell_failures(outcome)
 
 
 def executed(recipe: str, settings: list[str], output: Path | None) -> Executed:
@@ -193,6 +195,16 @@ def _show_plan(study: Study, folder: Path) -> int:
             out.print(f"{'–':<12}  {words}: {', '.join(labels.values())}", highlight=False, soft_wrap=True)
     out.print(f"{len(grid.experiments)} runs in {folder}", highlight=False, soft_wrap=True)
     return 0
+
+
+def _tell_story(folder: Path) -> None:
+    """What the study shows, in sentences that can be repeated."""
+    from everychip.report.reading import load
+    from everychip.report.story import story
+
+    out = console()
+    for sentence in ("", *story(load(folder))):
+        out.print(sentence, highlight=False, markup=False)
 
 
 def _where(folder: Path, following: str) -> None:

@@ -11,6 +11,7 @@ from pydantic import BaseModel, Field, ValidationError
 from everychip.config.component import read_toml
 from everychip.errors import StoreError, shown
 from everychip.hardware.coverage import Coverage
+from everychip.report.answered import Answered
 from everychip.report.grouping import groups_of
 from everychip.report.results import Results, Run
 from everychip.report.weak_layers import read_answer
@@ -59,6 +60,7 @@ class _RunRecord(BaseModel):
     environment: dict[str, Any] = {}
     coverage: dict[str, Any] | None = None
     treatment: list[dict[str, Any]] = []
+    answers: list[Answered] = []
     machines: tuple[str, ...] = ()
 
     def run(self) -> Run:
@@ -73,6 +75,7 @@ class _RunRecord(BaseModel):
             history=tuple(self.history),
             training_id=self.training_id,
             treatment=tuple(self.treatment),
+            answers=tuple(self.answers),
             classes=self.classes,
         )
 

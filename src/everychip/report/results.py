@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from everychip.hardware.coverage import Coverage
 
 if TYPE_CHECKING:
+    from everychip.report.answered import Answered
     from everychip.report.weak_layers import WeakLayers
 
 METHOD_ORDER = (
@@ -144,6 +145,7 @@ class Run:
     history: tuple[Mapping[str, Any], ...] = ()
     training_id: str = ""
     treatment: tuple[Mapping[str, Any], ...] = ()
+    answers: tuple[Answered, ...] = ()
     classes: int | None = None
 
     @property

@@ -38,6 +38,8 @@ KNOWN = (
     "trained_by",
 )
 """What study.json repeats of each run's record."""
+SAID = ("treatment", "answers")
+"""What it repeats besides, where there is something to say."""
 _SAVE_EVERY = 10.0  # seconds between two merges of the draws
 
 
@@ -298,7 +300,7 @@ class _Execution:
             words = self.failed.get(experiment.id, "")
             return {**row, "status": "failed" if words else "unfinished", "words": words}
         record = self.complete[experiment.id].record
-        said = {"treatment": record["treatment"]} if record.get("treatment") else {}
+        said = {key: record[key] for key in SAID if record.get(key)}
         return {**row, **{key: record.get(key) for key in KNOWN}, **said}
 
 

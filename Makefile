@@ -58,11 +58,11 @@ lint: setup ## Check style, types and the direction of imports
 	$(BIN)/lint-imports
 
 docs: setup ## Write docs/reference from the code, the tables of results, and what the blocks print
-	$(BIN)/python docs/make_reference.py
-	$(BIN)/python docs/device_pages.py
-	$(BIN)/python docs/fill_tables.py
-	$(BIN)/python docs/leaderboard_plots.py
-	$(BIN)/python docs/run_pages.py
+	$(BIN)/python tools/docs/make_reference.py
+	$(BIN)/python tools/docs/device_pages.py
+	$(BIN)/python tools/docs/fill_tables.py
+	$(BIN)/python tools/docs/leaderboard_plots.py
+	$(BIN)/python tools/docs/run_pages.py
 
 bench: setup ## Measure what the methods cost beside plain training
 	$(BIN)/python benchmarks/overhead.py

@@ -11,7 +11,7 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")  # before PyTorch starts its threa
 import pytest
 import torch
 
-from everychip.rng import contained
+from everychip.rng import seeded_global_generator
 
 ROOT = Path(__file__).parent
 
@@ -32,7 +32,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 @pytest.fixture(autouse=True)
 def _generator_of_its_own(request: pytest.FixtureRequest) -> Iterator[None]:
     """A test may build layers with PyTorch's global generator; what it draws depends on its name alone."""
-    with contained(0, "test", request.node.nodeid):
+    with seeded_global_generator(0, "test", request.node.nodeid):
         yield
 
 

@@ -20,13 +20,13 @@ import torch
 
 import everychip as ec
 from everychip.array import Array
-from everychip.calibration import calibrate
-from everychip.chip import run
 from everychip.data import Arrays
-from everychip.layouts import faster_layout
-from everychip.modes import evaluating
+from everychip.hardware.calibration import calibrate
+from everychip.hardware.chip import run
+from everychip.network.memory_format import faster_layout
+from everychip.network.modes import evaluating
+from everychip.network.running import Precision, autocast
 from everychip.rng import rng_for
-from everychip.running import Precision, autocast
 
 IMAGES, STRIDE = 500, 1
 Work = Callable[[], None]

@@ -24,12 +24,12 @@ import torch
 
 import everychip as ec
 from everychip.data import Arrays
-from everychip.layouts import faster_layout
+from everychip.evaluation.monte_carlo import measure
 from everychip.methods import Method
-from everychip.modes import evaluating
-from everychip.monte_carlo import measure
+from everychip.network.memory_format import faster_layout
+from everychip.network.modes import evaluating
+from everychip.network.running import Precision, autocast
 from everychip.rng import rng_for
-from everychip.running import Precision, autocast
 
 IMAGES, STRIDE = 2000, 3
 Work = Callable[[], None]

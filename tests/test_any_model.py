@@ -11,9 +11,9 @@ import torch
 from torch import Tensor, nn
 
 import everychip as ec
-from everychip.macs import trace
 from everychip.methods import IRS, Method, NoiseInjection
-from everychip.rng import contained, rng_for
+from everychip.network.macs import trace
+from everychip.rng import rng_for, seeded_global_generator
 
 HARDWARE = ec.Hardware(device=ec.devices.Gaussian(sigma=0.02))
 CLASSES, INPUTS = 3, 96
@@ -97,7 +97,7 @@ class Case:
     """The matrices that are no products of an input with weights."""
 
     def model(self) -> nn.Module:
-        with contained(0, "any model"):
+        with seeded_global_generator(0, "any model"):
             return self.build()
 
 

@@ -13,14 +13,14 @@ import pytest
 from reference import devices as fits
 
 from everychip.devices import Device, presets
-from everychip.hardware import Hardware
+from everychip.hardware.hardware import Hardware
 
 pytestmark = pytest.mark.slow  # it makes every page
 ROOT = Path(__file__).parents[1]
 FOLDER = ROOT / "docs" / "explanation" / "devices"
-SCRIPT: dict[str, Any] = runpy.run_path(str(ROOT / "docs" / "device_pages.py"))
+SCRIPT: dict[str, Any] = runpy.run_path(str(ROOT / "tools" / "docs" / "device_pages.py"))
 PAGES: dict[str, Any] = SCRIPT["pages"]()
-CELLS: int = runpy.run_path(str(ROOT / "docs" / "device_panels.py"))["CELLS"]
+CELLS: int = runpy.run_path(str(ROOT / "tools" / "docs" / "device_panels.py"))["CELLS"]
 TOML = re.compile(r"```toml\n(.*?)```", re.DOTALL)
 EXPECTED = {
     "PCM-Nandakumar": fits.pcm,
@@ -79,7 +79,7 @@ def test_a_committed_plot_is_small_and_shows_the_latest_fits(name: str) -> None:
     assert path.stat().st_size < 60_000
     assert svg.startswith("<svg")
     latest = SCRIPT["mark"](PAGES[name])
-    assert svg.rstrip().endswith(latest), "run python docs/device_pages.py"
+    assert svg.rstrip().endswith(latest), "run python tools/docs/device_pages.py"
 
 
 def test_the_same_specification_is_made_twice() -> None:

@@ -14,15 +14,15 @@ from torch import nn
 import everychip as ec
 from everychip import Hardware, devices, methods, mitigate, rng_for
 from everychip.array import Array
-from everychip.chip import disturb
 from everychip.cli import call
 from everychip.data import Arrays
-from everychip.disagreement import disagreement
 from everychip.errors import ConfigError
-from everychip.layer_noise import sensitivity
-from everychip.rng import contained
+from everychip.evaluation.disagreement import disagreement
+from everychip.evaluation.sensitivity import sensitivity
+from everychip.hardware.chip import program_weights
+from everychip.rng import seeded_global_generator
 from everychip.study.compute import Compute
-from everychip.training import Training, train
+from everychip.training.loop import Training, train
 
 if not torch.cuda.is_available():
     pytest.skip("PyTorch finds no GPU", allow_module_level=True)
@@ -54,7 +54,7 @@ class Net(nn.Module):
 
     def __init__(self):
         super().__init__()
-        with contained(0, "net"):
+        with seeded_global_generator(0, "net"):
             self.conv1, self.norm1 = nn.Conv2d(1, 8, 3, padding=1), nn.BatchNorm2d(8)
             self.conv2, self.norm2 = nn.Conv2d(8, 8, 3, padding=1), nn.BatchNorm2d(8)
             self.drop, self.hidden, self.out = nn.Dropout(0.1), nn.Linear(8 * 64, 16), nn.Linear(16, 4)
@@ -107,7 +107,8 @@ def test_a_device_draws_by_the_same_law_as_on_the_processor(name):
     mapping = binary if name == "MRAM-placeholder" else ec.mapping.Direct()
     hardware = Hardware(device=DEVICES[name], mapping=mapping)
     drawn = [
-        disturb({"w": weight.to(place)}, hardware, seed=0, path=("law", 0))["w"] for place in ("cpu", "cuda")
+        program_weights({"w": weight.to(place)}, hardware, seed=0, path=("law", 0))["w"]
+        for place in ("cpu", "cuda")
     ]
     assert drawn[1].is_cuda
     off = [(one.cpu() - weight).double() for one in drawn]

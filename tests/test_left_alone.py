@@ -13,10 +13,10 @@ from torch import Tensor, nn
 
 import everychip as ec
 from everychip.array import Array
-from everychip.calibration import calibrate
-from everychip.disagreement import disagreement
-from everychip.mitigate.worst_case import worst_case_search
-from everychip.rng import contained, rng_for
+from everychip.evaluation.disagreement import disagreement
+from everychip.evaluation.worst_case import worst_case_search
+from everychip.hardware.calibration import calibrate
+from everychip.rng import rng_for, seeded_global_generator
 
 HW = ec.Hardware(device=ec.devices.Gaussian(sigma=0.3), mapping=ec.mapping.Direct())
 X, Y = torch.randn(40, 8, generator=rng_for(0, "x")), torch.arange(40) % 4
@@ -27,7 +27,7 @@ class Watching(nn.Module):
 
     def __init__(self) -> None:
         super().__init__()
-        with contained(0, "watching"):
+        with seeded_global_generator(0, "watching"):
             self.norm, self.layer = nn.BatchNorm1d(8), nn.Linear(8, 4)
         self.register_buffer("highest", torch.zeros(8))
         self.register_buffer("calls", torch.zeros(()))
@@ -76,7 +76,7 @@ def test_a_chip_finds_the_same_alone_and_after_others_whatever_they_wrote_into_b
 
 
 def test_buffers_that_two_modules_share_are_still_one_in_evaluation() -> None:
-    from everychip.modes import evaluating
+    from everychip.network.modes import evaluating
 
     first, second = nn.BatchNorm1d(4), nn.BatchNorm1d(4)
     second.running_mean = first.running_mean

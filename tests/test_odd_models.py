@@ -14,10 +14,10 @@ from torch import Tensor, nn
 
 import everychip as ec
 from everychip.array import Array
-from everychip.chip import addresses, run
 from everychip.errors import ConfigError, DataError, ModelError, StoreError
-from everychip.identity import identity_of
-from everychip.rng import contained, rng_for
+from everychip.hardware.chip import addresses, run
+from everychip.network.identity import identity_of
+from everychip.rng import rng_for, seeded_global_generator
 
 HW = ec.Hardware(device=ec.devices.Gaussian(sigma=0.1), mapping=ec.mapping.Direct())
 X, Y = torch.randn(48, 8, generator=rng_for(0, "x")), torch.arange(48) % 4
@@ -25,7 +25,7 @@ METHOD = ec.methods.NoiseInjection()
 
 
 def mlp(seed: int = 0, activation: type[nn.Module] = nn.ReLU) -> nn.Sequential:
-    with contained(seed, "mlp"):
+    with seeded_global_generator(seed, "mlp"):
         return nn.Sequential(nn.Linear(8, 8), activation(), nn.Linear(8, 4))
 
 

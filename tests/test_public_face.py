@@ -12,8 +12,8 @@ import torch
 import everychip as ec
 from everychip.errors import ConfigError
 from everychip.progress import Event, listening
-from everychip.training import Training
-from everychip.training_options import TrainingOptions
+from everychip.training.loop import Training
+from everychip.training.options import TrainingOptions
 
 HW = ec.Hardware(device=ec.devices.Gaussian(sigma=0.1))
 X = torch.randn(64, 4, generator=ec.rng_for(0))

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 import everychip as ec
 from everychip.methods import Method
-from everychip.rng import contained
+from everychip.rng import seeded_global_generator
 
 KINDS = [kind for kind, method in Method.kinds().items() if method.__module__.startswith("everychip.")]
 
@@ -21,7 +21,7 @@ def _digits_loaded() -> None:
 
 def draws_after_training(kind: str) -> Tensor:
     """Train a small network with dropout and batch norm by a method, and measure four chips."""
-    with contained(0, "model"):
+    with seeded_global_generator(0, "model"):
         layers = (nn.Conv2d(1, 4, 3), nn.BatchNorm2d(4), nn.ReLU(), nn.Dropout(0.2), nn.Flatten())
         model = nn.Sequential(*layers, nn.Linear(144, 10))
     data = ec.data.Digits().load().train.take(slice(0, 96))

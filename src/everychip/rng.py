@@ -10,7 +10,7 @@ from typing import Any
 
 import torch
 
-from everychip.refusals import whole
+from everychip.config.validation import whole
 
 
 def seed_for(seed: int, *path: str | int) -> int:
@@ -54,14 +54,14 @@ def rng_for(seed: int, *path: str | int, device: torch.device | str = "cpu") -> 
 
 
 @contextmanager
-def contained(seed: int, *path: str | int) -> Iterator[None]:
+def seeded_global_generator(seed: int, *path: str | int) -> Iterator[None]:
     """Let code that reads PyTorch's global generator (dropout, initialisation) draw from an address.
 
     Inside, the global generator starts at the address; afterwards it is where it was before.
 
     >>> import torch
     >>> before = torch.random.get_rng_state()
-    >>> with contained(0, "dropout", 1):
+    >>> with seeded_global_generator(0, "dropout", 1):
     ...     _ = torch.nn.Linear(2, 2)
     >>> torch.equal(before, torch.random.get_rng_state())
     True

@@ -9,8 +9,8 @@ from torch import nn
 
 import everychip as ec
 from everychip.array import Array, Ranges
-from everychip.calibration import calibrate
 from everychip.errors import ConfigError
+from everychip.hardware.calibration import calibrate
 
 
 def layer_of(layer, draw):

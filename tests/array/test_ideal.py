@@ -9,7 +9,7 @@ from torch import nn
 
 import everychip as ec
 from everychip.array import Array
-from everychip.calibration import calibrate
+from everychip.hardware.calibration import calibrate
 
 FUSED = ("rnn", "lstm", "gru", "cells")
 CAUGHT = [name for name in ARCHITECTURES if name not in FUSED]

@@ -17,8 +17,8 @@ from torch import Tensor, nn
 
 import everychip as ec
 from everychip.array import Array, TiledWeight
-from everychip.chip import run
 from everychip.errors import ArrayError
+from everychip.hardware.chip import run
 from everychip.rng import rng_for
 
 HW = ec.Hardware(

@@ -10,8 +10,8 @@ from torch.func import functional_call
 
 import everychip as ec
 from everychip.array import Array, TiledWeight
-from everychip.calibration import calibrate
 from everychip.errors import ArrayError
+from everychip.hardware.calibration import calibrate
 
 CONVERTERS = Array(rows=8, columns=4, dac_bits=6, adc_bits=5)
 

@@ -11,7 +11,7 @@ from torch.func import functional_call
 
 import everychip as ec
 from everychip.array import Array
-from everychip.chip import disturb
+from everychip.hardware.chip import program_weights
 from everychip.study.experiment import Experiment
 
 FINE = Array(rows=9, columns=4, dac_bits=20, adc_bits=20)
@@ -28,7 +28,7 @@ LAYERS = {
 def gradients(layer, x, array, *, gradient="detached", mapping="bit_sliced"):
     """Of Σ c·y², c random, at every parameter and at the input, through chip 0."""
     hw = ec.Hardware(device=ec.devices.Gaussian(sigma=0.1), mapping=mapping, array=array)
-    chip = disturb(
+    chip = program_weights(
         hw.crossbar(layer), hw, seed=0, path=("train", 0), gradient=gradient, columns=hw.columns(layer)
     )
     x = x.clone().requires_grad_()
@@ -58,7 +58,7 @@ def test_coarse_converters_are_seen_through():
     y = y * torch.randn(y.shape, generator=torch.Generator().manual_seed(1))
     weight = ec.program(layer, ec.Hardware(device=ec.devices.Ideal()), seed=0, chip=0)["weight"]
     hw = ec.Hardware(device=ec.devices.Gaussian(sigma=0.1))
-    noisy = disturb(hw.crossbar(layer), hw, seed=0, path=("train", 0))["weight"]
+    noisy = program_weights(hw.crossbar(layer), hw, seed=0, path=("train", 0))["weight"]
     assert torch.equal(weight, layer.weight)
     step = x.abs().max() / 7
     inputs = (x / step).round() * step
@@ -68,7 +68,7 @@ def test_coarse_converters_are_seen_through():
 
 def test_a_second_derivative_passes_too():
     layer, x = nn.Linear(20, 6, bias=False), torch.randn(7, 20, requires_grad=True)
-    chip = disturb(
+    chip = program_weights(
         {"weight": layer.weight}, ec.Hardware(device=ec.devices.Ideal(), array=FINE), seed=0, path=(),
         gradient="detached",
     )  # fmt: skip

@@ -12,7 +12,7 @@ from torch import Tensor
 from everychip.devices import CmoHfox, Hermes, NeuRram, Pcm
 from everychip.devices.physical import Physical
 from everychip.export.noise import counterpart
-from everychip.rng import contained, rng_for
+from everychip.rng import rng_for, seeded_global_generator
 
 INSTALL = "the extra crosscheck is not installed: pip install --no-deps aihwkit==1.1.0"
 hermes = pytest.importorskip("aihwkit.inference.noise.hermes", reason=INSTALL)
@@ -63,7 +63,7 @@ def of_ours(device: Physical, g: float) -> Sampled:
 def of_theirs(model: Any, g_max: float, g: float, *, time: float | None) -> Sampled:
     """Their conductances as fractions of G_max; without a time, as they are right after programming."""
     target = torch.full((CELLS,), g * g_max)
-    with contained(0, "theirs", str(g)):
+    with seeded_global_generator(0, "theirs", str(g)):
         found = model.apply_programming_noise_to_conductance(target.clone())
         if time is not None:
             exponents = model.generate_drift_coefficients(target.clone())

@@ -10,10 +10,10 @@ from reference.statistics import assert_moments
 
 from everychip import Hardware, mapping, program, rng_for
 from everychip.array import Array
-from everychip.chip import disturb
-from everychip.component import merge, override, write_toml
+from everychip.config.component import merge, override, write_toml
 from everychip.devices import Device, Gaussian, Law, Measured, Sequence
 from everychip.errors import ConfigError
+from everychip.hardware.chip import program_weights
 
 G = (0.1, 0.5, 1.0)
 LAW = Law(
@@ -187,7 +187,9 @@ def test_every_slice_and_every_effect_in_a_row_is_on_the_same_die():
     assert torch.equal(plain, shifts(3, chained)["2.weight"])
     sliced = mapping.BitSliced(weight_bits=4, cell_bits=2, quantize=True)
     hardware = Hardware(device=DIE, mapping=sliced, array=Array())
-    [low, high] = disturb({"w": torch.ones(5, 4)}, hardware, seed=0, path=("evaluate", 3))["w"].cells.slices
+    [low, high] = program_weights({"w": torch.ones(5, 4)}, hardware, seed=0, path=("evaluate", 3))[
+        "w"
+    ].cells.slices
     moved = 1 + float(plain[0, 0])  # both digits of a weight of 1 stand at G_max, and count 1 and 4 of 5
     assert torch.allclose(low, torch.tensor(0.2 * moved))
     assert torch.allclose(high, torch.tensor(0.8 * moved))

@@ -336,10 +336,10 @@ def test_a_preset_leaves_its_target_alone_and_repeats_at_its_address(name):
 
 @pytest.mark.parametrize("name", [*PROGRAMMING, "StuckAt-RRAM"])
 def test_a_network_can_be_trained_through_the_noise_of_a_preset(name):
-    from everychip.chip import disturb
+    from everychip.hardware.chip import program_weights
 
     weights = {"w": torch.linspace(-1, 1, 40, requires_grad=True)}
     hardware = Hardware(device=devices.preset(name), mapping=mapping.Direct())
-    chip = disturb(weights, hardware, seed=0, path=("train", 0), gradient="pathwise")
+    chip = program_weights(weights, hardware, seed=0, path=("train", 0), gradient="pathwise")
     chip["w"].square().sum().backward()
     assert bool(weights["w"].grad.isfinite().all())

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from everychip import Hardware, devices
-from everychip.running import Runner
+from everychip.network.running import Runner
 
 SIGMA = 0.2
 LABELS = [0, 1, 2, 3, 0, 1, 2, 3]

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from everychip import Hardware, devices, methods, models
 from everychip.errors import ConfigError
 from everychip.methods.compensators import compensate
-from everychip.methods.order import order_of_use
+from everychip.network.order import order_of_use
 
 HARDWARE = Hardware(device=devices.Gaussian(sigma=0.2))
 MODELS = {

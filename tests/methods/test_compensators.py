@@ -10,11 +10,12 @@ from reference.zoo import architecture
 from torch import nn
 from torch.nn.functional import adaptive_avg_pool2d, conv2d, relu
 
-from everychip import Hardware, chip, devices, evaluate, fit, methods, models, program, rng_for
+from everychip import Hardware, devices, evaluate, fit, methods, models, program, rng_for
 from everychip.data import Arrays
 from everychip.errors import ConfigError, ModelError
+from everychip.hardware import chip
 from everychip.methods.compensators import compensate
-from everychip.training import Training, train
+from everychip.training.loop import Training, train
 
 HARDWARE = Hardware(device=devices.Gaussian(sigma=0.2))
 

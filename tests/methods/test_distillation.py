@@ -12,7 +12,7 @@ from torch import nn
 from everychip import Hardware, devices, methods, rng_for
 from everychip.data import Arrays
 from everychip.errors import ConfigError
-from everychip.training import Training, train
+from everychip.training.loop import Training, train
 
 
 def bound(setting, **fields):

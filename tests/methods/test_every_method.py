@@ -10,9 +10,10 @@ import torch
 from torch import nn
 
 import everychip as ec
-from everychip import Hardware, devices, methods, rng_for, training
+from everychip import Hardware, devices, methods, rng_for
 from everychip.data import Arrays
-from everychip.training import Training, train
+from everychip.training import loop as training
+from everychip.training.loop import Training, train
 
 OWN = {
     name: kind for name, kind in methods.Method.kinds().items() if kind.__module__.startswith("everychip.")

@@ -8,12 +8,12 @@ from torch import nn
 import everychip as ec
 from everychip import Hardware, devices
 from everychip.methods import IRS, Objective
-from everychip.rng import contained
+from everychip.rng import seeded_global_generator
 
 
 def trained(beta: float, *, negate: bool, steps: int = 6) -> tuple[dict[str, torch.Tensor], list[float]]:
     """A small network after some steps of IRS on a noisy backbone with noise-free exits."""
-    with contained(0, "sign"):
+    with seeded_global_generator(0, "sign"):
         model = ec.models.LeNet().build((1, 8, 8), 10, seed=0).double()
         x, y = torch.randn(64, 1, 8, 8, dtype=torch.float64), torch.randint(10, (64,))
     method = IRS(beta=beta, hidden=16, exit_device=devices.Gaussian(sigma=0.0))

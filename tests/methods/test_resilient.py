@@ -26,7 +26,7 @@ from everychip.errors import ConfigError
 from everychip.methods.probe import same_masks
 from everychip.methods.resilient import noise_to_signal, normalised, spread
 from everychip.study.recipes import find
-from everychip.training import Training, train
+from everychip.training.loop import Training, train
 
 FEFET = devices.preset("FeFET6", sigma=0.4)
 FACTOR = math.sqrt(1 + 4**2 + 16**2 + 64**2) / 85  # σ_W of 8-bit weights in 2-bit cells of σ = 1

@@ -9,8 +9,8 @@ import torch
 from torch import nn
 
 from everychip import Hardware, constraints, data, devices, methods, models, rng_for
-from everychip.running import autocast
-from everychip.training import Training, train
+from everychip.network.running import autocast
+from everychip.training.loop import Training, train
 
 RIVALS = {
     "correctnet": methods.CorrectNet,

@@ -9,7 +9,7 @@ import torch
 from torch.nn.functional import cross_entropy
 
 from everychip import methods
-from everychip.chip import run
+from everychip.hardware.chip import run
 
 EVERY = {
     "noise_injection": methods.NoiseInjection,

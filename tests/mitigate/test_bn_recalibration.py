@@ -13,8 +13,8 @@ from torch import nn
 import everychip as ec
 from everychip import Hardware, devices, evaluate, program, rng_for
 from everychip.errors import ConfigError, DataError, ModelError
+from everychip.evaluation.monte_carlo import measure
 from everychip.mitigate import BNRecalibration, Mitigation
-from everychip.monte_carlo import measure
 
 HARDWARE = Hardware(device=devices.Gaussian(sigma=0.3))
 PATH = ("evaluate", 3)
@@ -118,7 +118,7 @@ def test_a_norm_that_two_names_hold_is_measured_where_it_is_used():
     norm = nn.BatchNorm1d(6)
     model = nn.Sequential(nn.Linear(6, 6, bias=False), norm, nn.ReLU(), norm, nn.Linear(6, 3))
     x, y = torch.randn(40, 6, generator=rng_for(2)), torch.arange(40) % 3
-    chip = ec.chip.disturb(HARDWARE.crossbar(model), HARDWARE, seed=0, path=PATH)
+    chip = ec.chip.program_weights(HARDWARE.crossbar(model), HARDWARE, seed=0, path=PATH)
     treated = BNRecalibration(images=40, batch_size=40).bind(model, HARDWARE, (x, y))(chip, seed=0, path=PATH)
     twin = by_hand(model, chip, [the_used(x, 40)])
     torch.testing.assert_close(treated["1.running_mean"], twin[1].running_mean)
@@ -149,7 +149,7 @@ def test_evaluation_in_bfloat16_also_measures_in_bfloat16():
 
 
 def test_it_wins_back_what_shifted_statistics_cost():
-    with ec.rng.contained(0, "init"):
+    with ec.rng.seeded_global_generator(0, "init"):
         layers = [[nn.Linear(24, 24), nn.BatchNorm1d(24), nn.ReLU()] for _ in range(4)]
         model = nn.Sequential(*(layer for block in layers for layer in block), nn.Linear(24, 4))
     x = torch.randn(600, 24, generator=rng_for(0, "x")) + 2

@@ -45,11 +45,11 @@ def test_it_reports_what_each_of_them_reports():
 
 def test_it_suits_a_model_only_if_each_of_them_does():
     model, data = nn.Linear(6, 3), (torch.randn(50, 6, generator=rng_for(0)), torch.arange(50) % 3)
-    Sequence(mitigations=STEPS[:2]).must_suit(model, HARDWARE, data)
+    Sequence(mitigations=STEPS[:2]).validate_for(model, HARDWARE, data)
     with pytest.raises(ModelError, match="no batch norm"):
-        Sequence(mitigations=STEPS).must_suit(model, HARDWARE, data)
+        Sequence(mitigations=STEPS).validate_for(model, HARDWARE, data)
     with pytest.raises(DataError, match="at least the 60"):
-        Sequence(mitigations=(*STEPS[:1], DriftCompensation(images=60))).must_suit(model, HARDWARE, data)
+        Sequence(mitigations=(*STEPS[:1], DriftCompensation(images=60))).validate_for(model, HARDWARE, data)
 
 
 def test_a_recipe_writes_it_as_a_list():

@@ -7,7 +7,7 @@ from torch import nn
 
 from everychip import Hardware, devices, methods, rng_for
 from everychip.data import Arrays
-from everychip.training import Training, train
+from everychip.training.loop import Training, train
 
 HARDWARE = Hardware(device=devices.Gaussian(sigma=0.05))
 

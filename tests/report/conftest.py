@@ -11,8 +11,8 @@ from typing import Any
 
 import pytest
 
-from everychip.study.files import digest
-from everychip.study.table import COLUMNS, write_table
+from everychip.storage.files import digest
+from everychip.storage.table import COLUMNS, write_table
 
 SIGMAS = (0.0, 0.05, 0.1, 0.15, 0.2, 0.25, 0.3, 0.35, 0.4)
 METHODS = ("vanilla", "noise_injection", "temperature", "deep_supervision", "irs", "ovf")

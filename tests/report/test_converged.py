@@ -9,12 +9,12 @@ from pathlib import Path
 import pytest
 from scipy.stats import binomtest
 
-from everychip.outcome import bar_above_chance
 from everychip.report import load
 from everychip.report.converged import counted, of_group, probabilities
 from everychip.report.results import Group, Results
-from everychip.tails import above_chance
-from everychip.training import judge
+from everychip.statistics.outcome import bar_above_chance
+from everychip.statistics.percentiles import above_chance
+from everychip.training.loop import classify_outcome
 
 
 @pytest.fixture
@@ -115,7 +115,7 @@ def test_of_two_classes_ten_points_above_chance_are_asked(
 def test_training_and_report_have_one_bar(classes: int) -> None:
     bar = bar_above_chance(classes)
     for accuracy, status in ((bar - 1e-6, "at_chance"), (bar + 1e-6, "above_chance")):
-        assert judge("above_chance", accuracy, classes, [])[0] == status
+        assert classify_outcome("above_chance", accuracy, classes, [])[0] == status
         assert above_chance({0: accuracy}, classes=classes).estimate == (status == "above_chance")
 
 

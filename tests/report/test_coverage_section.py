@@ -10,10 +10,10 @@ from typing import Any
 import pytest
 from torch import nn
 
-from everychip.coverage import check
 from everychip.devices import Gaussian
 from everychip.errors import StoreError
-from everychip.hardware import Hardware
+from everychip.hardware.coverage import check
+from everychip.hardware.hardware import Hardware
 from everychip.report.blocks import Details, Table
 from everychip.report.html import page
 from everychip.report.reading import load

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from everychip.component import merge, write_toml
+from everychip.config.component import merge, write_toml
 from everychip.study.experiment import Experiment
 from everychip.study.grid import Study
 

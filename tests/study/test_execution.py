@@ -15,14 +15,14 @@ import pytest
 import torch
 from torch.func import functional_call
 
-from everychip.chip import program
-from everychip.component import write_toml
+from everychip.config.component import write_toml
 from everychip.errors import StoreError
+from everychip.hardware.chip import program
 from everychip.progress import Event
+from everychip.storage.table import COLUMNS
 from everychip.study import store
 from everychip.study.execution import run
 from everychip.study.experiment import Experiment
-from everychip.study.table import COLUMNS
 
 Make = Callable[..., Experiment]
 

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from everychip.component import merge
+from everychip.config.component import merge
 from everychip.errors import ConfigError
 from everychip.study.grid import Study, leaves, nest
 

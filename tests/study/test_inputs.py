@@ -76,7 +76,7 @@ def test_an_unfinished_run_of_other_data_begins_again(
     with pytest.raises(KeyboardInterrupt):
         run(own, tmp_path / "o")
     monkeypatch.setattr(
-        "everychip.study.execution.merge_tables", sys.modules["everychip.study.table"].merge_tables
+        "everychip.study.execution.merge_tables", sys.modules["everychip.storage.table"].merge_tables
     )
     write_data(tmp_path / "d.safetensors", 1)
     anew, fresh = run(own, tmp_path / "o"), run(own, tmp_path / "fresh")

@@ -10,11 +10,11 @@ from typing import Any
 import pytest
 from safetensors.torch import load_model
 
-from everychip.component import read_toml, write_toml
+from everychip.config.component import read_toml, write_toml
 from everychip.data import Data
 from everychip.errors import ConfigError, EverychipError
+from everychip.evaluation.monte_carlo import evaluate
 from everychip.mitigate import DriftCompensation, Mitigation
-from everychip.monte_carlo import evaluate
 from everychip.progress import Event
 from everychip.study import store
 from everychip.study.execution import run

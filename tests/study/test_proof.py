@@ -12,11 +12,11 @@ import pytest
 
 from everychip.errors import StoreError
 from everychip.report import load
+from everychip.storage.table import query, read_table, write_table
 from everychip.study import store
 from everychip.study.execution import run
 from everychip.study.proof import draws_of
 from everychip.study.study import run_study
-from everychip.study.table import query, read_table, write_table
 
 
 def rewrite(path: Path) -> None:

@@ -9,11 +9,11 @@ from typing import Any
 
 import pytest
 
-from everychip.component import merge
-from everychip.crossing import break_even
+from everychip.config.component import merge
 from everychip.errors import ConfigError, StoreError
-from everychip.layer_noise import sensitivity
-from everychip.monte_carlo import evaluate
+from everychip.evaluation.break_even import break_even
+from everychip.evaluation.monte_carlo import evaluate
+from everychip.evaluation.sensitivity import sensitivity
 from everychip.study import store
 from everychip.study.execution import run
 from everychip.study.experiment import Experiment

@@ -11,11 +11,11 @@ import pytest
 
 from everychip.errors import StoreError
 from everychip.progress import Event
+from everychip.storage.table import read_table
 from everychip.study.experiment import Experiment
 from everychip.study.grid import Study
 from everychip.study.store import Run
 from everychip.study.study import Watcher, run_study
-from everychip.study.table import read_table
 
 Make = Callable[..., Study]
 

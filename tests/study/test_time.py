@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 import torch
 
-from everychip.chip import program
-from everychip.component import merge
+from everychip.config.component import merge
+from everychip.hardware.chip import program
 from everychip.progress import Event
 from everychip.study.execution import run
 from everychip.study.experiment import Experiment

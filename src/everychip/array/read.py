@@ -170,5 +170,5 @@ def _must_fit(ranges: Ranges, cells: Cells, plan: Tiling) -> None:
             f"hardware.array.ranges.{cells.name}",
             found=f"ranges of {words} tiles",
             expected=f"{'×'.join(map(str, wanted))} (slices × rows × columns of tiles)",
-            remedy="calibrate again: everychip.calibration.calibrate(model, hardware, data)",
+            remedy="calibrate again: everychip.hardware.calibration.calibrate(model, hardware, data)",
         )

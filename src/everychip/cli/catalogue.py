@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from everychip.cli.docstrings import About, about, as_toml, flowing
 from everychip.cli.watching import console
-from everychip.component import Component, broken_plugins
+from everychip.config.component import Component, broken_plugins
 from everychip.errors import ConfigError, known_names
 
 if TYPE_CHECKING:
@@ -193,9 +193,9 @@ def _explained(entry: About, family: type[Component]) -> list[str]:
 
 
 def _preset(name: str) -> dict[str, Any]:
-    from everychip.chip import effective_sigma
     from everychip.devices import preset, presets
-    from everychip.hardware import Hardware
+    from everychip.hardware.chip import effective_sigma
+    from everychip.hardware.hardware import Hardware
 
     facts = presets()[name]
     sigma = {"sigma": NOMINAL} if facts["kind"] == "levels" else {}

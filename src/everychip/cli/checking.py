@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from everychip.cli.watching import console
-from everychip.component import merge, override, read_toml
+from everychip.config.component import merge, override, read_toml
 from everychip.errors import (
     ArrayError,
     ConfigError,
@@ -21,9 +21,9 @@ from everychip.errors import (
 if TYPE_CHECKING:
     from torch import nn
 
-    from everychip.chip import EffectiveSigma
-    from everychip.coverage import Coverage
     from everychip.data import Splits
+    from everychip.hardware.chip import EffectiveSigma
+    from everychip.hardware.coverage import Coverage
     from everychip.study.experiment import Experiment
 
 BARE: dict[str, Any] = {
@@ -36,7 +36,7 @@ BARE: dict[str, Any] = {
 
 def check(model: str, settings: list[str], *, as_json: bool, output: Path | None = None) -> int:
     """Coverage and effective noise of a run's or a recipe's model, a shipped model or a user's own."""
-    from everychip.chip import effective_sigma
+    from everychip.hardware.chip import effective_sigma
 
     experiment = asked(model, settings)
     with experiment.compute.used():
@@ -58,7 +58,7 @@ def check(model: str, settings: list[str], *, as_json: bool, output: Path | None
 
 def write_output(path: Path, text: str) -> None:
     """Write a file that was asked for, or say in one line why not."""
-    from everychip.study.files import write_text
+    from everychip.storage.files import write_text
 
     if path.is_dir() or not path.parent.is_dir():
         found = "a folder" if path.is_dir() else f"no folder {path.parent}"
@@ -122,7 +122,7 @@ def _with(**model: str) -> dict[str, Any]:
 
 def _coverage(network: nn.Module, experiment: Experiment, splits: Splits) -> tuple[Coverage, str]:
     """The coverage, with multiplications counted where the model takes the data, and a remark where not."""
-    from everychip.coverage import check
+    from everychip.hardware.coverage import check
 
     try:
         return check(network, experiment.hardware, splits.train.x[:2]), ""
@@ -141,10 +141,10 @@ def _coverage(network: nn.Module, experiment: Experiment, splits: Splits) -> tup
 
 def _unsuitable(network: nn.Module, experiment: Experiment, splits: Splits) -> str:
     """Why a run of the recipe would be refused for its mitigation; nothing where it would not."""
-    from everychip.study.suitable import must_suit
+    from everychip.study.suitable import validate_for
 
     try:
-        must_suit(experiment, network, splits)
+        validate_for(experiment, network, splits)
     except EverychipError as error:
         return f"The recipe's mitigation does not suit it: {error}"
     return ""

@@ -133,8 +133,8 @@ def report(folder: Path, output: Path | None, target: float | None, charts: Path
 
 def sql(folder: Path, query: str, *, csv: bool) -> int:
     """The answer of DuckDB as a table or as comma-separated values."""
+    from everychip.storage.table import query as ask
     from everychip.study.proof import draws_of
-    from everychip.study.table import query as ask
 
     header, rows = ask(draws_of(folder), query)
     if csv:

@@ -69,7 +69,7 @@ def _table(found: Cost) -> Table:
     from rich.table import Table
 
     table = Table(box=SIMPLE_HEAD, pad_edge=False, collapse_padding=True)
-    from everychip.coverage import short
+    from everychip.hardware.coverage import short
 
     table.add_column("matrix", no_wrap=True, overflow="ellipsis", max_width=26)
     for name in ("weights", "cells", "tiles", "used", "reads", "conversions"):
@@ -115,13 +115,13 @@ def _lines(experiment: Experiment, found: Cost, training: ExitCost, *, width: in
 
 
 def _short(found: Cost, name: str) -> str:
-    from everychip.coverage import short
+    from everychip.hardware.coverage import short
 
     return short(found.total(name))
 
 
 def _pulses(number: float) -> str:
-    from everychip.coverage import short
+    from everychip.hardware.coverage import short
 
     return f"{short(round(number))} pulses"
 

@@ -7,7 +7,7 @@ import re
 from dataclasses import dataclass
 from typing import Any
 
-from everychip.component import Component
+from everychip.config.component import Component
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,7 @@ from everychip.cli.watching import console, watching
 from everychip.errors import ConfigError, known_names
 
 if TYPE_CHECKING:
-    from everychip.draws import Draws
+    from everychip.evaluation.draws import Draws
     from everychip.export import Agreement
 
 TARGETS = ("aihwkit",)
@@ -88,7 +88,7 @@ def _tell(result: Agreement) -> None:
 def _mean(draws: Draws) -> str:
     """The mean accuracy with its interval.
 
-    >>> from everychip.draws import Draws
+    >>> from everychip.evaluation.draws import Draws
     >>> rows = [{"accuracy": a, "nll": 0.3, "brier": 0.1, "ece": 0.0, "confidence": 0.9} for a in (0.9, 0.94)]
     >>> _mean(Draws.of(rows, seed=0, images=100))
     'mean 92.0 % [66.6, 100.0] (95 %)'

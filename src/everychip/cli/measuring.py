@@ -166,9 +166,9 @@ def _p(p: float) -> str:
 
 def _effective(found: Fit) -> str:
     """What the device does to weights, because σ(g) of a device says that only together with a mapping."""
-    from everychip.chip import effective_sigma
     from everychip.cli.catalogue import normal_matrix
-    from everychip.hardware import Hardware
+    from everychip.hardware.chip import effective_sigma
+    from everychip.hardware.hardware import Hardware
     from everychip.mapping import Direct
 
     effective = effective_sigma(normal_matrix(), Hardware(device=found.device, mapping=Direct()))

@@ -9,7 +9,7 @@ import torch
 
 from everychip.array import Array
 from everychip.cost.matrices import Matrix
-from everychip.hardware import Hardware
+from everychip.hardware.hardware import Hardware
 from everychip.mapping import BitSliced
 from everychip.mapping.columns import OUTPUTS_FIRST
 

@@ -12,7 +12,7 @@ from everychip.array import Array
 from everychip.cost.components import Components
 from everychip.cost.counting import Counts, Format, count, format_of
 from everychip.cost.matrices import Matrix, matrices
-from everychip.hardware import Hardware
+from everychip.hardware.hardware import Hardware
 
 
 @dataclass(frozen=True)

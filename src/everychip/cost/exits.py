@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from torch import Tensor, nn
 
 from everychip.exits import Exits
-from everychip.macs import trace
 from everychip.methods import Method
 from everychip.methods.internal_exits import InternalExits
+from everychip.network.macs import trace
 
 
 @dataclass(frozen=True)

@@ -8,10 +8,10 @@ from math import prod
 from torch import Tensor, nn
 from torch.nn.modules.conv import _ConvNd, _ConvTransposeNd
 
-from everychip.coverage import Coverage, check
-from everychip.hardware import Hardware
+from everychip.hardware.coverage import Coverage, check
+from everychip.hardware.hardware import Hardware
+from everychip.hardware.placement import Placed
 from everychip.mapping.columns import Columns
-from everychip.placement import Placed
 
 
 @dataclass(frozen=True)

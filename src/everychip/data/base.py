@@ -8,7 +8,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from everychip.component import Component
+from everychip.config.component import Component
 from everychip.data.values import Splits
 
 

@@ -13,7 +13,7 @@ from torch.utils.data import DataLoader, Dataset, IterableDataset
 from everychip.data.base import Data
 from everychip.data.values import Arrays, Splits
 from everychip.errors import DataError
-from everychip.rng import contained
+from everychip.rng import seeded_global_generator
 
 _ACCEPTED = "(x, y) tensors or numpy arrays, a DataLoader, a torch Dataset, one of everychip.data, or Arrays"
 
@@ -78,7 +78,7 @@ def _indexed(dataset: Dataset[Any], length: int) -> Iterator[Any]:
 def _gather(source: Iterable[Any], *, batched: bool) -> Arrays:
     inputs: list[Tensor] = []
     labels: list[Tensor] = []
-    with contained(0, "data", "gather"):
+    with seeded_global_generator(0, "data", "gather"):
         for item in source:
             if not (isinstance(item, tuple | list) and len(item) == 2):
                 raise DataError(

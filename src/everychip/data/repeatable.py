@@ -10,7 +10,7 @@ from torch.utils._pytree import tree_leaves
 from torch.utils.data import DataLoader, Dataset, IterableDataset
 
 from everychip.errors import DataError
-from everychip.rng import contained
+from everychip.rng import seeded_global_generator
 
 _ITEMS = 64
 
@@ -29,7 +29,7 @@ def must_be_repeatable(data: Any) -> None:
     for index in range(min(_ITEMS, len(dataset))):  # type: ignore[arg-type]
         reads = []
         for again in range(2):
-            with contained(0, "data", "repeat", index, again):
+            with seeded_global_generator(0, "data", "repeat", index, again):
                 reads.append(tree_leaves(dataset[index]))
         if not all(_same(one, other) for one, other in zip(*reads, strict=False)):
             raise DataError(

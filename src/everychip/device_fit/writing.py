@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from everychip.component import write_toml
+from everychip.config.component import write_toml
 from everychip.device_fit.chart import chart
 from everychip.device_fit.fitting import Fit
 from everychip.errors import StoreError
 from everychip.report.engine import must_start
-from everychip.study.files import write_whole
+from everychip.storage.files import write_whole
 
 
 def refuse_output(output: Path, *, source: Path) -> None:

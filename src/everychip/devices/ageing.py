@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 from pydantic import BeforeValidator, Field, WithJsonSchema
 
-from everychip.component import refusal
+from everychip.config.component import refusal
 
 DAY = 86_400.0
 YEAR = 365 * DAY

@@ -14,9 +14,9 @@ from jaxtyping import Float
 from pydantic import Field
 from torch import Tensor
 
-from everychip.component import Component, merge, read_toml, refusal
+from everychip.config.component import Component, merge, read_toml, refusal
+from everychip.config.validation import Kind
 from everychip.errors import ConfigError, known_names, shown
-from everychip.refusals import Kind
 
 Sigma = Annotated[float, Field(ge=0, le=1_000)]
 

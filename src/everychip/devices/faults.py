@@ -9,7 +9,7 @@ from jaxtyping import Float
 from pydantic import Field, model_validator
 from torch import Tensor
 
-from everychip.component import refusal
+from everychip.config.component import refusal
 from everychip.devices.base import Device
 
 Rate = Annotated[float, Field(ge=0, le=1)]

@@ -10,7 +10,7 @@ from jaxtyping import Float
 from pydantic import model_validator
 from torch import Tensor
 
-from everychip.component import refusal
+from everychip.config.component import refusal
 from everychip.devices.drifting import Drifting
 from everychip.devices.physical import Moments, Positive, Scale, polynomial
 

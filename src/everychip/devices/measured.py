@@ -9,7 +9,7 @@ from jaxtyping import Float
 from pydantic import Field, model_validator
 from torch import Tensor
 
-from everychip.component import Config, refusal
+from everychip.config.component import Config, refusal
 from everychip.devices.ageing import Time, duration
 from everychip.devices.base import Device, Sigma, standard_normal
 

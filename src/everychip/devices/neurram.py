@@ -10,7 +10,7 @@ from jaxtyping import Float
 from pydantic import model_validator
 from torch import Tensor
 
-from everychip.component import refusal
+from everychip.config.component import refusal
 from everychip.devices.ageing import DAY, Time, duration
 from everychip.devices.physical import Physical, Positive, Scale, polynomial
 

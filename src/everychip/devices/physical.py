@@ -12,7 +12,7 @@ from jaxtyping import Float
 from pydantic import Field, model_validator
 from torch import Tensor
 
-from everychip.component import refusal
+from everychip.config.component import refusal
 from everychip.devices.base import Device, standard_normal
 
 Positive = Annotated[float, Field(gt=0)]

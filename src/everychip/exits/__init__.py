@@ -12,7 +12,7 @@ from everychip.exits.heads import Exits, Init
 from everychip.exits.multi_exit import MultiExit, multi_exit
 from everychip.exits.positions import choose
 from everychip.exits.survey import Site, output_classes, survey
-from everychip.rng import contained
+from everychip.rng import seeded_global_generator
 
 __all__ = ["Exits", "Init", "MultiExit", "Site", "attach", "multi_exit", "start_of_exits"]
 
@@ -53,7 +53,7 @@ def attach(
             raise ModelError(f"exits.{name}", found=str(value), expected="at least 1")
     seen = survey(model, sample)
     sites = choose(model, seen, where=where, count=count, pool=pool)
-    with contained(seed, "exits"):
+    with seeded_global_generator(seed, "exits"):
         return Exits(
             sites,
             hidden=hidden,

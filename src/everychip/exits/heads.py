@@ -14,7 +14,7 @@ from torch.nn.functional import adaptive_avg_pool1d, adaptive_avg_pool2d, adapti
 
 from everychip.errors import ModelError
 from everychip.exits.survey import Site
-from everychip.exits.taps import Taps
+from everychip.network.taps import Taps
 
 Init = Literal["default", "fan_out"]
 """How an exit's linear layers start: as PyTorch's do, or Kaiming normal by fan-out with biases 0."""

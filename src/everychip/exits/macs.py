@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from torch import Tensor
 
 from everychip.exits.multi_exit import MultiExit
-from everychip.macs import trace
+from everychip.network.macs import trace
 
 
 @dataclass(frozen=True)

@@ -13,8 +13,8 @@ from everychip.errors import ConfigError, ModelError
 from everychip.exits.heads import Exits, Init
 from everychip.exits.positions import choose
 from everychip.exits.survey import output_classes, survey
-from everychip.macs import first_tensor
-from everychip.rng import contained
+from everychip.network.macs import first_tensor
+from everychip.rng import seeded_global_generator
 
 NEVER = 2.0
 """A threshold that no probability reaches."""
@@ -78,7 +78,7 @@ class MultiExit(nn.Module):
         where = where or ("paper" if getattr(type(model), "exit_positions", None) else "auto")
         sites = choose(model, surveyed, where=where, count=count, pool=pool)
         self.backbone = model
-        with contained(seed, "exits"):
+        with seeded_global_generator(seed, "exits"):
             self.exits = Exits(sites, hidden=hidden, classes=output_classes(model, surveyed), init=init)
         outputs = len(sites) + 1
         device = sample.device

@@ -10,8 +10,8 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from everychip.exits.multi_exit import MultiExit
-from everychip.modes import evaluating
-from everychip.running import Runner
+from everychip.network.modes import evaluating
+from everychip.network.running import Runner
 
 
 class _AllOutputs(nn.Module):

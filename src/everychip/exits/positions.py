@@ -11,7 +11,7 @@ from torch import nn
 
 from everychip.errors import ModelError
 from everychip.exits.survey import Site, Survey
-from everychip.macs import Call
+from everychip.network.macs import Call
 
 
 def choose(

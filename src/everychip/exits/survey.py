@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from torch.nn.modules import batchnorm, conv, instancenorm, pooling
 
 from everychip.errors import DataError, ModelError
-from everychip.macs import Call, Features, Trace, trace
+from everychip.network.macs import Call, Features, Trace, trace
 
 # Layers whose output tells on which axis the features are.
 _SECOND = (

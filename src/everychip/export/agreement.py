@@ -8,19 +8,19 @@ from typing import Any
 import torch
 from torch import nn
 
-from everychip.chip import run
 from everychip.data import Arrays, as_arrays
-from everychip.draws import Draws
+from everychip.evaluation.draws import Draws
+from everychip.evaluation.monte_carlo import evaluate, measure
 from everychip.export.networks import tiles, to_aihwkit
 from everychip.export.noise import counterpart, written
-from everychip.hardware import Hardware
+from everychip.hardware.chip import run
+from everychip.hardware.hardware import Hardware
 from everychip.mapping import Direct
-from everychip.modes import evaluating
-from everychip.monte_carlo import evaluate, measure
-from everychip.paired import Comparison
+from everychip.network.modes import evaluating
+from everychip.network.soundness import device_of
 from everychip.progress import Event, Listener, listening
-from everychip.rng import contained
-from everychip.soundness import device_of
+from everychip.rng import seeded_global_generator
+from everychip.statistics.paired_comparison import Comparison
 
 SAME_LOGITS = 1e-4
 """Logits of two implementations in float32 differ by less than this share of their rms."""
@@ -110,7 +110,7 @@ def _evaluated(analog: nn.Module, noise: Any, test: Arrays, *, time: float, chip
     exact = {name: tile.tile.get_weights().clone() for name, tile in tiles(analog).items()}
     rows = []
     for chip in range(chips):
-        with contained(seed, "aihwkit", chip):
+        with seeded_global_generator(seed, "aihwkit", chip):
             for name, tile in tiles(analog).items():
                 tile.tile.set_weights(written(noise, exact[name], time=time))
         rows.append(measure(analog, {}, _as_copy(test)))

@@ -8,13 +8,13 @@ from pathlib import Path
 
 from torch import nn
 
-from everychip.component import write_toml
+from everychip.config.component import write_toml
 from everychip.errors import StoreError, visible
 from everychip.export.networks import to_aihwkit
 from everychip.export.noise import counterpart
+from everychip.storage.files import make_folder, write_text, write_whole
 from everychip.study import store
 from everychip.study.experiment import Experiment
-from everychip.study.files import make_folder, write_text, write_whole
 from everychip.study.inputs import refuse_others
 from everychip.study.trained import trained_model
 

@@ -11,9 +11,9 @@ from torch import Tensor, nn
 from everychip.devices import Ideal
 from everychip.errors import MissingExtraError, ModelError
 from everychip.export.noise import counterpart
-from everychip.hardware import Hardware
+from everychip.hardware.hardware import Hardware
+from everychip.hardware.placement import Placed
 from everychip.mapping import Direct
-from everychip.placement import Placed
 
 _CONVERTED = (nn.Linear, nn.Conv1d, nn.Conv2d, nn.Conv3d)
 _RUN = (nn.Linear, nn.Conv2d)

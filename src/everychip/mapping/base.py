@@ -11,7 +11,7 @@ from jaxtyping import Float
 from pydantic import Field
 from torch import Tensor
 
-from everychip.component import Component
+from everychip.config.component import Component
 from everychip.devices import Device
 from everychip.devices.base import standard_normal
 from everychip.mapping.columns import OUTPUTS_FIRST, Columns

@@ -9,7 +9,7 @@ from jaxtyping import Float
 from pydantic import Field, model_validator
 from torch import Tensor
 
-from everychip.component import refusal
+from everychip.config.component import refusal
 from everychip.mapping.base import CellMapping
 from everychip.mapping.quantize import integers
 from everychip.mapping.sign import Offset

@@ -9,7 +9,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from everychip.component import Component
+from everychip.config.component import Component
 from everychip.mapping.columns import Columns
 
 

@@ -8,11 +8,11 @@ import torch
 from pydantic import Field
 from torch import Tensor
 
-from everychip.chip import strided_as
 from everychip.devices.base import standard_normal
+from everychip.hardware.chip import strided_as
 from everychip.methods.base import Method, Objective
 from everychip.methods.losses import divergence
-from everychip.methods.probe import aside, same_masks
+from everychip.methods.probe import forward_frozen_stats, same_masks
 from everychip.rng import rng_for
 
 
@@ -56,13 +56,13 @@ class AdversarialWeight(Method):
         with same_masks(objective):
             noisy = objective.noisy_logits(x) if self.noise else None
         with same_masks(objective):
-            clean = runner.logits({}, x) if noisy is None else aside(runner, {}, x)
+            clean = runner.logits({}, x) if noisy is None else forward_frozen_stats(runner, {}, x)
         offsets = self.attack(objective, x, clean.detach())
         worst = {
             name: strided_as(w, w + self._bound(w if self.bound_gradient else w.detach()) * offsets[name])
             for name, w in objective.weights.items()
         }
-        attacked = aside(runner, worst, x)
+        attacked = forward_frozen_stats(runner, worst, x)
         z = clean if noisy is None else noisy
         return self.cross_entropy(z, y) + self.beta * divergence(clean, attacked)
 
@@ -79,7 +79,7 @@ class AdversarialWeight(Method):
                 for name, w in weights.items()
             }
             with same_masks(objective):
-                distance = divergence(clean, aside(objective.runner, moved, x))
+                distance = divergence(clean, forward_frozen_stats(objective.runner, moved, x))
             slopes = torch.autograd.grad(distance, list(moved.values()), materialize_grads=True)
             for name, slope in zip(weights, slopes, strict=True):
                 offsets[name] = (offsets[name] + slope.sign() / self.attack_steps).clamp(-1, 1)

@@ -11,20 +11,20 @@ import torch
 from pydantic import Field
 from torch import Tensor, nn
 
-from everychip.chip import NoiseGradient
-from everychip.component import Component
-from everychip.constraints import Constraint
+from everychip.config.component import Component
+from everychip.config.validation import must_be
 from everychip.errors import ConfigError
 from everychip.exits import Exits, multi_exit
-from everychip.hardware import Hardware
+from everychip.hardware.chip import NoiseGradient
+from everychip.hardware.hardware import Hardware
+from everychip.hardware.placement import Placed
 from everychip.mapping import Columns
+from everychip.methods.constraints import Constraint
 from everychip.methods.exit_loss import exits_cross_entropy, listening_to_exits
 from everychip.methods.losses import cross_entropy
-from everychip.methods.order import order_of_use
 from everychip.methods.reminder import Reminder
-from everychip.placement import Placed
-from everychip.refusals import must_be
-from everychip.running import Runner
+from everychip.network.order import order_of_use
+from everychip.network.running import Runner
 
 
 class Method(Component, family="method"):
@@ -32,7 +32,7 @@ class Method(Component, family="method"):
 
     constraint: what the crossbar's weights are brought back to after each step. ramp: the share of training
     over which the noise grows linearly from 0 to its full strength; 0 or absent: at once. noise_gradient:
-    what backward sees of the noise (`everychip.chip.disturb`). Where a method meets no noise, these two
+    what backward sees of the noise (see `program_weights`). Where a method meets no noise, these two
     change nothing, but a ramp still asks for the length of training. last_layer_gain: a factor on the last
     matrix of the crossbar that is trained, at the start of training: the last that a forward of `bind`'s
     sample multiplies by, or without a sample the last that the model defines. label_smoothing: of every
@@ -66,7 +66,7 @@ class Method(Component, family="method"):
         """The method with everything decided that depends on the hardware: what `bind` trains with."""
         return self
 
-    def must_suit(self, hardware: Hardware, sample: Tensor | None) -> None:
+    def validate_for(self, hardware: Hardware, sample: Tensor | None) -> None:
         """Raise where this method cannot train on this hardware or lacks the sample it needs."""
 
     def exits(self, model: nn.Module, sample: Tensor, *, seed: int) -> Exits | None:
@@ -99,7 +99,7 @@ class Method(Component, family="method"):
                 remedy="bind(model, hardware, steps=epochs * batches)",
             )
         method = self.resolved(hardware)
-        method.must_suit(hardware, sample)
+        method.validate_for(hardware, sample)
         if self.exit_loss:
             multi_exit(model, where="method.exit_loss")
         exits = None if sample is None else method.exits(model, sample, seed=seed)

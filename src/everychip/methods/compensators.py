@@ -10,11 +10,11 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import adaptive_avg_pool1d, adaptive_avg_pool2d, adaptive_avg_pool3d
 
+from everychip.config.validation import must_be
 from everychip.errors import ConfigError, ModelError
 from everychip.exits.survey import Site, survey
-from everychip.hardware import Hardware
-from everychip.refusals import must_be
-from everychip.rng import contained
+from everychip.hardware.hardware import Hardware
+from everychip.rng import seeded_global_generator
 
 _LAYERS = (nn.Linear, nn.modules.conv._ConvNd)
 _POOLS: dict[int, Any] = {1: adaptive_avg_pool1d, 2: adaptive_avg_pool2d, 3: adaptive_avg_pool3d}
@@ -63,7 +63,7 @@ def compensate(
                 found="no layer that can be compensated here",
                 expected=f"linear and convolution layers that are called: {', '.join(layers) or 'none'}",
             )
-    with contained(seed, NAME):
+    with seeded_global_generator(seed, NAME):
         made = [Compensator(model.get_submodule(n), seen.sites[n], ratio=ratio) for n in names]
     return Compensated(model, dict(zip(names, made, strict=True)))
 

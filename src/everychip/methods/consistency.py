@@ -13,7 +13,7 @@ from torch import Tensor
 from everychip.errors import ModelError
 from everychip.methods.base import Method, Objective
 from everychip.methods.losses import full_precision
-from everychip.methods.probe import FORWARD_ONLY, aside, crossbar_layers, outputs, same_masks
+from everychip.methods.probe import FORWARD_ONLY, crossbar_layers, forward_frozen_stats, outputs, same_masks
 
 
 class Consistency(Method):
@@ -36,7 +36,7 @@ class Consistency(Method):
     def loss(self, objective: Objective, x: Tensor, y: Tensor) -> Tensor:
         names = crossbar_layers(objective)
         with torch.no_grad(), same_masks(objective), outputs(objective.model, names) as clean:
-            aside(objective.runner, {}, x)
+            forward_frozen_stats(objective.runner, {}, x)
         with outputs(objective.model, names) as noisy:
             z = objective.noisy_logits(x)
         return self.cross_entropy(z, y) + self.weight * relative_error(noisy, clean)

@@ -12,7 +12,7 @@ from pydantic import Field
 from torch import Tensor
 
 from everychip.errors import ConfigError
-from everychip.hardware import Hardware
+from everychip.hardware.hardware import Hardware
 from everychip.mapping import Columns
 from everychip.methods.base import Method, Objective
 from everychip.methods.losses import full_precision
@@ -47,7 +47,7 @@ class CorrectNet(Method, kind="correctnet"):
         """Whether z comes from chips."""
         return self.noise
 
-    def must_suit(self, hardware: Hardware, sample: Tensor | None) -> None:
+    def validate_for(self, hardware: Hardware, sample: Tensor | None) -> None:
         """λ comes from a nominal σ unless it is given."""
         self._scale(hardware)
 

@@ -9,8 +9,8 @@ import torch
 from pydantic import Field
 from torch import Tensor
 
-from everychip.chip import run
 from everychip.errors import ConfigError
+from everychip.hardware.chip import run
 from everychip.methods.base import Method, Objective
 from everychip.methods.losses import divergence
 from everychip.methods.probe import FORWARD_ONLY

@@ -12,8 +12,8 @@ from everychip.data import Arrays
 from everychip.exits import MultiExit
 from everychip.exits.outputs import running_all_outputs
 from everychip.methods.base import Objective
-from everychip.modes import evaluating
-from everychip.running import Runner
+from everychip.network.modes import evaluating
+from everychip.network.running import Runner
 
 
 @torch.no_grad()

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from everychip.devices import Device
 from everychip.errors import ConfigError
 from everychip.exits import Exits, Init, attach, start_of_exits
-from everychip.hardware import Hardware
+from everychip.hardware.hardware import Hardware
 from everychip.methods.base import Method, Objective
 
 
@@ -38,7 +38,7 @@ class InternalExits(Method):
         object.__setattr__(self, "init", start_of_exits(self.init, where=self.positions))
         return self
 
-    def must_suit(self, hardware: Hardware, sample: Tensor | None) -> None:
+    def validate_for(self, hardware: Hardware, sample: Tensor | None) -> None:
         """The exits are sized from a sample."""
         if sample is None:
             raise ConfigError(

@@ -9,7 +9,7 @@ from pydantic import Field
 from torch import Tensor, nn
 
 from everychip.exits import Exits, multi_exit
-from everychip.hardware import Hardware
+from everychip.hardware.hardware import Hardware
 from everychip.methods.base import Objective
 from everychip.methods.internal_exits import InternalExits
 from everychip.methods.losses import negative_feedback
@@ -43,10 +43,10 @@ class IRS(InternalExits):
         """The exits to be dropped, if any are."""
         return super().exits(model, sample, seed=seed) if self.deploy == "backbone" else None
 
-    def must_suit(self, hardware: Hardware, sample: Tensor | None) -> None:
+    def validate_for(self, hardware: Hardware, sample: Tensor | None) -> None:
         """Exits that are attached are sized from a sample; those of the network are there."""
         if self.deploy == "backbone":
-            super().must_suit(hardware, sample)
+            super().validate_for(hardware, sample)
 
     def prepare(self, objective: Objective) -> None:
         """Give a network whose exits stay the weights of this loss."""

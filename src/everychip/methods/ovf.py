@@ -8,7 +8,7 @@ from pydantic import Field
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
-from everychip.hardware import Hardware
+from everychip.hardware.hardware import Hardware
 from everychip.methods.base import Method, Objective
 from everychip.methods.losses import negative_feedback
 
@@ -46,7 +46,7 @@ class OVF(Method):
         """The backbone's own forward and one for every increment."""
         return 1.0 + len(self.increments)
 
-    def must_suit(self, hardware: Hardware, sample: Tensor | None) -> None:
+    def validate_for(self, hardware: Hardware, sample: Tensor | None) -> None:
         """The increments are added to a nominal σ, so the device must have one."""
         hardware.with_sigma(0.0)
 

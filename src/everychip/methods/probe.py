@@ -8,20 +8,20 @@ from contextlib import contextmanager
 import torch
 from torch import Tensor, nn
 
-from everychip.exits.taps import Taps
 from everychip.methods.base import Objective
 from everychip.methods.ovf import running_statistics
-from everychip.running import Runner
+from everychip.network.running import Runner
+from everychip.network.taps import Taps
 
 FORWARD_ONLY = 1 / 3
 """What a forward without a backward costs, in forwards each with its backward: one product of three."""
 
 
-def aside(runner: Runner, chip: Mapping[str, Tensor], x: Tensor) -> Tensor:
+def forward_frozen_stats(runner: Runner, chip: Mapping[str, Tensor], x: Tensor) -> Tensor:
     """The logits of a further forward of the step, which leaves batch norm's running statistics alone.
 
     >>> model = nn.Sequential(nn.Linear(2, 3), nn.BatchNorm1d(3))
-    >>> _ = aside(Runner(model), {}, torch.ones(4, 2))
+    >>> _ = forward_frozen_stats(Runner(model), {}, torch.ones(4, 2))
     >>> int(model[1].num_batches_tracked)
     0
     """

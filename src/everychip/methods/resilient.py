@@ -12,14 +12,14 @@ from pydantic import Field, field_validator
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _NormBase
 
-from everychip.component import refusal
-from everychip.constraints import Clip, ClipToNoise, alpha_for, keeping_rms
-from everychip.hardware import Hardware
+from everychip.config.component import refusal
+from everychip.hardware.hardware import Hardware
 from everychip.mapping.base import full_scale
 from everychip.methods.base import Method, Objective
 from everychip.methods.batch_renorm import population_norm
+from everychip.methods.constraints import Clip, ClipToNoise, alpha_for, keeping_rms
 from everychip.methods.losses import full_precision
-from everychip.methods.probe import FORWARD_ONLY, aside, same_masks
+from everychip.methods.probe import FORWARD_ONLY, forward_frozen_stats, same_masks
 
 _NORMS = (_NormBase, nn.GroupNorm)
 
@@ -133,7 +133,7 @@ class Resilient(Method):
         if self.feedback == 0:
             return self.cross_entropy(self._chip_logits(objective, x), y) + self._penalty(objective)
         with torch.no_grad(), same_masks(objective):
-            clean = full_precision(aside(objective.runner, {}, x))
+            clean = full_precision(forward_frozen_stats(objective.runner, {}, x))
         z = full_precision(self._chip_logits(objective, x))
         return self.cross_entropy(z - self.feedback * (z - clean), y) + self._penalty(objective)
 

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from everychip.methods.base import Method, Objective
 from everychip.methods.losses import full_precision
-from everychip.methods.probe import aside, same_masks
+from everychip.methods.probe import forward_frozen_stats, same_masks
 
 
 class Sharpness(Method):
@@ -46,7 +46,7 @@ class Sharpness(Method):
         steps = uphill(dict(zip(held, slopes, strict=True)), stretches, rho=self.rho)
         chip = self._chip(objective, {name: p + steps[name] for name, p in held.items()})
         # The order matters: the first forward has moved the statistics, the second finds them as they are.
-        return self.cross_entropy(aside(objective.runner, chip, x), y)
+        return self.cross_entropy(forward_frozen_stats(objective.runner, chip, x), y)
 
     def _chip(self, objective: Objective, moved: Mapping[str, Tensor]) -> dict[str, Tensor]:
         """The moved parameters, those of the crossbar programmed where there is noise (one draw for both)."""

@@ -8,7 +8,7 @@ import torch
 from pydantic import Field
 from torch import Tensor
 
-from everychip.hardware import Hardware
+from everychip.hardware.hardware import Hardware
 from everychip.methods.base import Objective
 from everychip.methods.losses import full_precision
 from everychip.methods.probe import FORWARD_ONLY
@@ -38,7 +38,7 @@ class TemperatureStatistics(Temperature):
         """The backbone's own forward, and one without backward for every increment."""
         return 1.0 + FORWARD_ONLY * len(self.increments)
 
-    def must_suit(self, hardware: Hardware, sample: Tensor | None) -> None:
+    def validate_for(self, hardware: Hardware, sample: Tensor | None) -> None:
         """The increments are added to a nominal σ, so the device must have one."""
         hardware.with_sigma(0.0)
 

@@ -8,7 +8,7 @@ import torch
 from pydantic import Field
 from torch import Tensor
 
-from everychip.hardware import Hardware
+from everychip.hardware.hardware import Hardware
 from everychip.methods.base import Method, Objective
 from everychip.rng import rng_for
 
@@ -29,7 +29,7 @@ class VANT(Method):
     alpha: Annotated[float, Field(ge=0)] = 1.0
     theta: Annotated[float, Field(ge=0)] = 0.1
 
-    def must_suit(self, hardware: Hardware, sample: Tensor | None) -> None:
+    def validate_for(self, hardware: Hardware, sample: Tensor | None) -> None:
         """The drawn σ replaces a nominal one, so the device must have one."""
         hardware.with_sigma(0.0)
 

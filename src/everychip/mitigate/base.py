@@ -9,10 +9,10 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor, nn
 
-from everychip.component import Component
+from everychip.config.component import Component
 from everychip.data import Arrays, as_arrays
 from everychip.errors import ConfigError, DataError
-from everychip.hardware import Hardware
+from everychip.hardware.hardware import Hardware
 from everychip.rng import rng_for
 
 Address = tuple[str | int, ...]
@@ -22,7 +22,7 @@ Facts = Mapping[str, Any]
 """What is worth reporting of one mitigation: its kind under `mitigation`, then words and numbers."""
 
 
-class Treatment(ABC):
+class BoundMitigation(ABC):
     """A mitigation bound to one model: chip in, chip out; the chip it was given stays as it is."""
 
     @abstractmethod
@@ -43,13 +43,13 @@ class Mitigation(Component, family="mitigation"):
     @abstractmethod
     def bind(
         self, model: nn.Module, hardware: Hardware, calibration: Any = None, *, seed: int = 0
-    ) -> Treatment:
+    ) -> BoundMitigation:
         """Prepare the mitigation for one model, once for all its chips.
 
         calibration: training data in any form `evaluate` takes. seed: which of it is used.
         """
 
-    def must_suit(
+    def validate_for(
         self, model: nn.Module, hardware: Hardware, calibration: Any = None, *, seed: int = 0
     ) -> None:
         """Refuse at once, and before a training, what `bind` would refuse after it; nothing by default.

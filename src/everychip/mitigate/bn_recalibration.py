@@ -12,10 +12,10 @@ from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from everychip.errors import ModelError
-from everychip.hardware import Hardware
-from everychip.mitigate.base import Address, Mitigation, Treatment
-from everychip.modes import evaluating
-from everychip.running import Runner
+from everychip.hardware.hardware import Hardware
+from everychip.mitigate.base import Address, BoundMitigation, Mitigation
+from everychip.network.modes import evaluating
+from everychip.network.running import Runner
 
 
 class BNRecalibration(Mitigation, kind="bn_recalibration"):
@@ -41,14 +41,14 @@ class BNRecalibration(Mitigation, kind="bn_recalibration"):
     images: Annotated[int, Field(ge=2)] = 1000
     batch_size: Annotated[int, Field(ge=2)] = 250
 
-    def must_suit(
+    def validate_for(
         self, model: nn.Module, hardware: Hardware, calibration: Any = None, *, seed: int = 0
     ) -> None:
         self._images(model, calibration, seed=seed)
 
     def bind(
         self, model: nn.Module, hardware: Hardware, calibration: Any = None, *, seed: int = 0
-    ) -> Treatment:
+    ) -> BoundMitigation:
         x = self._images(model, calibration, seed=seed)
         return _Recalibrated(model, x.tensor_split(max(1, len(x) // self.batch_size)))
 
@@ -63,7 +63,7 @@ class BNRecalibration(Mitigation, kind="bn_recalibration"):
         return self.calibration_images(calibration, self.images, seed=seed).x
 
 
-class _Recalibrated(Treatment):
+class _Recalibrated(BoundMitigation):
     def __init__(self, model: nn.Module, batches: tuple[Tensor, ...]) -> None:
         self.model, self.batches, self.runner = model, batches, Runner(model)
 

@@ -16,12 +16,12 @@ from torch.nn.modules.conv import _ConvNd
 from torch.utils._pytree import tree_map_only
 
 from everychip.array import plain
-from everychip.hardware import Hardware, Placement
-from everychip.mitigate.base import Address, Mitigation, Treatment
-from everychip.modes import evaluating
-from everychip.placement import Placed
-from everychip.running import Runner
-from everychip.soundness import device_of
+from everychip.hardware.hardware import Hardware, Placement
+from everychip.hardware.placement import Placed
+from everychip.mitigate.base import Address, BoundMitigation, Mitigation
+from everychip.network.modes import evaluating
+from everychip.network.running import Runner
+from everychip.network.soundness import device_of
 
 # Modules whose output is proportional to their matrix, so that a scale of one is a scale of the other.
 _LINEAR = (nn.Linear, nn.Bilinear, _ConvNd)
@@ -51,14 +51,14 @@ class DriftCompensation(Mitigation):
 
     images: Annotated[int, Field(ge=1)] = 100
 
-    def must_suit(
+    def validate_for(
         self, model: nn.Module, hardware: Hardware, calibration: Any = None, *, seed: int = 0
     ) -> None:
         self.calibration_images(calibration, self.images, seed=seed)
 
     def bind(
         self, model: nn.Module, hardware: Hardware, calibration: Any = None, *, seed: int = 0
-    ) -> Treatment:
+    ) -> BoundMitigation:
         rows = [row for row in Placed.of(model, hardware).rows if row.crossbar]
         x = self.calibration_images(calibration, self.images, seed=seed).x
         calls: dict[str, list[_Call]] = {row.name: [] for row in rows}
@@ -104,7 +104,7 @@ class _Readout:
         return self.digital / read if self.digital > 0 and math.isfinite(read) and read > 0 else 1.0
 
 
-class _Compensated(Treatment):
+class _Compensated(BoundMitigation):
     def __init__(self, readouts: Mapping[str, _Readout]) -> None:
         self.readouts = readouts
 

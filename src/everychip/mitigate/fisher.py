@@ -8,10 +8,10 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from everychip.data import Arrays
-from everychip.hardware import Hardware
-from everychip.modes import evaluating
-from everychip.placement import Placed
-from everychip.running import Runner
+from everychip.hardware.hardware import Hardware
+from everychip.hardware.placement import Placed
+from everychip.network.modes import evaluating
+from everychip.network.running import Runner
 
 
 def empirical_fisher(model: nn.Module, hardware: Hardware, data: Arrays) -> dict[str, Float[Tensor, ...]]:

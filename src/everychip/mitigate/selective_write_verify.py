@@ -14,14 +14,14 @@ from torch import Tensor, nn
 from everychip.data import Arrays
 from everychip.devices.base import Sigma
 from everychip.errors import ModelError
-from everychip.hardware import Hardware
-from everychip.mitigate.base import Address, Facts, Mitigation, Treatment
+from everychip.hardware.hardware import Hardware
+from everychip.hardware.placement import Placed
+from everychip.mitigate.base import Address, BoundMitigation, Facts, Mitigation
 from everychip.mitigate.fisher import empirical_fisher
 from everychip.mitigate.swim import curvature
-from everychip.placement import Placed
+from everychip.network.running import Runner
+from everychip.network.soundness import device_of
 from everychip.rng import rng_for
-from everychip.running import Runner
-from everychip.soundness import device_of
 
 Score = Literal["auto", "swim", "fisher", "magnitude", "random"]
 _WITHOUT_DATA = ("magnitude", "random")
@@ -58,7 +58,7 @@ class SelectiveWriteVerify(Mitigation):
     cycles: Annotated[float, Field(ge=1)] = 10.0
     images: Annotated[int, Field(ge=1)] = 500
 
-    def must_suit(
+    def validate_for(
         self, model: nn.Module, hardware: Hardware, calibration: Any = None, *, seed: int = 0
     ) -> None:
         self._when_verified(hardware)
@@ -67,7 +67,7 @@ class SelectiveWriteVerify(Mitigation):
 
     def bind(
         self, model: nn.Module, hardware: Hardware, calibration: Any = None, *, seed: int = 0
-    ) -> Treatment:
+    ) -> BoundMitigation:
         verified = self._when_verified(hardware)
         placed = _detached(Placed.of(model, hardware))
         selection = self._selected(model, placed, calibration, seed=seed)
@@ -181,7 +181,7 @@ def highest(
     return {name: part.reshape(scores[name].shape) for name, part in zip(scores, parts, strict=True)}
 
 
-class _Verified(Treatment):
+class _Verified(BoundMitigation):
     def __init__(self, placed: Placed, selection: Selection) -> None:
         self.placed, self.selection = placed, selection
 

@@ -8,8 +8,8 @@ from typing import Annotated, Any
 from pydantic import Field
 from torch import Tensor, nn
 
-from everychip.hardware import Hardware
-from everychip.mitigate.base import Address, Facts, Mitigation, Treatment
+from everychip.hardware.hardware import Hardware
+from everychip.mitigate.base import Address, BoundMitigation, Facts, Mitigation
 
 
 class Sequence(Mitigation):
@@ -31,22 +31,22 @@ class Sequence(Mitigation):
         """Whether any of them measures or writes every chip."""
         return any(one.per_chip for one in self.mitigations)
 
-    def must_suit(
+    def validate_for(
         self, model: nn.Module, hardware: Hardware, calibration: Any = None, *, seed: int = 0
     ) -> None:
         for one in self.mitigations:
-            one.must_suit(model, hardware, calibration, seed=seed)
+            one.validate_for(model, hardware, calibration, seed=seed)
 
     def bind(
         self, model: nn.Module, hardware: Hardware, calibration: Any = None, *, seed: int = 0
-    ) -> Treatment:
+    ) -> BoundMitigation:
         return InOrder([one.bind(model, hardware, calibration, seed=seed) for one in self.mitigations])
 
 
-class InOrder(Treatment):
+class InOrder(BoundMitigation):
     """Treatments of the same chip, one after the other."""
 
-    def __init__(self, treatments: list[Treatment]) -> None:
+    def __init__(self, treatments: list[BoundMitigation]) -> None:
         self.treatments = treatments
 
     def __call__(self, chip: Mapping[str, Tensor], *, seed: int, path: Address) -> dict[str, Tensor]:

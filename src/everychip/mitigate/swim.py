@@ -18,7 +18,7 @@ from torch.nn.modules.dropout import _DropoutNd
 from torch.nn.modules.pooling import _AdaptiveAvgPoolNd, _AdaptiveMaxPoolNd, _AvgPoolNd, _MaxPoolNd
 
 from everychip.errors import ModelError
-from everychip.modes import evaluating
+from everychip.network.modes import evaluating
 
 Step = Callable[[Tensor], Tensor]
 

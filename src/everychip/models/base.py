@@ -7,9 +7,9 @@ from typing import Literal
 
 from torch import nn
 
-from everychip.component import Component
+from everychip.config.component import Component
 from everychip.errors import ModelError
-from everychip.rng import contained
+from everychip.rng import seeded_global_generator
 
 
 class Model(Component, family="model"):
@@ -37,7 +37,7 @@ class Model(Component, family="model"):
             )
         if classes < 1:
             raise ModelError(f"model.{self.kind}", found=f"{classes} classes", expected="1 or more")
-        with contained(seed, "init"):
+        with seeded_global_generator(seed, "init"):
             return self.network(shape, classes)
 
     def content(self) -> str:

@@ -11,9 +11,9 @@ from torch import Tensor
 from everychip.data import Arrays
 from everychip.exits.multi_exit import NEVER, MultiExit, combine
 from everychip.exits.outputs import predict_all_outputs, running_all_outputs
-from everychip.hardware import Hardware
-from everychip.placement import Placed
-from everychip.running import Runner
+from everychip.hardware.hardware import Hardware
+from everychip.hardware.placement import Placed
+from everychip.network.running import Runner
 
 
 @dataclass(frozen=True)

@@ -8,12 +8,12 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor, nn
 
-from everychip.component import Component
+from everychip.config.component import Component
 from everychip.data import Arrays
 from everychip.errors import DataError
 from everychip.exits import MultiExit, multi_exit
-from everychip.hardware import Hardware
-from everychip.mitigate import Treatment
+from everychip.hardware.hardware import Hardware
+from everychip.mitigate import BoundMitigation
 from everychip.mitigate.base import random_part
 from everychip.rng import rng_for
 
@@ -31,7 +31,7 @@ class Policy(Component, family="policy"):
     @abstractmethod
     def bind(
         self, model: nn.Module, hardware: Hardware, calibration: Any = None, *, seed: int = 0
-    ) -> Treatment:
+    ) -> BoundMitigation:
         """Prepare the policy for one model, once for all its chips.
 
         Args:
@@ -45,7 +45,7 @@ class Policy(Component, family="policy"):
             What turns a chip into one that answers so.
         """
 
-    def must_suit(
+    def validate_for(
         self, model: nn.Module, hardware: Hardware, calibration: Any = None, *, seed: int = 0
     ) -> None:
         """Refuse before a training what `bind` would refuse after it: here, a network without exits."""

@@ -13,12 +13,12 @@ from everychip.data import Arrays
 from everychip.errors import ConfigError
 from everychip.exits import MultiExit
 from everychip.exits.macs import output_cost
-from everychip.hardware import Hardware
-from everychip.mitigate import Treatment
+from everychip.hardware.hardware import Hardware
+from everychip.mitigate import BoundMitigation
+from everychip.network.soundness import device_of
 from everychip.policies.answers import Answers
 from everychip.policies.base import Policy
 from everychip.policies.fixed import Set
-from everychip.soundness import device_of
 
 ROUNDING = 1e-12
 GRID = (0.0, 0.001, 0.002, 0.005, 0.01, 0.02, 0.03, 0.05, 0.075, 0.1, 0.15, 0.2, 0.3, 0.4, 0.5, 0.7, 1.0)
@@ -63,14 +63,14 @@ class Early(Policy):
         """The number of chips below which no threshold can be shown to hold: coverage^n ≤ δ."""
         return math.ceil(math.log(self.delta) / math.log(self.coverage))
 
-    def must_suit(
+    def validate_for(
         self, model: nn.Module, hardware: Hardware, calibration: Any = None, *, seed: int = 0
     ) -> None:
         self._data(self.network(model), calibration, seed=seed)
 
     def bind(
         self, model: nn.Module, hardware: Hardware, calibration: Any = None, *, seed: int = 0
-    ) -> Treatment:
+    ) -> BoundMitigation:
         network = self.network(model)
         data = self._data(network, calibration, seed=seed)
         answers = Answers.of(network, hardware, data, chips=self.chips, seed=seed)

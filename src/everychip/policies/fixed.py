@@ -11,8 +11,8 @@ from torch import Tensor, nn
 
 from everychip.errors import ConfigError
 from everychip.exits.multi_exit import NEVER
-from everychip.hardware import Hardware
-from everychip.mitigate import Treatment
+from everychip.hardware.hardware import Hardware
+from everychip.mitigate import BoundMitigation
 from everychip.mitigate.base import Address
 from everychip.policies.base import Policy, one_hot
 
@@ -26,7 +26,7 @@ class Combined(Policy):
 
     def bind(
         self, model: nn.Module, hardware: Hardware, calibration: Any = None, *, seed: int = 0
-    ) -> Treatment:
+    ) -> BoundMitigation:
         network = self.network(model)
         return Set(network.combination.detach(), _never(network.thresholds))
 
@@ -40,7 +40,7 @@ class Last(Policy):
 
     def bind(
         self, model: nn.Module, hardware: Hardware, calibration: Any = None, *, seed: int = 0
-    ) -> Treatment:
+    ) -> BoundMitigation:
         network = self.network(model)
         return Set(one_hot(network, len(network.thresholds)), _never(network.thresholds))
 
@@ -56,7 +56,7 @@ class Only(Policy):
 
     def bind(
         self, model: nn.Module, hardware: Hardware, calibration: Any = None, *, seed: int = 0
-    ) -> Treatment:
+    ) -> BoundMitigation:
         network = self.network(model)
         if self.exit > len(network.thresholds):
             raise ConfigError(
@@ -68,7 +68,7 @@ class Only(Policy):
         return Set(one_hot(network, self.exit - 1), _never(network.thresholds))
 
 
-class Set(Treatment):
+class Set(BoundMitigation):
     """A chip with a given combination and thresholds."""
 
     def __init__(

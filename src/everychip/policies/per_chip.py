@@ -13,11 +13,11 @@ from torch.nn.functional import cross_entropy
 
 from everychip.exits.multi_exit import NEVER, MultiExit, combine
 from everychip.exits.outputs import predict_all_outputs, running_all_outputs
-from everychip.hardware import Hardware
-from everychip.mitigate import BNRecalibration, Treatment
+from everychip.hardware.hardware import Hardware
+from everychip.mitigate import BNRecalibration, BoundMitigation
 from everychip.mitigate.base import Address, Facts
+from everychip.network.soundness import device_of
 from everychip.policies.base import Policy
-from everychip.soundness import device_of
 
 ROUNDS = 60
 
@@ -47,7 +47,7 @@ class PerChip(Policy):
     ridge: Annotated[float, Field(ge=0)] = 1e-3
     recalibrate: bool = True
 
-    def must_suit(
+    def validate_for(
         self, model: nn.Module, hardware: Hardware, calibration: Any = None, *, seed: int = 0
     ) -> None:
         classes = self.network(model).exits.classes
@@ -55,7 +55,7 @@ class PerChip(Policy):
 
     def bind(
         self, model: nn.Module, hardware: Hardware, calibration: Any = None, *, seed: int = 0
-    ) -> Treatment:
+    ) -> BoundMitigation:
         network = self.network(model)
         classes = network.exits.classes
         data = self.calibration_inputs(calibration, self.images, classes=classes, seed=seed)
@@ -72,14 +72,14 @@ class PerChip(Policy):
         return _Fitted(self, network, data.x, labels.to(device_of(network)), before)
 
 
-class _Fitted(Treatment):
+class _Fitted(BoundMitigation):
     def __init__(
         self,
         policy: PerChip,
         network: MultiExit,
         x: Tensor,
         targets: Tensor,
-        before: Treatment | None,
+        before: BoundMitigation | None,
     ) -> None:
         self.policy, self.network, self.x, self.targets, self.before = policy, network, x, targets, before
         self.runner = running_all_outputs(network)

@@ -6,10 +6,10 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Literal
 
-from everychip.intervals import HEADLINE_SEEDS, Interval
-from everychip.paired import Comparison, compare, compare_seeds
 from everychip.report.results import Group, Panel, paired
 from everychip.report.wording import digits_of_points, kind_of, percent, points
+from everychip.statistics.intervals import HEADLINE_SEEDS, Interval
+from everychip.statistics.paired_comparison import Comparison, compare, compare_seeds
 
 BASELINE = ("noise_injection",)
 CONTROLS = (*BASELINE, "temperature")

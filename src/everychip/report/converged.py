@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from everychip.intervals import Interval
 from everychip.report.blocks import Column, Row, Table
 from everychip.report.results import CONTEXT, Group, Results, Run
 from everychip.report.wording import listing, sigma_text, time_text
-from everychip.tails import above_chance
+from everychip.statistics.intervals import Interval
+from everychip.statistics.percentiles import above_chance
 
 NOTE = (
     "A training is above chance if its mean accuracy on its chips is above twice chance{few}; "

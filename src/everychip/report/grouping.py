@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 
 from everychip.errors import StoreError
 from everychip.report.results import METHOD_ORDER, Context, Group, Run
-from everychip.study.table import COLUMNS, SCAN, connect, literal
+from everychip.storage.table import COLUMNS, SCAN, connect, literal
 
 OWN_AXES = ("method", "variant", "model", "data", "device", "sigma", "sigma_train", "seed")
 """Axes that the draws' own columns tell; the labels of any other axis join the variant."""

@@ -8,14 +8,14 @@ from typing import Any, TypeVar
 
 from pydantic import BaseModel, Field, ValidationError
 
-from everychip.component import read_toml
-from everychip.coverage import Coverage
+from everychip.config.component import read_toml
 from everychip.errors import StoreError, shown
-from everychip.outcome import read_status
+from everychip.hardware.coverage import Coverage
 from everychip.report.grouping import groups_of
 from everychip.report.results import Results, Run
 from everychip.report.weak_layers import read_answer
-from everychip.study.files import read_json
+from everychip.statistics.outcome import read_status
+from everychip.storage.files import read_json
 from everychip.study.proof import draws_of
 
 STUDY_FORMAT, RUN_FORMAT = "everychip-study/1", "everychip-run/1"

@@ -9,7 +9,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from everychip.coverage import Coverage
+from everychip.hardware.coverage import Coverage
 
 if TYPE_CHECKING:
     from everychip.report.weak_layers import WeakLayers

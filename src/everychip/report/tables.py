@@ -21,8 +21,8 @@ from everychip.report.wording import (
     spread,
     time_text,
 )
-from everychip.tails import unseen
-from everychip.verdict import RARE, Verdict, summarize
+from everychip.statistics.percentiles import unseen
+from everychip.statistics.verdict import RARE, Verdict, summarize
 
 KPP_WORDS = " KPP5: 95 % of chips do better."
 POOLED = " It, worst and yield pool the chips of a method's networks, one for each seed."

@@ -9,13 +9,13 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ValidationError
 
+from everychip.charts.style import GREY, Rows, chart_of, percent, spec_of
 from everychip.errors import StoreError
-from everychip.layer_noise import WORTH
+from everychip.evaluation.sensitivity import WORTH
 from everychip.report.blocks import Column, Figure, Panel, Row, Table
-from everychip.report.plots import GREY, Rows, chart_of, percent, spec_of
 from everychip.report.wording import effective, sigma_text
 from everychip.report.wording import percent as in_percent
-from everychip.study.files import read_json
+from everychip.storage.files import read_json
 from everychip.study.sensitivity import FILE, FORMAT
 
 COLOURS = {"": GREY, "write-verify": "#e69f00", "digital": "#0072b2"}

@@ -6,8 +6,8 @@ import math
 from collections.abc import Iterable
 
 from everychip.devices.ageing import duration as age
-from everychip.intervals import Interval
 from everychip.report.results import Group, Panel
+from everychip.statistics.intervals import Interval
 
 MINUS = "\N{MINUS SIGN}"
 CONTROLS = ("noise_injection", "temperature", "deep_supervision")

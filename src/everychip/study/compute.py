@@ -10,7 +10,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from everychip.component import Config
+from everychip.config.component import Config
 from everychip.errors import ConfigError
 
 _DEFAULT_THREADS = 2

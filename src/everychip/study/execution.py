@@ -11,25 +11,25 @@ from typing import Any
 import torch
 from torch import nn
 
-from everychip.coverage import check
 from everychip.data import Splits
-from everychip.draws import Draws
 from everychip.errors import ModelError
-from everychip.monte_carlo import evaluate
-from everychip.placement import Placed
+from everychip.evaluation.draws import Draws
+from everychip.evaluation.monte_carlo import evaluate
+from everychip.hardware.coverage import check
+from everychip.hardware.placement import Placed
 from everychip.progress import Event, Listener, quiet
+from everychip.storage.files import held, make_folder, write_whole
+from everychip.storage.table import COLUMNS, merge_tables, write_table
 from everychip.study import store
 from everychip.study.environment import environment
 from everychip.study.experiment import Condition, Experiment
-from everychip.study.files import held, make_folder, write_whole
 from everychip.study.inputs import refuse_others
 from everychip.study.sharing import take_over
 from everychip.study.start import beside
-from everychip.study.suitable import calibration_of, must_suit
-from everychip.study.table import COLUMNS, merge_tables, write_table
+from everychip.study.suitable import calibration_of, validate_for
 from everychip.study.trained import build, load_weights, untrained_model
 from everychip.study.unfinished import OF_STATE, Unfinished
-from everychip.training import Fitted, train
+from everychip.training.loop import Fitted, train
 
 
 def run(
@@ -74,7 +74,7 @@ class _Execution:
     def execute(self) -> store.Run:
         splits = self.experiment.data.load()
         model = build(self.experiment, splits)
-        must_suit(self.experiment, model, splits)
+        validate_for(self.experiment, model, splits)
         state = self.unfinished.state() or self._take_over() or self._fit(splits)
         # What is stored is what is evaluated: the same bits, whether or not the run was interrupted here.
         load_weights(model, self.folder / store.MODEL)

@@ -18,9 +18,9 @@ from typing import Any
 
 from everychip.errors import EverychipError
 from everychip.progress import Event
+from everychip.storage.files import write_text
 from everychip.study.execution import run
 from everychip.study.experiment import Experiment
-from everychip.study.files import write_text
 from everychip.study.store import PARTIAL
 
 Tell = Callable[[str, Event], None]

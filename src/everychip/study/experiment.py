@@ -10,21 +10,21 @@ from typing import Annotated, Any, Self
 
 from pydantic import Field, WithJsonSchema, field_validator, model_validator
 
-from everychip.component import Config, merge, override, refusal
+from everychip.config.component import Config, merge, override, refusal
 from everychip.data import Data
 from everychip.devices.ageing import Time
 from everychip.errors import ConfigError
-from everychip.hardware import Hardware
+from everychip.hardware.hardware import Hardware
 from everychip.methods import Method
 from everychip.mitigate import Mitigation
 from everychip.models import Model
+from everychip.network.running import Precision
 from everychip.policies import Policy
-from everychip.running import Precision
 from everychip.study import recipes
 from everychip.study.compute import Compute
 from everychip.study.start import Start
 from everychip.study.store import run_id, training_id
-from everychip.training import Training
+from everychip.training.loop import Training
 
 Sigma = Annotated[float, Field(ge=0, le=1_000)]
 _TIME = {"anyOf": [{"type": "number", "minimum": 0}, {"type": "string"}]}

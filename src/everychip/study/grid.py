@@ -10,7 +10,7 @@ from typing import Annotated, Any, Self
 
 from pydantic import Field, field_validator
 
-from everychip.component import Config, merge, override
+from everychip.config.component import Config, merge, override
 from everychip.errors import ConfigError, known_names
 from everychip.study import recipes
 from everychip.study.experiment import Experiment

@@ -6,8 +6,8 @@ from pathlib import Path
 from typing import Any
 
 from everychip.errors import StoreError
+from everychip.storage.files import digest, read_json
 from everychip.study import store
-from everychip.study.files import digest, read_json
 
 STUDY, STUDY_FORMAT, DRAWS, RUNS = "study.json", "everychip-study/1", "draws.parquet", "runs"
 

@@ -6,8 +6,8 @@ import json
 from copy import deepcopy
 from typing import Any
 
-from everychip.component import Component
-from everychip.schema import complete
+from everychip.config.component import Component
+from everychip.config.schema import complete
 from everychip.study.experiment import Experiment
 from everychip.study.grid import Study
 

@@ -10,15 +10,15 @@ from typing import Any
 
 from torch import nn
 
-from everychip.crossing import BreakEven, break_even
 from everychip.data import Splits
 from everychip.errors import ConfigError
-from everychip.layer_noise import Mode, Sensitivity, sensitivity
+from everychip.evaluation.break_even import BreakEven, break_even
+from everychip.evaluation.sensitivity import Mode, Sensitivity, sensitivity
 from everychip.progress import Listener
+from everychip.storage.files import held, write_record
 from everychip.study import store
 from everychip.study.environment import environment
 from everychip.study.experiment import Experiment
-from everychip.study.files import held, write_record
 from everychip.study.trained import asked_of, refuse_diverged, trained_model
 
 FORMAT, FILE = "everychip-sensitivity/1", "sensitivity.json"

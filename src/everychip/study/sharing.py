@@ -8,10 +8,10 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from everychip.component import read_toml
+from everychip.config.component import read_toml
 from everychip.errors import ConfigError, StoreError
+from everychip.storage.files import digest, read_json, write_whole
 from everychip.study import store
-from everychip.study.files import digest, read_json, write_whole
 
 OF_TRAINING = ("status", "words", "best_epoch", "validation_accuracy", "forwards", "history")
 """What a run's record says of its training."""

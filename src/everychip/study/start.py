@@ -15,7 +15,7 @@ from pydantic import Field, GetJsonSchemaHandler, model_validator
 from pydantic_core import CoreSchema
 from torch import Tensor, nn
 
-from everychip.component import Config, refusal
+from everychip.config.component import Config, refusal
 from everychip.errors import StoreError
 from everychip.study import store
 

@@ -10,11 +10,11 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, Field, ValidationError
 
-from everychip.component import content_hash, read_toml, write_toml
+from everychip.config.component import content_hash, read_toml, write_toml
 from everychip.errors import ConfigError, StoreError
-from everychip.outcome import read_status
-from everychip.study.files import digest, read_json, write_record, write_text
-from everychip.study.table import read_table
+from everychip.statistics.outcome import read_status
+from everychip.storage.files import digest, read_json, write_record, write_text
+from everychip.storage.table import read_table
 
 FORMAT = "everychip-run/1"
 RECIPE, MODEL, DRAWS, RECORD = "recipe.toml", "model.safetensors", "draws.parquet", "run.json"

@@ -11,19 +11,19 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from everychip.component import content_hash, read_toml, write_toml
+from everychip.config.component import content_hash, read_toml, write_toml
 from everychip.errors import ConfigError, StoreError
 from everychip.progress import Event
+from everychip.storage.files import digest, held, make_folder, read_json, write_record, write_text
+from everychip.storage.table import merge_tables
 from everychip.study import store
 from everychip.study.environment import distinct, environment, machine
 from everychip.study.execution import opened
 from everychip.study.executors import Processes, Serial, execute, executor
 from everychip.study.experiment import Experiment
-from everychip.study.files import digest, held, make_folder, read_json, write_record, write_text
 from everychip.study.grid import Grid, Study
 from everychip.study.sharing import trainings
 from everychip.study.start import beside
-from everychip.study.table import merge_tables
 
 FORMAT = "everychip-study/1"
 RECIPE, RECORD, DRAWS, RUNS = "study.toml", "study.json", "draws.parquet", "runs"

@@ -5,11 +5,11 @@ from __future__ import annotations
 from torch import nn
 
 from everychip.data import Arrays, Splits, split_holdout
-from everychip.running import probe
+from everychip.network.running import probe
 from everychip.study.experiment import Experiment
 
 
-def must_suit(experiment: Experiment, model: nn.Module, splits: Splits) -> None:
+def validate_for(experiment: Experiment, model: nn.Module, splits: Splits) -> None:
     """Refuse a mitigation or a policy that does not suit the recipe's model, hardware or data.
 
     >>> from everychip.errors import ModelError
@@ -17,7 +17,7 @@ def must_suit(experiment: Experiment, model: nn.Module, splits: Splits) -> None:
     >>> splits = experiment.data.load()
     >>> model = experiment.model.build(splits.input_shape, splits.classes)
     >>> try:
-    ...     must_suit(experiment, model, splits)
+    ...     validate_for(experiment, model, splits)
     ... except ModelError as error:
     ...     print(error.found)
     no batch norm with running statistics
@@ -29,7 +29,7 @@ def must_suit(experiment: Experiment, model: nn.Module, splits: Splits) -> None:
     hardware, data = experiment.conditions()[0].hardware, calibration_of(experiment, splits)
     for one in treated:
         if one is not None:
-            one.must_suit(model, hardware, data, seed=experiment.seed)
+            one.validate_for(model, hardware, data, seed=experiment.seed)
 
 
 def calibration_of(experiment: Experiment, splits: Splits) -> Arrays | None:

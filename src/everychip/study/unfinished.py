@@ -7,13 +7,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self
 
-from everychip import checkpoint
 from everychip.errors import StoreError
+from everychip.storage.files import digest, make_folder, read_json, write_record
 from everychip.study import store
 from everychip.study.environment import distinct, environment, machine
 from everychip.study.experiment import Experiment
-from everychip.study.files import digest, make_folder, read_json, write_record
 from everychip.study.inputs import inputs
+from everychip.training import checkpoint
 
 FORMAT = "everychip-partial/1"
 BEGUN, STATE, CHECKPOINT = "begun.json", "state.json", "checkpoint.safetensors"

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from everychip.outcome import words_of
 from everychip.report.blocks import Block, Section, Text
 from everychip.report.compared import differences
 from everychip.report.results import Group, Panel, Results
 from everychip.report.tables import verdict_of
 from everychip.report.wording import at_sigma, count, kind_of, listing, mean_of, percent
+from everychip.statistics.outcome import words_of
 
 BASELINES = ("noise_injection", "vanilla")
 FEEDBACK = ("irs", "ovf")

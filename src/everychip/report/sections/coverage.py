@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from everychip.coverage import Coverage
-from everychip.coverage import Row as Parameter
+from everychip.hardware.coverage import Coverage
+from everychip.hardware.coverage import Row as Parameter
 from everychip.report.blocks import Block, Column, Details, Row, Section, Table, Text
 from everychip.report.results import Results
 

@@ -5,15 +5,16 @@ from __future__ import annotations
 from collections import Counter
 from typing import Any
 
-from everychip.outcome import words_of
+from everychip.charts.style import Rows, chart_of, spec_of
 from everychip.report.blocks import Block, Figure, Section, Text
 from everychip.report.blocks import Panel as Chart
 from everychip.report.converged import probabilities
 from everychip.report.palette import looks
-from everychip.report.plots import Rows, chart_of, spec_of, vertical
+from everychip.report.plots import vertical
 from everychip.report.results import FAILED, Results, Run
 from everychip.report.tables import headed
 from everychip.report.wording import count, listing
+from everychip.statistics.outcome import words_of
 
 CAPTION = "The dotted vertical line marks the epoch whose weights were kept, chosen on the validation split."
 

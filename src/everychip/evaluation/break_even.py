@@ -1,0 +1,187 @@
+"""The break-even σ: up to which device noise the mean accuracy keeps a target."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from torch import nn
+
+from everychip.data import as_arrays
+from everychip.errors import ConfigError, SampleSizeError
+from everychip.evaluation.monte_carlo import evaluate
+from everychip.hardware.chip import effective_sigma
+from everychip.hardware.hardware import Hardware
+from everychip.progress import Event, Listener, listening
+from everychip.statistics.intervals import Interval
+
+_DROP = re.compile(r"(\d+(?:\.\d*)?|\.\d+)\s*(?:points?|%)?")
+_STEPS = 60
+
+
+@dataclass(frozen=True)
+class BreakEven:
+    """The nominal σ at which the mean accuracy crosses a target, with its interval.
+
+    sigma is None where the accuracy never falls below the target up to `largest`; a missing `high` says that
+    the interval is open there. of_max and of_rms: the effective noise at sigma. steps: every σ measured, with
+    the mean over the chips and its interval, ascending.
+    """
+
+    target: float
+    clean: float
+    sigma: float | None
+    low: float
+    high: float | None
+    of_max: float | None
+    of_rms: float | None
+    chips: int
+    largest: float
+    steps: tuple[tuple[float, Interval], ...]
+
+    def table(self) -> dict[str, Any]:
+        """Everything as plain values, for JSON."""
+        names = ("target", "clean", "sigma", "low", "high", "of_max", "of_rms", "chips", "largest")
+        steps = [{"sigma": s, "mean": i.estimate, "low": i.low, "high": i.high} for s, i in self.steps]
+        return {**{name: getattr(self, name) for name in names}, "steps": steps}
+
+    def __str__(self) -> str:
+        what = f"the mean accuracy {'crosses' if self.sigma is not None else 'stays above'} "
+        what += f"{100 * self.target:.4g} % (without noise {100 * self.clean:.4g} %)"
+        if self.sigma is None or self.of_rms is None:
+            low = f", surely up to {self.low:.3g}" if self.low < self.largest else ""
+            return f"no break-even up to σ = {self.largest:.3g}: {what}{low}"
+        high = "–" if self.high is None else f"{self.high:.3g}"
+        noise = f"σ_W/rms(W) {self.of_rms:.2g}"
+        bounds = f"{self.sigma:.3g} [{self.low:.3g}, {high}]"
+        return f"break-even σ {bounds} ({noise}), 95 % over {self.chips} chips: there {what}"
+
+
+def break_even(
+    model: nn.Module,
+    hardware: Hardware,
+    data: Any,
+    *,
+    target: float | None = None,
+    drop: str | None = None,
+    chips: int = 20,
+    seed: int = 0,
+    largest: float = 1.0,
+    tolerance: float = 0.01,
+    progress: Listener | None = None,
+    **options: Any,
+) -> BreakEven:
+    """Find by bisection the σ at which the mean accuracy over the chips falls below a target.
+
+    target: an accuracy, 0 … 1; or drop: points below the accuracy without noise, "1 point". The chips are the
+    same at every σ (common random numbers), so that the curve is smooth enough to bisect; it is taken to
+    fall. The interval holds every σ at which a 95 % t interval over the chips contains the target: at the
+    true break-even it does so with 95 % probability, and only there does it have to, however many σ are
+    looked at. tolerance: of σ, relative; the bounds are rounded outwards. largest: where the search ends.
+    options: those of `evaluate` (batch_size, precision, images, mitigation, calibration).
+
+    >>> import torch, everychip as ec
+    >>> model = torch.nn.Linear(4, 2)
+    >>> hw = ec.Hardware(device=ec.devices.Gaussian(sigma=0.1))
+    >>> x = torch.randn(200, 4, generator=ec.rng_for(0)); y = model(x).argmax(1)
+    >>> found = break_even(model, hw, (x, y), target=0.9, chips=10)
+    >>> found.low < found.sigma < found.high
+    True
+    """
+    _refuse(target, drop, chips, largest, tolerance)
+    test = as_arrays(data, split="test")
+    with listening(progress) as tell:
+
+        def mean_at(sigma: float) -> Interval:
+            tell(Event("break-even", len(curve.known), _STEPS, {"sigma": sigma}))
+            here = hardware.with_sigma(sigma)
+            draws = evaluate(model, here, test, chips=chips, seed=seed, progress=_silent, **options)
+            return draws.verdict().mean
+
+        curve = _Curve(mean_at, largest, tolerance)
+        clean = curve.at(0.0).estimate
+        goal = _goal(target, drop, clean)
+        low = curve.crossing(lambda mean: (mean.low or 0.0) < goal)
+        middle = curve.crossing(lambda mean: mean.estimate < goal)
+        high = curve.crossing(lambda mean: (1.0 if mean.high is None else mean.high) < goal)
+    sigma = None if middle is None else curve.between(middle, goal)
+    noise = None if sigma is None else effective_sigma(model, hardware.with_sigma(sigma))
+    of_max, of_rms = (None, None) if noise is None else (noise.of_max, noise.of_rms)
+    bounds = (largest if low is None else low[0]), (None if high is None else high[1])
+    steps = tuple(sorted(curve.known.items()))
+    return BreakEven(goal, clean, sigma, *bounds, of_max, of_rms, chips, largest, steps)
+
+
+class _Curve:
+    """The mean accuracy over σ, every σ measured at most once."""
+
+    def __init__(self, measure: Callable[[float], Interval], largest: float, tolerance: float) -> None:
+        self.measure, self.largest, self.tolerance = measure, largest, tolerance
+        self.known: dict[float, Interval] = {}
+
+    def at(self, sigma: float) -> Interval:
+        if sigma not in self.known:
+            self.known[sigma] = self.measure(sigma)
+        return self.known[sigma]
+
+    def crossing(self, fallen: Callable[[Interval], bool]) -> tuple[float, float] | None:
+        """Two σ between which the curve falls, as close as the tolerance; None if it never does.
+
+        The first look is where earlier searches have measured already.
+        """
+        if fallen(self.at(0.0)):
+            return 0.0, 0.0
+        low = max((s for s, mean in self.known.items() if not fallen(mean)), default=0.0)
+        above = [s for s, mean in self.known.items() if fallen(mean) and s > low]
+        high = min(above, default=self.largest)
+        if not above and not fallen(self.at(self.largest)):
+            return None
+        while high - low > self.tolerance * high:
+            middle = (low + high) / 2
+            low, high = (low, middle) if fallen(self.at(middle)) else (middle, high)
+        return low, high
+
+    def between(self, ends: tuple[float, float], goal: float) -> float:
+        """Where the straight line between two σ meets the goal."""
+        (low, high), (above, below) = ends, (self.at(end).estimate for end in ends)
+        return low if above <= below else low + (high - low) * (above - goal) / (above - below)
+
+
+def _goal(target: float | None, drop: str | None, clean: float) -> float:
+    points = 0.0 if drop is None else _points(drop)
+    goal = clean - points / 100 if target is None else target
+    if not 0 < goal < clean:
+        raise ConfigError(
+            "break_even.target" if drop is None else "break_even.drop",
+            found=f"{100 * goal:.4g} %, while the accuracy without noise is {100 * clean:.4g} %",
+            expected="an accuracy between 0 and that",
+        )
+    return goal
+
+
+def _points(drop: str) -> float:
+    found = _DROP.fullmatch(str(drop).strip())
+    if found is None or not 0 < float(found[1]) < 100:
+        raise ConfigError("break_even.drop", found=repr(drop), expected='points of accuracy, as in "1 point"')
+    return float(found[1])
+
+
+def _refuse(target: float | None, drop: str | None, chips: int, largest: float, tolerance: float) -> None:
+    if (target is None) == (drop is None):
+        found = "neither target nor drop" if target is None else "both target and drop"
+        raise ConfigError("break_even", found=found, expected='one: target=0.9 or drop="1 point"')
+    if target is not None and not 0 < target < 1:
+        raise ConfigError("break_even.target", found=f"{target:g}", expected="an accuracy between 0 and 1")
+    if chips < 2:
+        raise SampleSizeError("break_even.chips", found=f"{chips}", expected="at least 2 for an interval")
+    if not 0 < largest < math.inf:
+        raise ConfigError("break_even.largest", found=f"{largest:g}", expected="a σ above 0")
+    if not 1e-4 <= tolerance < 1:
+        raise ConfigError("break_even.tolerance", found=f"{tolerance:g}", expected="1e-4 … 1, of σ")
+
+
+def _silent(event: Event) -> None:
+    """The bar counts σ, not chips."""

@@ -1,0 +1,239 @@
+"""Draws: the rows of a Monte Carlo evaluation, one per chip."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, fields
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+
+from everychip.errors import DataError, MissingExtraError
+from everychip.evaluation.metrics import METRICS
+from everychip.statistics.paired_comparison import Comparison, compare
+from everychip.statistics.stopping import Until
+from everychip.statistics.verdict import Verdict, verdict
+
+if TYPE_CHECKING:
+    import altair as alt
+
+
+@dataclass(frozen=True, eq=False)
+class Draws:
+    """What each chip of one trained network did with the test set; metrics in float64, chips by number.
+
+    `images` is how many test images each chip met; `whole_test` says that these were all of them, the same
+    for every chip, and not a random part of its own. `until` says that the chips were watched, and the
+    evaluation stopped when their mean was known well enough: its interval is then one that bears watching.
+    `treatment` is what the mitigation of the chips has to report, such as the write cycles it takes.
+    `purpose` and `cells` say which chips these are: what they were drawn for, and the matrices that were
+    drawn, by name and shape; None where that is not known.
+
+    >>> print(Draws.of([{"accuracy": a, "nll": 0.3, "brier": 0.1, "ece": 0.02, "confidence": 0.9}
+    ...                 for a in (0.90, 0.92, 0.94)], seed=0, images=360))
+    mean 92.0 % ± 5.0 (95 %), worst 90.0 of 3, KPP5 90.0 [–, 92.0]; KPP5 has no lower bound:
+    at 95 % it needs 72 chips, these are 3; failures of up to 63 % of chips may be unseen
+    """
+
+    accuracy: Float[Tensor, " chips"]
+    nll: Float[Tensor, " chips"]
+    brier: Float[Tensor, " chips"]
+    ece: Float[Tensor, " chips"]
+    confidence: Float[Tensor, " chips"]
+    chip: Int[Tensor, " chips"]
+    seed: int
+    images: int
+    whole_test: bool = True
+    until: Until | None = None
+    treatment: tuple[Mapping[str, Any], ...] = ()
+    purpose: str = "evaluate"
+    cells: tuple[str, ...] | None = field(default=None, repr=False)
+
+    def __post_init__(self) -> None:
+        for name in METRICS:
+            object.__setattr__(self, name, torch.as_tensor(getattr(self, name)).detach().cpu().double())
+        object.__setattr__(self, "chip", torch.as_tensor(self.chip).detach().cpu().long())
+        shapes = {tuple(getattr(self, name).shape) for name in (*METRICS, "chip")}
+        if shapes != {(self.chip.numel(),)} or not len(self):
+            raise DataError(
+                "draws",
+                found=f"columns of shapes {sorted(shapes)}",
+                expected="one value per chip, at least one chip",
+            )
+        number, times = Counter(self.chip.tolist()).most_common(1)[0]
+        if times > 1:
+            raise DataError("draws", found=f"chip {number} more than once", expected="every chip once")
+
+    @classmethod
+    def of(
+        cls,
+        rows: Sequence[dict[str, float]],
+        *,
+        seed: int,
+        images: int,
+        chips: Sequence[int] | None = None,
+        whole_test: bool = True,
+        until: Until | None = None,
+        treatment: tuple[Mapping[str, Any], ...] = (),
+    ) -> Draws:
+        """Draws from the rows of `metrics.per_chip`, of chips 0, 1, 2, … unless their numbers are given."""
+        numbers = range(len(rows)) if chips is None else chips
+        columns: dict[str, Any] = {
+            name: torch.tensor([row[name] for row in rows], dtype=torch.float64) for name in METRICS
+        }
+        return cls(
+            **columns,
+            chip=torch.tensor(list(numbers)),
+            seed=seed,
+            images=images,
+            whole_test=whole_test,
+            until=until,
+            treatment=treatment,
+        )
+
+    @classmethod
+    def join(cls, parts: Sequence[Draws]) -> Draws:
+        """The draws of a resumed or divided evaluation as one, in the order of the chips' numbers."""
+        if not parts:
+            raise DataError("draws", found="nothing to join", expected="at least one set of draws")
+        first = parts[0]
+        for part in parts[1:]:
+            first._must_share_setting(part, where="Draws.join")
+        order = torch.cat([part.chip for part in parts]).argsort(stable=True)
+        columns: dict[str, Any] = {
+            name: torch.cat([getattr(part, name) for part in parts])[order] for name in (*METRICS, "chip")
+        }
+        until = next((part.until for part in parts if part.until), None)
+        return cls(
+            **columns,
+            seed=first.seed,
+            images=first.images,
+            whole_test=first.whole_test,
+            until=until,
+            treatment=first.treatment,
+            purpose=first.purpose,
+            cells=first.cells,
+        )
+
+    def __len__(self) -> int:
+        return self.chip.numel()
+
+    def verdict(self, *, target: float | None = None, k: float = 5.0, level: float = 0.95) -> Verdict:
+        """What these draws say of the network: mean, worst, KPP_k, and yield where a target is given."""
+        fixed = verdict(
+            self.accuracy, target=target, k=k, whole_test=self.whole_test, images=self.images, level=level
+        )
+        return fixed if self.until is None else self.until.verdict(fixed, self.accuracy)
+
+    def compare(self, other: Draws, *, level: float = 0.95) -> Comparison:
+        """This network's accuracy less the other's, chip by chip over the same chips."""
+        self._must_share_setting(other, where="Draws.compare")
+        mine, theirs = self.chip.sort(), other.chip.sort()
+        if not torch.equal(mine.values, theirs.values):
+            raise DataError(
+                "Draws.compare",
+                found=f"{len(self)} chips beside {len(other)}, not the same ones",
+                expected="the same chips in both",
+                remedy="evaluate both with the same seed and number of chips",
+            )
+        return compare(self.accuracy[mine.indices], other.accuracy[theirs.indices], level=level)
+
+    def columns(self) -> dict[str, list[float] | list[int] | list[bool]]:
+        """The draws as plain columns, one entry per chip, for a table or a parquet file."""
+        one = {"seed": self.seed, "images": self.images, "whole_test": self.whole_test}
+        return {
+            column.name: [one[column.name]] * len(self)
+            if column.name in one
+            else getattr(self, column.name).tolist()
+            for column in fields(self)
+            if column.name not in ("until", "treatment", "purpose", "cells")
+        }
+
+    def to_pandas(self) -> Any:
+        """The draws as a pandas DataFrame; pandas comes with `pip install "everychip[pandas]"`.
+
+        Returns:
+            A DataFrame of `columns()`, one row per chip, the metrics in float64.
+        """
+        try:
+            import pandas as pd  # noqa: TID251 (asked for by name, and only here)
+        except ImportError:
+            raise MissingExtraError("Draws.to_pandas", "pandas") from None
+        return pd.DataFrame(self.columns())
+
+    def save(self, path: str | Path) -> None:
+        """Write the draws as one parquet file, which `load` reads back to the bit.
+
+        Args:
+            path: the file; it appears whole or not at all, and replaces an older one.
+        """
+        from everychip.evaluation.draws_file import save
+
+        save(self, path)
+
+    @classmethod
+    def load(cls, path: str | Path) -> Draws:
+        """The draws of a file that `save` wrote; a changed one is refused.
+
+        Args:
+            path: the parquet file.
+
+        Returns:
+            The same draws, with seed, images, purpose, stopping rule and treatment.
+        """
+        from everychip.evaluation.draws_file import load
+
+        return load(path)
+
+    def plot(self, *, target: float | None = None, k: float = 5.0) -> alt.LayerChart:
+        """A chart with a tick for each chip, the mean and its interval, KPP_k and the worst chip.
+
+        Args:
+            target, k: as in `verdict`.
+
+        Returns:
+            An Altair chart: a notebook shows it, and `.save("draws.svg")` writes it.
+        """
+        from everychip.charts.draws_chart import chart_of_draws
+
+        return chart_of_draws(self, self.verdict(target=target, k=k))
+
+    def __str__(self) -> str:
+        return str(self.verdict())
+
+    def __repr__(self) -> str:
+        chips = "1 chip" if len(self) == 1 else f"{len(self)} chips"
+        mean = f"mean accuracy {100 * float(self.accuracy.mean()):.1f} %"
+        return f"Draws({chips}, {mean}, seed {self.seed}, {self.images} images)"
+
+    def _repr_html_(self) -> str:
+        return self.verdict()._repr_html_()
+
+    def _must_share_setting(self, other: Draws, *, where: str) -> None:
+        for name in ("seed", "images", "whole_test", "purpose"):
+            mine, theirs = getattr(self, name), getattr(other, name)
+            if mine != theirs:
+                raise DataError(
+                    where,
+                    found=f"{name} {mine} beside {name} {theirs}",
+                    expected=f"the same {name}: only then are these the same chips and images",
+                    remedy="evaluate both in the same way",
+                )
+        self._must_be_of_cells_of(other, where=where)
+
+    def _must_be_of_cells_of(self, other: Draws, *, where: str) -> None:
+        """Chips are the same where their matrices are; one network may keep more of them digital."""
+        mine, theirs = set(self.cells or ()), set(other.cells or ())
+        if self.cells is None or other.cells is None or mine <= theirs or theirs <= mine:
+            return
+        found = f"{min(mine - theirs)} beside {min(theirs - mine)}"
+        raise DataError(
+            where,
+            found=f"draws of other cells: {found}",
+            expected="the same matrices by name and shape: only then are these the same chips",
+            remedy="evaluate the network itself in both cases, without a wrapper around one of them",
+        )

@@ -1,0 +1,184 @@
+"""Monte Carlo: program many chips, one at a time, and measure each."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from everychip.config.validation import must_be, whole
+from everychip.data import Arrays, as_arrays
+from everychip.evaluation.draws import Draws
+from everychip.evaluation.metrics import per_chip
+from everychip.hardware.calibration import calibrated
+from everychip.hardware.chip import Purpose, addresses
+from everychip.hardware.hardware import Hardware
+from everychip.hardware.placement import Placed
+from everychip.mitigate import Address, BoundMitigation, InOrder, Mitigation
+from everychip.network.memory_format import to_memory_format
+from everychip.network.modes import evaluating
+from everychip.network.running import Precision, Runner
+from everychip.policies import Policy
+from everychip.progress import Event, Progress, listening
+from everychip.rng import rng_for, seeded_global_generator
+from everychip.statistics.stopping import Until, enough
+
+
+def evaluate(
+    model: nn.Module,
+    hardware: Hardware,
+    data: Any,
+    *,
+    chips: int = 100,
+    seed: int = 0,
+    batch_size: int = 500,
+    precision: Precision = "float32",
+    images: int | None = None,
+    until: str | None = None,
+    mitigation: Mitigation | Mapping[str, Any] | str | None = None,
+    policy: Policy | Mapping[str, Any] | str | None = None,
+    calibration: Any = None,
+    purpose: Purpose = "evaluate",
+    progress: Progress = None,
+) -> Draws:
+    """Program `chips` chips and measure each on the test data; the model is neither changed nor moved.
+
+    data: (x, y), a DataLoader, Arrays or an `everychip.data` component (its test part). images: None measures
+    every chip on all test images; k measures each chip on its own random k of them, which is enough for a
+    mean (two-stage sampling) but not for a percentile. until: "±0.2" stops as soon as the mean is known to
+    ±0.2 points, after 300 to `chips` chips, by a 95 % interval that bears watching and holds also where 1 %
+    of chips or more fail (`SequentialT`; "±0.2 failures 5 %": after 60);
+    "±0.2 bernstein" assumes no law of the chips and needs thousands of them (`Sequential`). mitigation: what
+    is done to each chip after it is programmed, as a component, its table or its kind; policy: how a network
+    whose exits stay answers, in the same forms (`everychip.policies`); calibration: the data that these two
+    measure with, and that an array's converters take their ranges from (`calibrate`), in any of the same
+    forms: training data, or data of its own where a policy chooses thresholds.
+    Chips 0 … chips−1 of a seed are the same whatever is asked beside them. At any time one chip and one batch
+    of activations are held.
+
+    >>> import torch, everychip as ec
+    >>> model = torch.nn.Linear(4, 2)
+    >>> hw = ec.Hardware(device=ec.devices.Gaussian(sigma=0.1))
+    >>> x = torch.randn(64, 4, generator=ec.rng_for(0)); y = model(x).argmax(1)
+    >>> draws = evaluate(model, hw, (x, y), chips=8, seed=0)
+    >>> len(draws.accuracy), bool((draws.accuracy > 0.5).all())
+    (8, True)
+    """
+    must_be_positive(chips=chips, images=images, batch_size=batch_size)
+    seed, rule = whole(seed, "evaluate.seed"), None if until is None else Until.parse(until, chips=chips)
+    test, stops = as_arrays(data, split="test"), enough(rule)
+    k = len(test) if images is None else min(images, len(test))
+    runner = Runner.of(model, test.x[:2], precision=precision, batch_size=batch_size)
+    placed = ranged(Placed.of(model, hardware), runner, calibration, seed=seed)
+    bound = _bound(mitigation, policy, runner, placed.hardware, calibration, seed=seed)
+    treat = _treating(bound, runner)
+    rows: list[dict[str, float]] = []
+    with torch.no_grad(), evaluating(model), listening(progress) as tell:
+        for chip in range(chips):
+            seen = part_of(test, k, seed=seed, chip=chip)
+            with seeded_global_generator(
+                seed, purpose, chip, "forward"
+            ):  # for layers that draw in evaluation, too
+                # The chip has no name, so that it is gone before the next one is programmed.
+                path = (purpose, chip)
+                z = runner.predict(treat(placed.program(seed=seed, path=path), seed=seed, path=path), seen)
+                rows.append(score(z, seen))
+            tell(Event("chips", chip + 1, chips, {"accuracy": rows[-1]["accuracy"]}))
+            if stops(rows[-1]["accuracy"]):
+                break
+    facts = () if bound is None else bound.facts()
+    draws = Draws.of(rows, seed=seed, images=k, whole_test=k == len(test), until=rule, treatment=facts)
+    return replace(draws, purpose=purpose, cells=_drawn(placed.weights))
+
+
+def _drawn(weights: Mapping[str, Tensor]) -> tuple[str, ...]:
+    """By what the chips of two models are told apart: which matrices are drawn, and of what shapes."""
+    shapes = {name: "×".join(map(str, weights[name].shape)) for name in weights}
+    return tuple(f"{address} {shapes[name]}" for name, address in addresses(weights).items())
+
+
+def measure(
+    model: nn.Module,
+    chip: Mapping[str, Tensor],
+    data: Arrays,
+    *,
+    batch_size: int = 500,
+    precision: Precision = "float32",
+    layout: torch.memory_format | None = None,
+) -> dict[str, float]:
+    """The metrics of one chip (or, with an empty chip, of the digital model) in evaluation mode.
+
+    layout: the memory format of images and convolution weights; None finds out which the model can take.
+    """
+    runner = Runner.of(model, data.x[:2]) if layout is None else Runner(model, layout)
+    return score(replace(runner, precision=precision, batch_size=batch_size).predict(chip, data), data)
+
+
+def score(logits: Tensor, data: Arrays) -> dict[str, float]:
+    """The metrics of one chip, from what `Runner.predict` gives for the data."""
+    return per_chip(logits.float(), data.y.reshape(-1))
+
+
+def ranged(placed: Placed, runner: Runner, calibration: Any, *, seed: int) -> Placed:
+    """The placed model with ranges for its converters, where there is data for them and none are set."""
+    array = placed.hardware.array
+    if array is None or array.ranges is not None or calibration is None:
+        return placed
+    with runner.autocast():
+        return calibrated(placed, runner, calibration, seed=seed)
+
+
+def _bound(
+    mitigation: Mitigation | Mapping[str, Any] | str | None,
+    policy: Policy | Mapping[str, Any] | str | None,
+    runner: Runner,
+    hardware: Hardware,
+    calibration: Any,
+    *,
+    seed: int,
+) -> BoundMitigation | None:
+    """What is done to each chip, if anything, its images in the memory format of the evaluation's."""
+    asked: tuple[tuple[type[Mitigation] | type[Policy], Any], ...]
+    asked = (Mitigation, mitigation), (Policy, policy)
+    if mitigation is None and policy is None:
+        return None
+    if calibration is not None:
+        arrays = as_arrays(calibration, split="train")
+        calibration = Arrays(to_memory_format(arrays.x, runner.memory_format), arrays.y)
+    with seeded_global_generator(seed, "mitigation"):
+        treatments = [
+            family.parse(one).bind(runner.model, hardware, calibration, seed=seed)
+            for family, one in asked
+            if one is not None
+        ]
+    return treatments[0] if len(treatments) == 1 else InOrder(treatments)
+
+
+def _treating(treat: BoundMitigation | None, runner: Runner) -> Callable[..., dict[str, Tensor]]:
+    """What is done to each chip: nothing, or the mitigation, in the precision of the evaluation."""
+
+    def treated(chip: dict[str, Tensor], *, seed: int, path: Address) -> dict[str, Tensor]:
+        if treat is None:
+            return chip
+        with runner.autocast():
+            return treat(chip, seed=seed, path=path)
+
+    return treated
+
+
+def must_be_positive(**numbers: int | None) -> None:
+    """Refuse a number of chips or images below 1."""
+    for name, number in numbers.items():
+        if number is not None:
+            must_be(number, f"evaluate.{name}", whole=True, least=1)
+
+
+def part_of(data: Arrays, k: int, *, seed: int, chip: int) -> Arrays:
+    """The test images that a chip meets: all of them, or its own random k."""
+    if k == len(data):
+        return data
+    order = torch.randperm(len(data), generator=rng_for(seed, "images", chip))
+    return data.take(order[:k])

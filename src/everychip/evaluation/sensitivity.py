@@ -1,0 +1,260 @@
+"""Which layer's noise costs the accuracy: the same chips, with the noise of one layer at a time."""
+
+from __future__ import annotations
+
+import textwrap
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from typing import Any, Literal
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from everychip.data import Arrays, as_arrays
+from everychip.errors import ConfigError, ModelError, SampleSizeError
+from everychip.evaluation.monte_carlo import must_be_positive, part_of, ranged, score
+from everychip.hardware.hardware import Hardware
+from everychip.hardware.placement import Placed
+from everychip.network.macs import trace
+from everychip.network.modes import evaluating
+from everychip.network.running import Precision, Runner
+from everychip.network.soundness import device_of
+from everychip.progress import Event, Listener, listening
+from everychip.rng import seeded_global_generator
+from everychip.statistics.intervals import DIFFERENCE, Interval, mean_interval
+
+Mode = Literal["only", "all_but"]
+Advice = Literal["digital", "write-verify", ""]
+
+WORTH = 0.005
+"""The accuracy that a layer must cost, beyond its interval, before it deserves anything."""
+LIGHT = 0.02
+"""The share of the multiplications up to which a layer is light enough to be executed digitally."""
+
+
+@dataclass(frozen=True, eq=False)
+class LayerCost:
+    """What the noise of one layer costs.
+
+    accuracy: of every chip. lost: the accuracy that the layer's noise costs, paired over the chips; the
+    intervals of all layers hold together at 95 % (Bonferroni). weights and macs: its shares of those on the
+    crossbar, 0 … 1; macs is None where they could not be counted.
+    """
+
+    layer: str
+    weights: float
+    macs: float | None
+    of_max: float
+    of_rms: float
+    accuracy: Float[Tensor, " chips"]
+    lost: Interval
+
+    @property
+    def advice(self) -> Advice:
+        """What the layer deserves, by the rule of `Sensitivity`."""
+        if self.lost.low is None or self.lost.low <= WORTH:
+            return ""
+        return "digital" if self.macs is not None and self.macs <= LIGHT else "write-verify"
+
+
+@dataclass(frozen=True, eq=False)
+class Sensitivity:
+    """The crossbar layers of a model, the costliest first.
+
+    A layer deserves something where its interval lies wholly above half a point of accuracy: digital
+    execution if it holds at most 2 % of the crossbar's multiplications, write-verify otherwise.
+
+    mode: "only", noise on that layer alone, its cost counted from the noiseless chip; "all_but", noise on all
+    the others, its cost counted as what comes back. clean: accuracy without noise. noisy: with all of it.
+    """
+
+    mode: Mode
+    layers: tuple[LayerCost, ...]
+    clean: float
+    noisy: Interval
+    chips: int
+    seed: int
+    images: int
+    whole_test: bool
+
+    def table(self) -> dict[str, Any]:
+        """Everything but the single chips as plain values, for JSON."""
+        rows = [
+            {
+                **{name: getattr(row, name) for name in ("layer", "weights", "macs", "of_max", "of_rms")},
+                "accuracy": float(row.accuracy.mean()),
+                "lost": row.lost.estimate,
+                "low": row.lost.low,
+                "high": row.lost.high,
+                "advice": row.advice,
+            }
+            for row in self.layers
+        ]
+        whole = {"mode": self.mode, "clean": self.clean, "noisy": asdict(self.noisy), "layers": rows}
+        return {**whole, "chips": self.chips, "seed": self.seed, "images": self.images}
+
+    def __str__(self) -> str:
+        """The layers in a table 80 columns wide, then what they deserve and by which rule."""
+        head = f"{'layer':<26} {'weights':>7} {'MACs':>6} {'σ_W/rms':>7} {'points lost':>15}  deserves"
+        lines = [head, "─" * 79]
+        lines += [_line(row) for row in self.layers]
+        return "\n".join([*lines, "─" * 79, *textwrap.wrap(self.words, 79)])
+
+    @property
+    def words(self) -> str:
+        """The rule, what was measured, and what it found."""
+        told = {
+            "only": "Points lost: noise on that layer alone, against none.",
+            "all_but": "Points lost: what comes back where that layer alone has no noise.",
+        }
+        chosen = [f"{row.layer} ({row.advice})" for row in self.layers if row.advice]
+        found = f"These do: {', '.join(chosen)}." if chosen else "None does."
+        return (
+            f"{told[self.mode]} Paired over {self.chips} chips of {self.images} images, 95 % over all layers "
+            f"together. Accuracy {_percent(self.clean)} % without noise, {_percent(self.noisy.estimate)} % "
+            f"with all of it. A layer that surely costs more than {100 * WORTH:g} points deserves "
+            f"write-verify, or digital execution if it holds at most {100 * LIGHT:g} % of the MACs. {found}"
+        )
+
+
+def sensitivity(
+    model: nn.Module,
+    hardware: Hardware,
+    data: Any,
+    *,
+    chips: int = 20,
+    seed: int = 0,
+    mode: Mode = "only",
+    batch_size: int = 500,
+    precision: Precision = "float32",
+    images: int | None = None,
+    calibration: Any = None,
+    progress: Listener | None = None,
+) -> Sensitivity:
+    """Measure every chip with the noise of one crossbar layer at a time, or of all layers but one.
+
+    chips: those that `evaluate` programs with the same seed: a layer has the same noise in all of its
+    measurements, so that differences are paired. It costs (layers + 1)·chips evaluations. images,
+    calibration: as in `evaluate`, each chip's own random part of the test set, and the training data that an
+    array's converters take their ranges from. On an array every layer is read through it, noisy or not.
+
+    >>> import torch, everychip as ec
+    >>> model = torch.nn.Sequential(torch.nn.Linear(4, 16), torch.nn.ReLU(), torch.nn.Linear(16, 2))
+    >>> hw = ec.Hardware(device=ec.devices.Gaussian(sigma=0.1))
+    >>> x = torch.randn(64, 4, generator=ec.rng_for(0)); y = model(x).argmax(1)
+    >>> found = sensitivity(model, hw, (x, y), chips=5)
+    >>> sorted(row.layer for row in found.layers), found.clean
+    (['0.weight', '2.weight'], 1.0)
+    """
+    must_be_positive(chips=chips, images=images, batch_size=batch_size)
+    if chips < 2:
+        raise SampleSizeError("sensitivity.chips", found=f"{chips}", expected="at least 2 for an interval")
+    if mode not in ("only", "all_but"):
+        raise ConfigError("sensitivity.mode", found=repr(mode), expected='"only" or "all_but"')
+    test = as_arrays(data, split="test")
+    placed = Placed.of(model, hardware)
+    runner = Runner.of(model, test.x[:2], precision=precision, batch_size=batch_size)
+    placed = ranged(placed, runner, calibration, seed=seed)
+    bench = _Bench(placed, runner, test, images or len(test), seed)
+    total = chips * (len(placed.weights) + 2)
+    measured: dict[str, list[float]] = {}
+    with torch.no_grad(), evaluating(model), listening(progress) as tell:
+        for chip in range(chips):
+            for name, accuracy in bench.accuracies(chip, mode):
+                measured.setdefault(name, []).append(accuracy)
+                done = sum(map(len, measured.values()))
+                tell(Event("layers", done, total, {"accuracy": accuracy}))
+    return bench.result(measured, mode)
+
+
+class _Bench:
+    """A model and its test images, ready for chips that are noisy only in part."""
+
+    def __init__(self, placed: Placed, runner: Runner, test: Arrays, images: int, seed: int) -> None:
+        self.placed, self.runner, self.test, self.seed = placed, runner, test, seed
+        self.images = min(images, len(test))
+        # What the cells would hold without noise is not always the weight: it may be rounded.
+        self.ideal = self._programmed(0, strength=0.0)
+        self._clean: float | None = None
+
+    def accuracies(self, chip: int, mode: Mode) -> Iterator[tuple[str, float]]:
+        """The accuracies of one chip: without noise (""), with all of it ("*"), and of every layer."""
+        seen = part_of(self.test, self.images, seed=self.seed, chip=chip)
+        noisy = self._programmed(chip)
+        if self._clean is None or self.images < len(self.test) or self._reads_differ:
+            self._clean = self._accuracy(self.ideal, seen)
+        yield "", self._clean
+        yield "*", self._accuracy(noisy, seen)
+        around, inside = (self.ideal, noisy) if mode == "only" else (noisy, self.ideal)
+        for name in self.placed.weights:
+            yield name, self._accuracy({**around, name: inside[name]}, seen)
+
+    @property
+    def _reads_differ(self) -> bool:
+        """Whether the same cells say something else when they are read again."""
+        array = self.placed.hardware.array
+        return array is not None and array.read_noise > 0
+
+    def _programmed(self, chip: int, strength: float = 1.0) -> dict[str, Tensor]:
+        return self.placed.program(seed=self.seed, path=("evaluate", chip), strength=strength)
+
+    def _accuracy(self, chip: dict[str, Tensor], seen: Arrays) -> float:
+        with seeded_global_generator(self.seed, "sensitivity"):
+            return score(self.runner.predict(chip, seen), seen)["accuracy"]
+
+    def result(self, measured: dict[str, list[float]], mode: Mode) -> Sensitivity:
+        """The layers by what they cost."""
+        found = {name: torch.tensor(values, dtype=torch.float64) for name, values in measured.items()}
+        clean, noisy = found[""], found["*"]
+        level = 1 - 0.05 / len(self.placed.weights)
+        macs = self._macs()
+        total = sum(weight.numel() for weight in self.placed.weights.values())
+        rows = [
+            LayerCost(
+                layer=noise.layer,
+                weights=noise.weights / total,
+                macs=None if macs is None else macs.get(noise.layer, 0) / max(1, sum(macs.values())),
+                of_max=noise.of_max,
+                of_rms=noise.of_rms,
+                accuracy=(accuracy := found[noise.layer]),
+                lost=mean_interval(
+                    clean - accuracy if mode == "only" else accuracy - noisy, level=level, within=DIFFERENCE
+                ),
+            )
+            for noise in self.placed.effective_sigma().layers
+        ]
+        rows.sort(key=lambda row: -row.lost.estimate)
+        return Sensitivity(
+            mode,
+            tuple(rows),
+            float(clean.mean()),
+            mean_interval(noisy),
+            chips=len(clean),
+            seed=self.seed,
+            images=self.images,
+            whole_test=self.images == len(self.test),
+        )
+
+    def _macs(self) -> dict[str, int] | None:
+        """The MACs of the crossbar's layers, or None where the model does not bear being counted."""
+        try:
+            with seeded_global_generator(0, "sensitivity"):
+                model = self.runner.model
+                counted = trace(model, self.test.x[:1].to(device_of(model)))
+        except ModelError:
+            return None
+        return {name: counted.by_parameter.get(name, 0) for name in self.placed.weights}
+
+
+def _line(row: LayerCost) -> str:
+    half = row.lost.half or 0.0
+    lost = f"{100 * row.lost.estimate:.2f} ± {100 * half:.2f}".replace("-", "−")
+    macs = "–" if row.macs is None else f"{_percent(row.macs)} %"
+    name = row.layer if len(row.layer) <= 26 else f"{row.layer[:12]}…{row.layer[-13:]}"
+    weights = f"{_percent(row.weights)} %"
+    return f"{name:<26} {weights:>7} {macs:>6} {row.of_rms:>7.2f} {lost:>15}  {row.advice}".rstrip()
+
+
+def _percent(share: float) -> str:
+    return f"{100 * share:.1f}"

@@ -1,0 +1,181 @@
+"""The worst chip within a given distance: an attack on the weights, to see how much the average hides."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from everychip.config.validation import must_be
+from everychip.data import Arrays, Data, Splits, as_arrays, split_holdout
+from everychip.evaluation.metrics import accuracy
+from everychip.hardware.hardware import Hardware
+from everychip.hardware.placement import Placed
+from everychip.mapping.base import full_scale
+from everychip.network.modes import evaluating
+from everychip.network.running import Runner
+from everychip.rng import rng_for, seeded_global_generator
+
+Perturbation = Mapping[str, Tensor]
+
+_HOLDOUT = 0.1
+"""The share of the training data that `Training.validation` holds out, if nothing else is asked."""
+
+
+@dataclass(frozen=True)
+class WorstCase:
+    """What the worst perturbation found does beside a random one of equal size; accuracies 0 … 1.
+
+    th: the bound on |ΔW|, in units of max|W| of each layer. perturbation: the worst ΔW, by name.
+    """
+
+    clean: float
+    random: float
+    worst: float
+    th: float
+    perturbation: Perturbation = field(repr=False, compare=False)
+
+    def __str__(self) -> str:
+        return (
+            f"|ΔW| ≤ {self.th:g}·max|W|: worst {100 * self.worst:.1f} %, random of equal size "
+            f"{100 * self.random:.1f} %, clean {100 * self.clean:.1f} %"
+        )
+
+
+def worst_case_search(
+    model: nn.Module,
+    hardware: Hardware,
+    data: Any,
+    *,
+    th: float,
+    steps: int = 20,
+    restarts: int = 3,
+    test: Any = None,
+    batch_size: int = 500,
+    seed: int = 0,
+) -> WorstCase:
+    """Search the crossbar weights' worst perturbation by projected sign ascent of the cross-entropy.
+
+    ΔW ← clip(ΔW + η·max|W|·sign(∂CE/∂ΔW), ±th·max|W|), `steps` times with η = 2.5·th/steps, from ΔW = 0 and,
+    in further restarts, from random points; the ΔW of the lowest accuracy on the way is kept, ties to the
+    higher loss. The random perturbation has the same magnitudes and random signs; its accuracy is the mean
+    over as many draws as there are restarts.
+    data: validation data to search on, in any form that `evaluate` takes, all of it; of an `everychip.data`
+    component, which has no validation data of its own, the tenth of its training part that `fit` holds out
+    for the same seed. test: where the accuracies are measured (of a component, its test part); None, on the
+    data of the search.
+
+    Source: Yan et al., ICCAD 2022, arXiv 2207.07626; the ascent is that of Büchel et al., ICLR 2022.
+
+    >>> import everychip as ec
+    >>> model, hw = nn.Linear(4, 2), ec.Hardware(device=ec.devices.Ideal())
+    >>> x = torch.randn(64, 4, generator=ec.rng_for(0)); y = model(x).argmax(1)
+    >>> found = worst_case_search(model, hw, (x, y), th=0.2)
+    >>> found.worst < found.random < found.clean
+    True
+    """
+    must_be(th, "worst_case_search.th", above=0)
+    for name, number in (("steps", steps), ("restarts", restarts), ("batch_size", batch_size)):
+        must_be(number, f"worst_case_search.{name}", whole=True, least=1)
+    runner = Runner(model, batch_size=batch_size)
+    batches = _Batches(runner, _validation(data, seed))
+    weights = {name: p.detach() for name, p in Placed.of(model, hardware).weights.items()}
+    bounds = {name: th * full_scale(weight) for name, weight in weights.items()}
+    best = _Best()
+    with evaluating(model):
+        for restart in range(restarts):
+            rng = rng_for(seed, "worst-case", "start", restart)
+            delta = {name: _start(weights[name], bounds[name], restart, rng) for name in weights}
+            best = min(best, _ascend(batches, weights, delta, bounds, steps), key=lambda one: one.rank)
+        seen = batches if test is None else _Batches(runner, as_arrays(test, split="test"))
+        random = [
+            seen.accuracy(weights, _random_signs(best.delta, rng_for(seed, "worst-case", "random", n)))
+            for n in range(restarts)
+        ]
+        clean, worst = seen.accuracy(weights, {}), seen.accuracy(weights, best.delta)
+    return WorstCase(clean, sum(random) / restarts, worst, th, best.delta)
+
+
+def _validation(data: Any, seed: int) -> Arrays:
+    arrays = as_arrays(data, split="train")
+    return split_holdout(arrays, _HOLDOUT, seed=seed)[1] if isinstance(data, Data | Splits) else arrays
+
+
+@dataclass(frozen=True)
+class _Best:
+    accuracy: float = math.inf
+    loss: float = -math.inf
+    delta: Perturbation = field(default_factory=dict)
+
+    @property
+    def rank(self) -> tuple[float, float]:
+        return self.accuracy, -self.loss
+
+
+@dataclass(frozen=True)
+class _Batches:
+    """A model with the data on which its perturbed weights are measured."""
+
+    runner: Runner
+    data: Arrays
+
+    def accuracy(self, weights: Perturbation, delta: Perturbation) -> float:
+        """Of the model with W + ΔW."""
+        with torch.no_grad():
+            return self.measure({name: weights[name] + change for name, change in delta.items()})[0]
+
+    def measure(self, chip: Perturbation, *, gradient: bool = False) -> tuple[float, float, list[Tensor]]:
+        """Accuracy, mean cross-entropy and, if asked, its gradient at every weight of the chip."""
+        loss, slopes, logits = 0.0, [torch.zeros_like(weight) for weight in chip.values()], []
+        labels = torch.split(self.data.y, self.runner.batch_size)
+        for x, y in zip(self.runner.batches(self.data.x), labels, strict=True):
+            with evaluating(self.runner.model), seeded_global_generator(0, "worst-case"):
+                z = self.runner.logits(chip, x)
+            z = z.reshape(-1, z.shape[-1]).float()
+            part = F.cross_entropy(z, y.to(z.device).reshape(-1), reduction="sum") / len(self.data)
+            if gradient:
+                found = torch.autograd.grad(
+                    part, list(chip.values()), allow_unused=True, materialize_grads=True
+                )
+                slopes = [s + g for s, g in zip(slopes, found, strict=True)]
+            loss += float(part.detach())
+            logits.append(z.detach())
+        return accuracy(torch.cat(logits), self.data.y.reshape(-1)), loss, slopes
+
+
+def _ascend(
+    batches: _Batches, weights: Perturbation, delta: Perturbation, bounds: Perturbation, steps: int
+) -> _Best:
+    """The worst of the points that one ascent passes, its two ends included."""
+    best = _Best()
+    for step in range(steps + 1):
+        with torch.enable_grad():
+            chip = {name: (weights[name] + delta[name]).requires_grad_() for name in weights}
+            correct, loss, slopes = batches.measure(chip, gradient=step < steps)
+        best = min(best, _Best(correct, loss, delta), key=lambda one: one.rank)
+        delta = {
+            name: (delta[name] + 2.5 / steps * bounds[name] * slope.nan_to_num().sign()).clamp(
+                -bounds[name], bounds[name]
+            )
+            for name, slope in zip(weights, slopes, strict=True)
+        }
+    return best
+
+
+def _start(weight: Tensor, bound: Tensor, restart: int, rng: torch.Generator) -> Tensor:
+    """Zero for the first ascent, a random point within the bound for the others."""
+    if restart == 0:
+        return torch.zeros_like(weight)
+    return (torch.rand(weight.shape, generator=rng).to(weight) * 2 - 1) * bound
+
+
+def _random_signs(delta: Perturbation, rng: torch.Generator) -> dict[str, Tensor]:
+    return {
+        name: change.abs() * (torch.randint(2, change.shape, generator=rng).to(change) * 2 - 1)
+        for name, change in delta.items()
+    }

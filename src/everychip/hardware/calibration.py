@@ -1,0 +1,72 @@
+"""Calibration: the ranges of an array's converters, measured on training data."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from everychip.array import Seen, TiledWeight, tiled
+from everychip.data import as_arrays
+from everychip.errors import ConfigError
+from everychip.hardware.hardware import Hardware
+from everychip.hardware.placement import Placed
+from everychip.network.modes import evaluating
+from everychip.network.running import Runner
+from everychip.network.soundness import device_of
+from everychip.rng import rng_for, seeded_global_generator
+
+
+def calibrate(
+    model: nn.Module,
+    hardware: Hardware,
+    data: Any,
+    *,
+    images: int = 500,
+    seed: int = 0,
+    layout: torch.memory_format = torch.contiguous_format,
+) -> Hardware:
+    """The same hardware with `array.ranges`: what its converters meet when training images are run.
+
+    DAC: max|x| of a layer's inputs; ADC: max|sum| of each tile, or the array's percentile of it. The cells
+    hold their targets, so that all chips of the model share the ranges; a matrix that is read several times
+    in a pass has the largest of its ranges. data: training data in any form that `evaluate` takes; `images`
+    random ones of it are run at once. layout: the memory format of the images.
+
+    >>> import torch, everychip as ec; from everychip.array import Array
+    >>> model, x = torch.nn.Linear(4, 2), torch.tensor([[1.0, -3.0, 2.0, 0.5]] * 2)
+    >>> hw = ec.Hardware(device=ec.devices.Gaussian(sigma=0.1), array=Array(dac_bits=8))
+    >>> calibrate(model, hw, (x, torch.zeros(2, dtype=torch.long))).array.ranges["weight"].dac
+    3.0
+    """
+    placed, runner = Placed.of(model, hardware), Runner(model, layout)
+    return calibrated(placed, runner, data, images=images, seed=seed).hardware
+
+
+def calibrated(placed: Placed, runner: Runner, data: Any, *, images: int = 500, seed: int = 0) -> Placed:
+    """A placed model with the ranges of its array's converters; all but the first two as for `calibrate`."""
+    hardware = placed.hardware
+    if hardware.array is None:
+        raise ConfigError(
+            "hardware.array", found="no array", expected="an array, whose converters have ranges to measure"
+        )
+    arrays = as_arrays(data, split="train")
+    order = torch.randperm(len(arrays), generator=rng_for(seed, "calibration"))
+    x = arrays.x[order[:images]].to(device_of(runner.model))
+    if x.ndim == 4 and runner.memory_format is not None:
+        x = x.contiguous(memory_format=runner.memory_format)
+    seen: dict[str, Seen] = {}
+    array = hardware.array.replace(ranges=None, read_noise=0.0)
+    exact = placed.with_hardware(hardware.replace(array=array))
+    held = exact.program(seed=seed, path=("calibration",), strength=0.0)
+    with torch.no_grad(), evaluating(runner.model), seeded_global_generator(seed, "calibration", "forward"):
+        runner.logits({name: _watched(weight, seen) for name, weight in held.items()}, x)
+    ranges = {name: one.ranges() for name, one in sorted(seen.items())}
+    return placed.with_hardware(hardware.replace(array=hardware.array.replace(ranges=ranges)))
+
+
+def _watched(weight: Tensor, seen: dict[str, Seen]) -> TiledWeight:
+    assert isinstance(weight, TiledWeight)
+    return tiled(weight.as_subclass(Tensor), replace(weight.cells, seen=seen))

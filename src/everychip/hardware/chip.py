@@ -1,0 +1,90 @@
+"""A chip is data: one programmed instance of a model, as a mapping from parameter name to tensor."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Mapping
+from typing import Any, Literal
+
+from torch import Tensor, nn
+
+from everychip.config.validation import whole
+from everychip.hardware.effective_sigma import EffectiveSigma, LayerSigma
+from everychip.hardware.hardware import Hardware
+from everychip.hardware.placement import Placed
+from everychip.hardware.programming import NoiseGradient, addresses, program_weights, strided_as
+from everychip.network.running import Runner, logits
+from everychip.network.soundness import must_be_finite
+
+__all__ = [
+    "EffectiveSigma",
+    "LayerSigma",
+    "NoiseGradient",
+    "Purpose",
+    "addresses",
+    "effective_sigma",
+    "logits",
+    "program",
+    "program_weights",
+    "run",
+    "strided_as",
+]
+
+Purpose = Literal["evaluate", "validate", "train"]
+
+
+def program(
+    model: nn.Module, hardware: Hardware, *, seed: int, chip: int, purpose: Purpose = "evaluate"
+) -> dict[str, Tensor]:
+    """Program one chip: the tensors that the hardware really holds, by parameter name.
+
+    The model is not touched; run the chip with `torch.func.functional_call(model, chip, (x,))`. A parameter's
+    draw depends on (seed, purpose, chip, its name) only, wrapped (`torch.compile`) or not: models of the same
+    names and shapes meet the same chips, and the same chip at another σ has the same draw at another scale.
+
+    >>> import torch, everychip as ec
+    >>> model = torch.nn.Linear(4, 2)
+    >>> hw = ec.Hardware(device=ec.devices.Gaussian(sigma=0.1))
+    >>> chip = ec.program(model, hw, seed=0, chip=3)
+    >>> list(chip), torch.func.functional_call(model, chip, (torch.ones(1, 4),)).shape
+    (['weight'], torch.Size([1, 2]))
+    """
+    _warn_of_module_held_twice(model)
+    path = (purpose, whole(chip, "program.chip"))
+    placed = Placed.of(model, hardware)
+    must_be_finite(placed.weights.items())
+    return placed.program(seed=seed, path=path)
+
+
+def _warn_of_module_held_twice(model: nn.Module) -> None:
+    first: dict[int, str] = {}
+    for name, module in model.named_modules(remove_duplicate=False):
+        if module._parameters and first.setdefault(id(module), name) != name:
+            warnings.warn(
+                f"{first[id(module)]} and {name} are one module: functional_call with tied weights would "
+                "leave the chip in the model (pytorch#164759); use everychip.run(model, chip, x)",
+                stacklevel=3,
+            )
+            return
+
+
+def run(model: nn.Module, chip: Mapping[str, Tensor], x: Any) -> Tensor:
+    """The logits of one chip for one batch; `chip` may be empty for the digital model.
+
+    It may hold buffers, too. A tensor of the model that several modules hold is replaced in all of them. To
+    run many batches, or many chips, make one `everychip.network.running.Runner`, which walks the model once.
+    """
+    return Runner(model).logits(chip, x)
+
+
+def effective_sigma(model: nn.Module, hardware: Hardware) -> EffectiveSigma:
+    """What a nominal device σ does to each layer's weights: σ_W/max|W| and σ_W/rms(W), in closed form.
+
+    σ_W is the root mean square over the layer's weights of the standard deviation of a programmed weight.
+
+    >>> import torch, everychip as ec
+    >>> hw = ec.Hardware(device=ec.devices.Gaussian(sigma=0.1))
+    >>> round(effective_sigma(torch.nn.Linear(8, 8), hw).of_max, 4)
+    0.0778
+    """
+    return Placed.of(model, hardware).effective_sigma()

@@ -1,0 +1,284 @@
+"""Coverage: which parameters and which multiplications are on the crossbar, and why the others are not."""
+
+from __future__ import annotations
+
+import textwrap
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field, fields
+from typing import Any, Self
+
+import torch
+from torch import Tensor, nn
+
+from everychip.hardware.hardware import Hardware, Placement, Why
+from everychip.hardware.placement import Placed
+from everychip.network.macs import trace
+from everychip.network.modes import evaluating
+from everychip.network.running import Runner
+from everychip.rng import seeded_global_generator
+
+_NAME, _LAYER, _SHAPE = 29, 10, 13
+_UNUSED = "a matrix, but the sample's forward never multiplies by it"
+
+
+@dataclass(frozen=True)
+class Row:
+    """One parameter: where it is held and why; `macs` per input, `None` where no sample was given."""
+
+    name: str
+    layer: str
+    shape: tuple[int, ...]
+    parameters: int
+    macs: int | None
+    crossbar: bool
+    reason: str
+    remedy: str
+
+
+@dataclass(frozen=True)
+class Coverage:
+    """What the crossbar holds of one model.
+
+    between_activations: MACs per input that multiply two activations. of_buffers: those that multiply a
+    buffer, by its name.
+    """
+
+    model: str
+    rows: tuple[Row, ...]
+    between_activations: int | None
+    of_buffers: Mapping[str, int] = field(default_factory=dict)
+
+    @property
+    def parameters(self) -> float:
+        """The share of the parameters that is on the crossbar, 0 … 1."""
+        return sum(row.parameters for row in self.rows if row.crossbar) / sum(
+            row.parameters for row in self.rows
+        )
+
+    @property
+    def macs(self) -> float | None:
+        """The share of the multiply-accumulates that is on the crossbar, 0 … 1; `None` without a sample."""
+        total = self.total_macs
+        return sum(row.macs or 0 for row in self.rows if row.crossbar) / total if total else None
+
+    @property
+    def total_macs(self) -> int | None:
+        """All multiply-accumulates of one input, those of two activations included."""
+        if self.between_activations is None:
+            return None
+        held = sum(row.macs or 0 for row in self.rows) + sum(self.of_buffers.values())
+        return self.between_activations + held
+
+    def table(self) -> list[dict[str, object]]:
+        """The rows as plain values, with each one's share of all parameters and MACs, 0 … 1."""
+        everything, macs = sum(row.parameters for row in self.rows), self.total_macs
+        return [
+            {
+                **asdict(row),
+                "shape": list(row.shape),
+                "share_of_parameters": row.parameters / everything,
+                "share_of_macs": None if row.macs is None or not macs else row.macs / macs,
+            }
+            for row in self.rows
+        ]
+
+    def facts(self) -> dict[str, object]:
+        """All of it as plain values, for JSON; `Coverage.of` reads them back."""
+        return {
+            "model": self.model,
+            "parameters_on_crossbar": self.parameters,
+            "macs_on_crossbar": self.macs,
+            "macs": self.total_macs,
+            "macs_between_activations": self.between_activations,
+            **({"macs_of_buffers": dict(self.of_buffers)} if self.of_buffers else {}),
+            "rows": self.table(),
+        }
+
+    @classmethod
+    def of(cls, facts: Mapping[str, Any]) -> Self:
+        """What `facts` told.
+
+        >>> from everychip.devices import Gaussian
+        >>> coverage = check(nn.Linear(3, 2), Hardware(device=Gaussian(sigma=0.1)))
+        >>> Coverage.of(coverage.facts()) == coverage
+        True
+        """
+        names = [field.name for field in fields(Row)]
+        rows = [
+            Row(**{**{name: row[name] for name in names}, "shape": tuple(row["shape"])})
+            for row in facts["rows"]
+        ]
+        of_buffers = dict(facts.get("macs_of_buffers", {}))
+        return cls(str(facts["model"]), tuple(rows), facts["macs_between_activations"], of_buffers)
+
+    @property
+    def matrices(self) -> tuple[Row, ...]:
+        """The rows of what is, or could be, multiplied by: all but biases, norms and other vectors."""
+        return tuple(row for row in self.rows if row.macs or row.crossbar or len(row.shape) > 1)
+
+    def summary(self) -> str:
+        """The totals in a sentence or two."""
+        return " ".join(_totals(self))
+
+    def __str__(self) -> str:
+        """The matrices in a table 80 columns wide, then why the rest is digital, then the totals."""
+        reasons = {row: (row.reason, row.remedy) for row in self.rows if _needs_a_note(row)}
+        notes = list(dict.fromkeys(reasons.values()))
+        weights, total = sum(row.parameters for row in self.rows), self.total_macs
+        lines = [_line("matrix", "layer", "shape", "weights", "MACs", "crossbar"), "─" * 79]
+        for row in self.matrices:
+            held = "yes" if row.crossbar else "no"
+            number = f" ({notes.index(reasons[row]) + 1})" if row in reasons else ""
+            shape, share = "×".join(map(str, row.shape)), _share(row.parameters, weights)
+            macs = _share(row.macs, total) if row.macs and total else "–"
+            lines.append(_line(row.name, row.layer, shape, share, macs, held + number))
+        lines.append("─" * 79)
+        for n, note in enumerate(notes, start=1):
+            lines += _explained(n, [row for row in self.rows if reasons.get(row) == note])
+        return "\n".join([*lines, *_wrapped(self.summary())])
+
+
+def check(model: nn.Module, hardware: Hardware, sample: Tensor | None = None) -> Coverage:
+    """Say which parameters and which share of the MACs are on the crossbar, and why the others are not.
+
+    sample: a batch as the model takes it; with it the multiply-accumulates (MACs, per input) are counted, and
+    where there is an array, its reads are tried. What an array cannot carry out is refused.
+
+    >>> import torch, everychip as ec
+    >>> model = torch.nn.Sequential(torch.nn.Linear(8, 4), torch.nn.LayerNorm(4), torch.nn.Linear(4, 2))
+    >>> hw = ec.Hardware(device=ec.devices.Gaussian(sigma=0.1), digital=("2",))
+    >>> coverage = check(model, hw, torch.ones(1, 8))
+    >>> coverage.parameters, coverage.macs
+    (0.59..., 0.8)
+    >>> [(row.name, row.reason) for row in coverage.rows if row.macs and not row.crossbar]
+    [('2.weight', 'digital by request (2)')]
+    """
+    placed = Placed.of(model, hardware)  # refuses a model without matrices
+    by_parameter, between, of_buffers = None, None, {}
+    if sample is not None:
+        few = sample[:2]
+        counted = trace(model, few)
+        by_parameter = {name: macs // len(few) for name, macs in counted.by_parameter.items()}
+        between = counted.between_activations // len(few)
+        of_buffers = {name: macs // len(few) for name, macs in counted.by_buffer.items()}
+        if hardware.array is not None:
+            _read_through(model, placed, few)
+    rows = [
+        _row(model, row, None if by_parameter is None else by_parameter.get(row.name, 0))
+        for row in placed.rows
+    ]
+    return Coverage(type(model).__name__, tuple(rows), between, of_buffers)
+
+
+def _read_through(model: nn.Module, placed: Placed, sample: Tensor) -> None:
+    """Run one chip, which refuses whatever would compute past the converters."""
+    chip = placed.program(seed=0, path=("evaluate", 0))
+    with torch.no_grad(), evaluating(model), seeded_global_generator(0, "check"):
+        Runner(model).logits(chip, sample)
+
+
+def _row(model: nn.Module, placed: Placement, macs: int | None) -> Row:
+    owners = [model.get_submodule(owner) for owner in placed.owners]
+    embedding = isinstance(owners[0], nn.Embedding | nn.EmbeddingBag)
+    reason, remedy = placed.reason, ""
+    if placed.crossbar and macs == 0 and not embedding:
+        reason, remedy = _UNUSED, "see that the sample takes the path you mean"
+    elif placed.why is Why.BY_REQUEST:
+        remedy = "hardware.digital names it"
+    elif embedding and not placed.crossbar:
+        remedy = "hardware.embeddings = true programs it"
+    layer = " = ".join(dict.fromkeys(_layer_name(owner) for owner in owners))
+    shape = tuple(placed.parameter.shape)
+    return Row(placed.name, layer, shape, placed.parameter.numel(), macs, placed.crossbar, reason, remedy)
+
+
+def _layer_name(module: nn.Module) -> str:
+    """The name of its class, or of the public one behind PyTorch's private classes."""
+    classes = (
+        cls for cls in type(module).__mro__ if hasattr(nn, cls.__name__) or "torch." not in cls.__module__
+    )
+    return next(classes, nn.Module).__name__
+
+
+def _needs_a_note(row: Row) -> bool:
+    return not row.crossbar or row.reason == _UNUSED
+
+
+def _explained(number: int, rows: list[Row]) -> list[str]:
+    text = f"({number}) {rows[0].reason}: {len(rows)} parameter{'s' if len(rows) > 1 else ''}"
+    if len(rows[0].shape) < 2:
+        text += f", such as {rows[0].name}"
+    return _wrapped(text + (f"; {rows[0].remedy}" if rows[0].remedy else ""))
+
+
+def _totals(coverage: Coverage) -> list[str]:
+    values = sum(row.parameters for row in coverage.rows)
+    text = f"{coverage.model}: {percent(coverage.parameters)} of {short(values)} weights"
+    total = coverage.total_macs
+    if coverage.macs is not None and total:
+        text += f" and {percent(coverage.macs)} of {short(total)} MACs per input"
+    sentences = [text + " are on the crossbar."]
+    if total and coverage.between_activations:
+        share = percent(coverage.between_activations / total)
+        sentences.append(
+            f"{share} of the MACs multiply two activations, as attention scores do, and are digital."
+        )
+    if total and coverage.of_buffers:
+        share = percent(sum(coverage.of_buffers.values()) / total)
+        first, *others = coverage.of_buffers
+        more = f" and {len(others)} more" if others else ""
+        sentences.append(
+            f"{share} of the MACs multiply a buffer ({first}{more}), and are digital: register it as a "
+            "parameter, requires_grad=False, to have it programmed."
+        )
+    return sentences
+
+
+def _line(name: str, layer: str, shape: str, weights: str, macs: str, held: str) -> str:
+    kind = layer if len(layer) <= _LAYER else layer[: _LAYER - 1] + "…"
+    columns = (_fit(name, _NAME), kind.ljust(_LAYER), _fit(shape, _SHAPE), weights.rjust(7), macs.rjust(7))
+    return " ".join([*columns, held])
+
+
+def _share(part: int, whole: int) -> str:
+    """The share in a column of seven characters."""
+    return percent(part / whole).replace("under ", "<").replace("over ", ">")
+
+
+def _fit(text: str, width: int) -> str:
+    """The text in a column, its beginning left out where it is too long: the end tells layers apart.
+
+    >>> _fit("encoder.layers.11.self_attn", 15)
+    '…s.11.self_attn'
+    """
+    return (text if len(text) <= width else "…" + text[len(text) - width + 1 :]).ljust(width)
+
+
+def short(number: int) -> str:
+    """The number with three digits and its power of a thousand.
+
+    >>> short(37_158_912), short(640)
+    ('37.2 M', '640')
+    """
+    value, power = float(number), 0
+    while value >= 999.5 and power < 4:
+        value, power = value / 1000, power + 1
+    digits = 0 if power == 0 else 2 if value < 9.995 else 1 if value < 99.95 else 0
+    return f"{value:.{digits}f}{('', ' k', ' M', ' G', ' T')[power]}"
+
+
+def percent(share: float) -> str:
+    """The share with one decimal, never rounded to all or nothing.
+
+    >>> percent(0.5), percent(0.9999), percent(1.0)
+    ('50.0 %', 'over 99.9 %', '100.0 %')
+    """
+    if 0.9995 <= share < 1:
+        return "over 99.9 %"
+    if 0 < share < 0.0005:
+        return "under 0.1 %"
+    return f"{share:.1%}".replace("%", " %")
+
+
+def _wrapped(text: str) -> list[str]:
+    return textwrap.wrap(text, 79, subsequent_indent="    ")

@@ -1,0 +1,77 @@
+"""Effective weight noise: what a nominal device σ does to the weights of each layer."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from everychip.hardware.hardware import Hardware
+from everychip.mapping.columns import Columns
+from everychip.network.soundness import must_be_finite
+
+
+@dataclass(frozen=True)
+class LayerSigma:
+    """The effective noise of one layer, without unit."""
+
+    layer: str
+    of_max: float
+    of_rms: float
+    weights: int
+
+
+@dataclass(frozen=True)
+class EffectiveSigma:
+    """Effective weight noise per layer, and over the network as the root mean square over its weights."""
+
+    layers: tuple[LayerSigma, ...]
+
+    def _mean(self, values: list[float]) -> float:
+        total = sum(layer.weights for layer in self.layers)
+        squares = sum(v * v * layer.weights for v, layer in zip(values, self.layers, strict=True))
+        return float((squares / total) ** 0.5)
+
+    @property
+    def of_max(self) -> float:
+        """σ_W / max|W|."""
+        return self._mean([layer.of_max for layer in self.layers])
+
+    @property
+    def of_rms(self) -> float:
+        """σ_W / rms(W)."""
+        return self._mean([layer.of_rms for layer in self.layers])
+
+    def __str__(self) -> str:
+        lines = [f"{'layer':<40} {'σ_W/max|W|':>11} {'σ_W/rms(W)':>11}"]
+        for layer in self.layers:
+            lines.append(f"{layer.layer[-40:]:<40} {layer.of_max:>11.4f} {layer.of_rms:>11.4f}")
+        return "\n".join([*lines, f"{'network':<40} {self.of_max:>11.4f} {self.of_rms:>11.4f}"])
+
+
+def weight_noise(
+    weights: Mapping[str, Tensor], hardware: Hardware, columns: Mapping[str, Columns]
+) -> EffectiveSigma:
+    """σ_W/max|W| and σ_W/rms(W) of named weights, in closed form (`everychip.effective_sigma`).
+
+    Args:
+        weights: what the crossbar holds, by name.
+        hardware: the device and the mapping.
+        columns: which numbers of each weight share a column, by name.
+    """
+    must_be_finite(weights.items())
+    layers = []
+    with torch.no_grad():
+        for name, parameter in weights.items():
+            weight = parameter.float()
+            sigma = _rms(hardware.mapping.std(weight, hardware.device, columns=columns[name]))
+            largest, typical = float(weight.abs().amax()), _rms(weight)
+            # A layer of zeros has no noise: G_max stands for 0.
+            layers.append(LayerSigma(name, sigma / (largest or 1), sigma / (typical or 1), parameter.numel()))
+    return EffectiveSigma(tuple(layers))
+
+
+def _rms(values: Tensor) -> float:
+    return float(values.double().square().mean().sqrt())

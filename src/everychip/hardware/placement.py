@@ -1,0 +1,103 @@
+"""A model placed on a hardware: one walk of the model, and every chip of it is a copy of the same places."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Self
+
+from torch import Tensor, nn
+
+from everychip.errors import ConfigError
+from everychip.hardware.effective_sigma import EffectiveSigma, weight_noise
+from everychip.hardware.hardware import Hardware, Placement
+from everychip.hardware.programming import Draw, NoiseGradient, program_weights
+from everychip.mapping import Columns
+
+
+@dataclass(frozen=True)
+class Placed:
+    """Where every parameter of a model stands on a hardware, and what the crossbar holds of it.
+
+    hardware: what chips are programmed into. rows: every parameter, where it stands and why. weights: what
+    the crossbar holds, by name; the model's own tensors. columns: which of their numbers share a column.
+
+    >>> import torch, everychip as ec
+    >>> placed = Placed.of(nn.Linear(4, 2), ec.Hardware(device=ec.devices.Gaussian(sigma=0.1)))
+    >>> [(row.name, row.why.name) for row in placed.rows], list(placed.program(seed=0, path=("evaluate", 3)))
+    ([('weight', 'MATRIX'), ('bias', 'VECTOR')], ['weight'])
+    """
+
+    hardware: Hardware
+    rows: tuple[Placement, ...]
+    weights: Mapping[str, Tensor]
+    columns: Mapping[str, Columns]
+
+    @classmethod
+    def of(cls, model: nn.Module, hardware: Hardware) -> Self:
+        """Walk the model once; what no crossbar can hold is refused."""
+        rows = tuple(hardware.placement(model))
+        hardware.must_hold(model, rows)
+        held = [row for row in rows if row.crossbar]
+        weights = {row.name: row.parameter for row in held}
+        return cls(hardware, rows, weights, {row.name: row.columns for row in held})
+
+    def with_hardware(self, hardware: Hardware) -> Self:
+        """The same places at another σ, time or mapping, or with ranges for the converters.
+
+        Raises:
+            ConfigError: where the places themselves would change, which takes a walk of the model.
+        """
+        if _decides(hardware) != _decides(self.hardware):
+            raise ConfigError(
+                "hardware",
+                found="another set of digital layers, or an array where there was none",
+                expected="the same digital, embeddings and kind of reading",
+                remedy="Placed.of(model, hardware)",
+            )
+        return replace(self, hardware=hardware)
+
+    def with_weights(self, weights: Mapping[str, Tensor]) -> Self:
+        """Other values in the same places, or some of the weights alone."""
+        return replace(self, weights=weights)
+
+    def program(
+        self,
+        *,
+        seed: int,
+        path: tuple[str | int, ...],
+        strength: float = 1.0,
+        gradient: NoiseGradient | None = None,
+        draw: Draw | None = None,
+    ) -> dict[str, Tensor]:
+        """One chip: W' = target(W) + strength·deviation(W), drawn at (seed, *path, name).
+
+        Args:
+            seed: of all draws.
+            path: where below it those of this chip have their place.
+            strength: the share of the noise, without unit.
+            gradient: what backward sees of the noise (`program_weights`); None, nothing.
+            draw: another law of the deviation than the device's, for weights in full precision.
+
+        Returns:
+            The programmed tensors by name, in the shapes and dtypes of the weights.
+        """
+        return program_weights(
+            self.weights,
+            self.hardware,
+            seed=seed,
+            path=path,
+            strength=strength,
+            gradient=gradient,
+            columns=self.columns,
+            draw=draw,
+        )
+
+    def effective_sigma(self) -> EffectiveSigma:
+        """What the nominal device σ does to each layer's weights (`everychip.effective_sigma`)."""
+        return weight_noise(self.weights, self.hardware, self.columns)
+
+
+def _decides(hardware: Hardware) -> tuple[object, ...]:
+    """What of a hardware decides where a parameter stands."""
+    return hardware.digital, hardware.embeddings, hardware.array is None

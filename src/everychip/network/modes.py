@@ -1,0 +1,58 @@
+"""A model in evaluation, left afterwards as it was: modes, buffers, and the numbers it draws."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import torch
+from torch import nn
+from torch.nn.parameter import is_lazy
+
+from everychip.network.exclusive import exclusive
+
+
+@contextmanager
+def evaluating(model: nn.Module) -> Iterator[None]:
+    """Evaluation mode inside; every module's own mode restored afterwards, and every buffer what it was.
+
+    Inside, the model has copies of its buffers: some modules write into them in evaluation, too, as the
+    observers of quantisation-aware training do. Other threads wait.
+
+    >>> model = nn.Dropout()
+    >>> with evaluating(model):
+    ...     model.training
+    False
+    >>> model.training
+    True
+    """
+    with exclusive(model), _copied_buffers(model):
+        modes = [(module, module.training) for module in model.modules()]
+        # The flags are set directly: a model may override train() with effects of its own.
+        for module, _ in modes:
+            module.training = False
+        try:
+            yield
+        finally:
+            for module, training in modes:
+                module.training = training
+
+
+@contextmanager
+def _copied_buffers(model: nn.Module) -> Iterator[None]:
+    # A scripted module keeps its buffers out of Python's reach.
+    modules = [module for module in model.modules() if not isinstance(module, torch.jit.ScriptModule)]
+    own = [
+        (module, leaf, buffer)
+        for module in modules
+        for leaf, buffer in module._buffers.items()
+        if buffer is not None and not is_lazy(buffer)
+    ]
+    copies = {id(buffer): buffer.detach().clone() for *_, buffer in own}
+    try:
+        for module, leaf, buffer in own:
+            module._buffers[leaf] = copies[id(buffer)]
+        yield
+    finally:
+        for module, leaf, buffer in own:
+            module._buffers[leaf] = buffer

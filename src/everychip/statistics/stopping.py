@@ -1,0 +1,128 @@
+"""When an evaluation may stop: as soon as the mean is known well enough, by an interval one may watch."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import Any
+
+from everychip.errors import ConfigError
+from everychip.statistics.confidence_sequences import Sequential, SequentialT
+from everychip.statistics.intervals import Interval, Values, sample
+from everychip.statistics.verdict import RARE, Verdict
+
+_NUMBER = r"(\d+(?:\.\d*)?|\.\d+)"
+_GRAMMAR = re.compile(
+    rf"(?:±|\+/?-)\s*{_NUMBER}\s*(?:points?|%)?(?:(\s+bernstein)|,?\s+failures\s+{_NUMBER}\s*%)?"
+)
+_EXPECTED = 'a half-width in points of accuracy, as in "±0.2", "±0.2 failures 5 %" or "±0.2 bernstein"'
+MOST = 0.15
+"""The largest share of failing chips to look for: 20 chips are the least that a sequence may stop at."""
+_WORDS = "it needs a number of chips fixed beforehand, and these were watched"
+
+
+@dataclass(frozen=True)
+class Until:
+    """A half-width that the interval of the mean must reach before an evaluation stops.
+
+    half_width: a fraction (±0.2 points is 0.002). bounded: False watches with `SequentialT`, which holds for
+    chips that are roughly normal but for a share of at least `failures` that fail: it never stops before
+    3 / failures chips, 300 for 1 %, of which one or more failures show with 95 % probability. True watches
+    with `Sequential`, which assumes nothing, not even so large a share, and needs thousands.
+
+    >>> Until.parse("±0.2").least, Until.parse("±0.2 failures 5 %").least
+    (300, 60)
+    >>> Until.parse("±0.2 bernstein").least
+    2460
+    """
+
+    half_width: float
+    bounded: bool = False
+    failures: float = RARE
+
+    @classmethod
+    def parse(cls, text: Any, *, chips: int | None = None) -> Until:
+        """Read "±0.2", "±0.2 failures 5 %" or "±0.2 bernstein"; `chips` is the most that may be spent."""
+        found = _GRAMMAR.fullmatch(text.strip()) if isinstance(text, str) else None
+        if found is None:
+            raise ConfigError("evaluate.until", found=repr(text), expected=_EXPECTED)
+        points = float(found[1])
+        if not 0 < points < 50:
+            raise ConfigError(
+                "evaluate.until", found=repr(text), expected="more than 0 and less than 50 points"
+            )
+        failures = RARE if found[3] is None else float(found[3]) / 100
+        if not 0 < failures <= MOST:
+            raise ConfigError(
+                "evaluate.until", found=repr(text), expected=f"failures of more than 0 and up to {MOST:.0%}"
+            )
+        until = cls(points / 100, bounded=found[2] is not None, failures=failures)
+        if chips is not None and chips < until.least:
+            raise ConfigError(
+                "evaluate.until",
+                found=f"{text!r} with chips = {chips}",
+                expected=f"at least {until.least} chips, for it cannot stop before",
+                remedy="chips is the most that may be spent: raise it"
+                + (', or trust that failures are not rare: leave out "bernstein"' if found[2] else "")
+                + ("" if found[2] else ', or say which share of failing chips must show: "failures 5 %"'),
+            )
+        return until
+
+    @property
+    def least(self) -> int:
+        """The number of chips before which it never stops, whatever they say."""
+        if not self.bounded:
+            return math.ceil(3 / self.failures - 1e-9)
+        return math.ceil(math.log(2 / 0.05) / (0.75 * self.half_width))
+
+    def watch(self, *, level: float = 0.95) -> Sequential | SequentialT:
+        """A fresh confidence sequence of the kind that is asked for."""
+        return Sequential(level=level) if self.bounded else SequentialT(level=level, least=self.least)
+
+    def interval(self, values: Values, *, level: float = 0.95) -> Interval:
+        """The mean of the chips so far with the interval that holds although they were watched."""
+        watch = self.watch(level=level)
+        watch.update(sample(values, where="until").tolist())
+        found = watch.interval
+        over = "chips, watched" + (", no law assumed" if self.bounded else "")
+        low, high = (None if b is None else min(max(b, 0.0), 1.0) for b in (found.low, found.high))
+        return replace(found, low=low, high=high, over=over)
+
+    def verdict(self, fixed: Verdict, values: Values) -> Verdict:
+        """The verdict on watched chips: what holds for a number of chips fixed beforehand is taken out."""
+        mean = self.interval(values, level=fixed.mean.level)
+        refusals = [mean.refusal] if mean.refusal else []
+        if mean.half is None or mean.half > self.half_width:
+            refusals.append(f"±{100 * self.half_width:g} was not reached in {fixed.n} chips")
+        names = [f"KPP{fixed.k:g}"] * (fixed.kpp is not None) + ["yield"] * (fixed.yield_ is not None)
+        if names:
+            refusals.append(f"no bounds of {' and '.join(names)}: {_WORDS.replace('it needs', 'they need')}")
+        kept = [words for words in fixed.refusals if "has no lower bound" not in words]
+        rare = f"failures rarer than {100 * self.failures:g} % of chips may be unseen"
+        cautions = () if self.bounded else fixed.cautions or (rare,)
+        bare = replace(fixed, kpp=_bare(fixed.kpp), yield_=_bare(fixed.yield_))
+        return replace(bare, mean=mean, refusals=(*kept, *refusals), cautions=cautions)
+
+
+def _bare(interval: Interval | None) -> Interval | None:
+    return None if interval is None else replace(interval, low=None, high=None, refusal=_WORDS)
+
+
+def enough(until: Until | None) -> Callable[[float], bool]:
+    """Takes one chip's value after another, and says when the mean is known well enough; None, never.
+
+    >>> stops = enough(Until.parse("±1"))
+    >>> [n for n, value in enumerate([0.90, 0.91, 0.92] * 200) if stops(value)][0]
+    299
+    """
+    if until is None:
+        return lambda _: False
+    watch = until.watch()
+
+    def stops(value: float) -> bool:
+        watch.update([value])
+        return watch.reached(until.half_width)
+
+    return stops

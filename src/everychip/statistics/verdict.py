@@ -1,0 +1,203 @@
+"""What a set of draws says: mean, worst, k-th percentile, yield, each with its interval or a refusal."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor
+
+from everychip.charts.notebook import html_table
+from everychip.errors import SampleSizeError
+from everychip.statistics.intervals import (
+    HEADLINE_SEEDS,
+    Interval,
+    Values,
+    chips_interval,
+    mean_interval,
+    sample,
+    seeds_interval,
+)
+from everychip.statistics.percentiles import kpp, unseen, worst, yield_at
+
+if TYPE_CHECKING:
+    import altair as alt
+
+RARE = 0.01
+"""The share of failing chips that a sample should have shown before nothing is said of it: 300 chips do."""
+_SKEWED, _MANY = -2.0, 100
+"""A skewness that a few failing chips have, and how many chips its interval should rest on."""
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """The statistics of the accuracy of n chips from a number of training seeds.
+
+    `mean` is over chips, or over seeds where there are enough. `worst`, `kpp` and `yield_` pool the chips,
+    and speak of these trained networks: over S seeds they describe the even mixture of the S, and their
+    binomial bounds are then on the safe side (Hoeffding, Ann. Math. Statist. 27, 1956). What the sample
+    cannot support is None, and `refusals` says so in words. `cautions` says what the interval of the mean
+    cannot know: the share of failing chips that so few chips may well not have shown, or that a few chips
+    far below the others carry it.
+
+    >>> print(verdict([0.90 + 0.0002 * i for i in range(200)], target=0.91))
+    mean 92.0 % ± 0.2 (95 %), worst 90.0 of 200, KPP5 90.2 [90.1, 90.3], yield at 91 % 0.75 [0.68, 0.81];
+    failures of up to 1.5 % of chips may be unseen
+    """
+
+    n: int
+    seeds: int
+    images: int | None
+    mean: Interval
+    worst: float | None
+    kpp: Interval | None
+    yield_: Interval | None
+    k: float = 5.0
+    target: float | None = None
+    refusals: tuple[str, ...] = ()
+    cautions: tuple[str, ...] = ()
+
+    @property
+    def of(self) -> str:
+        """Whose chips worst, KPP and yield speak of, where they pool those of several trained networks."""
+        return f"of {self.seeds} networks' chips" if self.seeds > 1 else ""
+
+    def __str__(self) -> str:
+        parts = [_mean_words(self.mean), *(f"{name} {value}" for name, value in self._pooled_rows())]
+        whose = f" {self.of}" if self.of and len(parts) > 1 else ""
+        return "; ".join([", ".join(parts) + whose, *self.refusals, *self.cautions])
+
+    def __repr__(self) -> str:
+        return f"Verdict({self})"
+
+    def _repr_html_(self) -> str:
+        name, _, value = _mean_words(self.mean).partition(" ")
+        pooled = ((f"{what} {self.of}".strip(), text) for what, text in self._pooled_rows())
+        return html_table([(name, value), *pooled], [*self.refusals, *self.cautions])
+
+    def plot(self) -> alt.LayerChart:
+        """A chart of the mean with its interval, KPP_k and the worst chip; what is refused has no mark.
+
+        Returns:
+            An Altair chart: a notebook shows it, and `.save("verdict.svg")` writes it.
+        """
+        from everychip.charts.draws_chart import chart_of_verdict
+
+        return chart_of_verdict(self)
+
+    def _pooled_rows(self) -> list[tuple[str, str]]:
+        """What pools the chips, each as its name and its value."""
+        rows = []
+        if self.worst is not None:
+            rows.append(("worst", f"{100 * self.worst:.1f} of {self.n}"))
+        if self.kpp is not None:
+            rows.append((f"KPP{self.k:g}", f"{100 * self.kpp.estimate:.1f} {self.kpp.bounds()}"))
+        if self.yield_ is not None and self.target is not None:
+            bounds = self.yield_.bounds(scale=1, digits=2)
+            rows.append((f"yield at {100 * self.target:g} %", f"{self.yield_.estimate:.2f} {bounds}"))
+        return rows
+
+
+def verdict(
+    values: Values,
+    *,
+    target: float | None = None,
+    k: float = 5.0,
+    whole_test: bool = True,
+    images: int | None = None,
+    level: float = 0.95,
+) -> Verdict:
+    """The verdict on the chips of one trained network.
+
+    Where each chip met its own random part of the test set, its accuracy is the chip's blurred by the choice
+    of images: the mean stands, and its t interval holds, but percentiles, worst and yield are refused.
+
+    >>> print(verdict([0.9, 0.8, 0.7], whole_test=False, images=100))
+    mean 80.0 % [55.2, 100.0] (95 %); no worst, KPP5 or yield: each chip met its own random 100 images,
+    they need the whole test set on every chip; failures of up to 63 % of chips may be unseen
+    """
+    x = sample(values, where="verdict")
+    mean = mean_interval(x, level=level) if len(x) > 1 else _bare(float(x[0]), level=level)
+    return _pooled(x, Verdict(len(x), 1, images, mean, None, None, None, k, target), whole_test=whole_test)
+
+
+def summarize(
+    values_by_seed: Mapping[int, Values],
+    *,
+    target: float | None = None,
+    k: float = 5.0,
+    whole_test: bool = True,
+    images: int | None = None,
+    level: float = 0.95,
+) -> Verdict:
+    """The verdict on a method: one sample of chips for each training seed.
+
+    With at least 3 seeds the interval of the mean is over seeds, chips nested in them (`seeds_interval`).
+    With fewer it is over the chips of these seeds, is labelled so, and a refusal says what is missing.
+
+    >>> print(summarize({0: [0.90, 0.92, 0.94]}).mean)
+    92.0 % [87.0, 97.0] (95 % over chips, one seed)
+    """
+    samples = {seed: sample(x, where=f"seed {seed}") for seed, x in values_by_seed.items()}
+    if not samples:
+        raise SampleSizeError("summarize", found="no seed", expected="at least 1")
+    seeds, x = len(samples), torch.cat(list(samples.values()))
+    if seeds >= HEADLINE_SEEDS:
+        mean, words = seeds_interval(samples, level=level), None
+    else:
+        words = f"no interval over seeds: {seeds} seed{'' if seeds == 1 else 's'}, it needs {HEADLINE_SEEDS}"
+        if min(len(part) for part in samples.values()) > 1:
+            mean = chips_interval(samples, level=level)
+        else:
+            mean = _bare(sum(float(part.mean()) for part in samples.values()) / seeds, level=level)
+    refusals = (words,) if words else ()
+    bare = Verdict(len(x), seeds, images, mean, None, None, None, k, target, refusals)
+    return _pooled(x, bare, whole_test=whole_test)
+
+
+def _bare(estimate: float, *, level: float) -> Interval:
+    words = "no interval over chips: it needs 2 chips of every seed"
+    return Interval(estimate, None, None, over="chips", level=level, refusal=words)
+
+
+def _pooled(x: Tensor, bare: Verdict, *, whole_test: bool) -> Verdict:
+    """The verdict with what needs every chip's own accuracy: worst, percentile and yield."""
+    bare = replace(bare, cautions=_cautions(x, level=bare.mean.level))
+    refusals = [*([bare.mean.refusal] if bare.mean.refusal else []), *bare.refusals]
+    if not whole_test:
+        part = f"{bare.images} images" if bare.images else "part of the test set"
+        refusals.append(
+            f"no worst, KPP{bare.k:g} or yield: each chip met its own random {part}, "
+            "they need the whole test set on every chip"
+        )
+        return replace(bare, refusals=tuple(refusals))
+    percentile = kpp(x, k=bare.k, level=bare.mean.level)
+    if percentile.refusal:
+        refusals.append(percentile.refusal)
+    reached = None if bare.target is None else yield_at(x, target=bare.target, level=bare.mean.level)
+    return replace(bare, worst=worst(x), kpp=percentile, yield_=reached, refusals=tuple(refusals))
+
+
+def _cautions(x: Tensor, *, level: float) -> tuple[str, ...]:
+    """What may go wrong with the mean of so few chips, in words."""
+    n, hidden = len(x), unseen(len(x), level=level)
+    if _skewness(x) <= _SKEWED:
+        words = f"the mean rests on a few bad chips among {n}: take {_MANY} or more"
+        return (words,) if n < _MANY else ()
+    return (f"failures of up to {100 * hidden:.2g} % of chips may be unseen",) if hidden > RARE else ()
+
+
+def _skewness(x: Tensor) -> float:
+    spread = float(x.std(correction=0))
+    return float((x - x.mean()).pow(3).mean()) / spread**3 if spread > 0 else 0.0
+
+
+def _mean_words(mean: Interval) -> str:
+    if mean.half is None:
+        return f"mean {100 * mean.estimate:.1f} %"
+    over = "" if mean.over == "chips" else f" over {mean.over}"
+    digits, half = mean.digits, 100 * mean.half
+    width = f"± {half:.{digits}f}" if mean.even(digits) else mean.bounds(digits=digits)
+    return f"mean {100 * mean.estimate:.{digits}f} % {width} ({100 * mean.level:g} %{over})"

@@ -1,0 +1,163 @@
+"""The table of draws as parquet: one row per chip, typed columns, written and read with duckdb."""
+
+from __future__ import annotations
+
+import glob
+import os
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from everychip.errors import StoreError
+from everychip.storage.files import write_whole
+
+if TYPE_CHECKING:
+    import duckdb
+
+COLUMNS: Mapping[str, str] = {
+    "run": "VARCHAR",
+    "method": "VARCHAR",
+    "variant": "VARCHAR",
+    "model": "VARCHAR",
+    "data": "VARCHAR",
+    "device": "VARCHAR",
+    "sigma_train": "DOUBLE",
+    "sigma": "DOUBLE",
+    "sigma_of_max": "DOUBLE",
+    "sigma_of_rms": "DOUBLE",
+    "seed": "BIGINT",
+    "chip": "BIGINT",
+    "accuracy": "DOUBLE",
+    "nll": "DOUBLE",
+    "brier": "DOUBLE",
+    "ece": "DOUBLE",
+    "confidence": "DOUBLE",
+    "images": "BIGINT",
+    "whole_test": "BOOLEAN",
+    "per_chip": "BOOLEAN",
+    "time": "DOUBLE",
+}
+"""Name and SQL type of every column of `draws.parquet`.
+
+per_chip: every chip was calibrated by itself. time: seconds since programming, null where the device does not
+age.
+"""
+
+
+def write_table(
+    path: Path, columns: Mapping[str, Sequence[Any]], *, metadata: Mapping[str, str] | None = None
+) -> None:
+    """Write columns of equal length, `None` for what is absent, as one parquet file.
+
+    metadata: texts by name, which the file keeps beside its rows (`metadata_of`).
+    """
+    selected = ", ".join(f'unnest(${name}::{COLUMNS[name]}[]) AS "{name}"' for name in columns)
+    values = {name: list(column) for name, column in columns.items()}
+    _copy(path, f"SELECT {selected}", values, metadata=metadata or {})
+
+
+def metadata_of(path: Path) -> dict[str, str]:
+    """The texts that a parquet file keeps beside its rows."""
+    import duckdb
+
+    try:
+        rows = connect().execute("SELECT * FROM parquet_kv_metadata($files)", {"files": literal([path])[0]})
+        return {key.decode(): value.decode() for _, key, value in rows.fetchall()}
+    except (duckdb.Error, UnicodeError) as error:
+        raise _damaged(path, error) from None
+
+
+SCAN = "read_parquet($files, union_by_name = true, hive_partitioning = false)"
+"""Reads the files that `literal` names, and nothing else: no folder's name becomes a column."""
+
+
+def literal(paths: Sequence[Path]) -> list[str]:
+    """The paths as duckdb has to be given them: it takes `*`, `?`, `[` for patterns and `~` for home.
+
+    >>> [Path(name).name for name in literal([Path("run[1]"), Path("a*")])]
+    ['run[[]1]', 'a[*]']
+    """
+    return [glob.escape(os.path.abspath(path)) for path in paths]  # noqa: PTH100 (resolves no link)
+
+
+def merge_tables(path: Path, parts: Sequence[Path]) -> None:
+    """Write the rows of several parquet files, in their order, as one file; a column one lacks is null."""
+    if parts:
+        _copy(path, f"SELECT * FROM {SCAN}", {"files": literal(parts)})
+
+
+def read_table(path: Path) -> dict[str, list[Any]]:
+    """All columns of a parquet file, as lists."""
+    import duckdb
+
+    try:
+        result = connect().execute(f"SELECT * FROM {SCAN}", {"files": literal([path])})
+        names = [column[0] for column in result.description or ()]
+        rows = result.fetchall()
+    except duckdb.Error as error:
+        raise _damaged(path, error) from None
+    return {name: [row[index] for row in rows] for index, name in enumerate(names)}
+
+
+def query(path: Path | Sequence[Path], sql: str) -> tuple[list[str], list[tuple[Any, ...]]]:
+    """Answer SQL about the table `draws`; what it returns is the header and the rows.
+
+    The rows are copied into memory, and no file can be read or written from then on.
+    """
+    import duckdb
+
+    paths = [path] if isinstance(path, Path) else list(path)
+    connection = connect()
+    try:
+        connection.execute(f"CREATE TABLE draws AS SELECT * FROM {SCAN}", {"files": literal(paths)})
+    except duckdb.Error as error:
+        raise _damaged(paths[0], error) from None
+    connection.execute("SET enable_external_access = false; SET lock_configuration = true")
+    try:
+        sql.encode()
+        result: Any = connection.execute(sql)  # nothing for a text without a statement
+        if result is None:
+            raise duckdb.ParserException("no statement")
+        return [column[0] for column in result.description or ()], result.fetchall()
+    except (duckdb.Error, UnicodeError) as error:
+        words = str(error).partition("\n")[0]
+        raise StoreError(
+            "sql",
+            found=words,
+            expected="SQL about the table draws",
+            remedy=f"its columns: {', '.join(COLUMNS)}",
+        ) from None
+
+
+def connect() -> duckdb.DuckDBPyConnection:
+    """A database in memory."""
+    import duckdb
+
+    # One thread: rows keep their order, and a study's workers share the cores already.
+    return duckdb.connect(config={"threads": 1})
+
+
+def _copy(
+    path: Path, select: str, values: dict[str, Any], *, metadata: Mapping[str, str] | None = None
+) -> None:
+    import duckdb
+
+    named = {f"metadata_{key}": text for key, text in (metadata or {}).items()}
+    kept = ", ".join(f"{key}: $metadata_{key}" for key in metadata or {})
+    form = f"FORMAT parquet, KV_METADATA {{{kept}}}" if kept else "FORMAT parquet"
+
+    def write(draft: Path) -> None:
+        try:
+            place = os.path.abspath(draft)  # noqa: PTH100 (resolves no link)
+            given = {**values, **named, "draft": place}
+            connect().execute(f"COPY ({select}) TO $draft ({form})", given)
+        except duckdb.Error as error:
+            words = str(error).partition("\n")[0]
+            raise StoreError(str(path), found=words, expected="whole draws and room to write") from None
+
+    write_whole(path, write)
+
+
+def _damaged(path: Path, error: Exception) -> StoreError:
+    words = str(error).partition("\n")[0] if path.exists() else "no such file"
+    return StoreError(str(path), found=words, expected="a parquet file of draws")

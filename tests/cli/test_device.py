@@ -1,0 +1,167 @@
+"""`everychip device fit` as a user meets it: a device from a CSV, and a run of it, or one clear line."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from reference.measurements import rows, write
+
+from everychip.cli import call
+from everychip.config.component import read_toml
+from everychip.devices import Device
+from everychip.study.experiment import Experiment
+from everychip.study.grid import Study
+
+Run = Callable[..., tuple[int, str, str]]
+COLUMNS = ("target", "measured", "die", "device", "cycle")
+RECIPE = """
+data = "digits"
+model = { kind = "mlp", hidden = [16] }
+method = "noise_injection"
+hardware = { device = { file = "mydevice.toml" }, mapping = "direct" }
+training = { epochs = 1, batch_size = 64, validation_chips = 1, validation_images = 50 }
+evaluation = { chips = 2 }
+compute = { threads = 1 }
+"""
+
+
+@pytest.fixture
+def everychip(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Run:
+    """Runs a command line in an empty folder, in a terminal of 80 columns: exit code, output, errors."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("COLUMNS", "80")
+
+    def run(*arguments: str) -> tuple[int, str, str]:
+        code = call(arguments)
+        out, err = capsys.readouterr()
+        return code, out, err
+
+    return run
+
+
+@pytest.fixture
+def measured(tmp_path: Path) -> Path:
+    """A file of three dies, thirty devices on each, three cycles of each."""
+    table = rows(
+        levels=(0, 0.25, 0.5, 0.75, 1),
+        cell=lambda g: 0.02 + 0.03 * g,
+        cycle=lambda g: 0.01,
+        die=lambda g: 0.01,
+        bias=lambda g: 0.02 * (1 - g),
+        dies=3,
+        devices=30,
+        cycles=3,
+    )
+    return write(tmp_path / "measured.csv", table, COLUMNS)
+
+
+@pytest.mark.parametrize("options", [(), ("--smooth",), ("--bins", "4")], ids=["levels", "smooth", "bins"])
+def test_a_fit_is_told_in_80_columns_and_written_with_its_plot(
+    everychip, measured, tmp_path, options
+) -> None:
+    code, out, err = everychip(
+        "device", "fit", "measured.csv", "--unit", "uS", "-o", "mydevice.toml", *options
+    )
+    assert (code, err) == (0, "")
+    assert max(map(len, out.splitlines())) <= 80
+    for words in ("die", "device", "cycle", "χ²", "R² of σ²", "K²", "σ_W/max|W|", "G_max = 25 µS"):
+        assert words in out, words
+    assert sorted(path.name for path in tmp_path.iterdir()) == [
+        "measured.csv",
+        "mydevice.svg",
+        "mydevice.toml",
+    ]
+    device = Device.parse(read_toml(tmp_path / "mydevice.toml"))
+    assert (device.label, device.source, device.g_max) == ("mydevice", "measured.csv", 25.0)
+    image = (tmp_path / "mydevice.svg").read_text(encoding="utf-8")
+    for title in ("Standard deviation", "Bias", "Residuals"):
+        assert title in image
+    first = (tmp_path / "mydevice.toml").read_text(encoding="utf-8").splitlines()[0]
+    assert first == " ".join(["# everychip device fit measured.csv --unit uS", *options])
+
+
+def test_a_recipe_anywhere_runs_with_the_device_beside_it(everychip, measured, tmp_path, monkeypatch) -> None:
+    (tmp_path / "mine").mkdir()
+    output = "mine/mydevice.toml"
+    assert everychip("device", "fit", "measured.csv", "--unit", "uS", "-o", output)[0] == 0
+    (tmp_path / "mine" / "recipe.toml").write_text(RECIPE, encoding="utf-8")
+    experiment = Experiment.from_toml("mine/recipe.toml")
+    assert experiment.hardware.device == Device.parse({"file": output})
+    code, _, err = everychip("run", "mine/recipe.toml", "-o", "out")
+    assert code == 0, err
+    # The run's own recipe needs no other file, and names the same run from anywhere.
+    monkeypatch.chdir(tmp_path / "mine")
+    assert Experiment.from_toml("../out/recipe.toml").id == experiment.id
+    assert Experiment.from_toml("recipe.toml").id == experiment.id
+
+
+def test_a_study_may_compare_device_files_and_times(everychip, tmp_path) -> None:
+    table = [
+        {**row, "time": time, "measured": row["measured"] * (1 - 0.05 * shift)}
+        for shift, time in enumerate((1, 3600))
+        for row in rows(levels=(0, 1), cell=lambda g: 0.03)
+    ]
+    write(tmp_path / "measured.csv", table, ("target", "measured", "time"))
+    (tmp_path / "mine").mkdir()
+    code, out, _ = everychip("device", "fit", "measured.csv", "--unit", "uS", "-o", "mine/mydevice.toml")
+    assert code == 0
+    assert "time = one of 1, 3600" in out
+    base = "[base]" + RECIPE
+    study = tmp_path / "mine" / "study.toml"
+    study.write_text(base + "[sweep]\nhardware.device.time = [1, 3600]\n", encoding="utf-8")
+    found = [one.hardware.device.time for one in Study.from_toml(study).expand().experiments]
+    assert found == [1, 3600]
+    for sweep in ('hardware.device.file = ["mydevice.toml"]', '"hardware.device.file" = ["mydevice.toml"]'):
+        study.write_text(base + f"[sweep]\n{sweep}\n", encoding="utf-8")
+        (one,) = Study.from_toml("mine/study.toml").expand().experiments
+        assert one.hardware.device.name == "mydevice"
+    (tmp_path / "mine" / "recipe.toml").write_text(RECIPE, encoding="utf-8")
+    later = Experiment.from_toml("mine/recipe.toml", ["hardware.device.time=3600"])
+    assert later.hardware.device.label == "mydevice at 1 h"
+    code, _, err = everychip("check", "mine/recipe.toml", "--set", "hardware.device.time=60")
+    assert code == 2
+    assert "60 s, which was not measured" in err
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (("absent.csv", "--unit", "uS"), "no such file"),
+        (("measured.csv",), "--unit"),
+        (("measured.csv", "--unit", "furlong"), "unknown unit 'furlong'"),
+        (("measured.csv", "--unit", "S"), "--unit uS"),
+        (("measured.csv", "--unit", "uS", "--g-max", "10"), "targets within 0 … 10 uS"),
+        (("measured.csv", "--unit", "uS", "--bins", "1"), "--bins"),
+        (("measured.csv", "--unit", "uS", "--bins", "3", "--smooth"), "expected 4 for --smooth"),
+        (("measured.csv", "--unit", "uS", "-o", "nowhere/a.toml"), "no folder nowhere"),
+        (("measured.csv", "--unit", "uS", "-o", "folder.toml"), "a folder"),
+        (("measured.csv", "--unit", "uS", "-o", "a.csv"), "expected a .toml file"),
+        (("measured.csv", "--unit", "uS", "-o", "plot.toml"), "plot.svg: found a folder"),
+        (("few.csv", "--unit", "uS"), "found 4 measurements at 0 µS; expected at least 10"),
+        (("nan.csv", "--unit", "uS"), "nan.csv:3: found nan in the column measured"),
+    ],
+)
+def test_a_mistake_is_one_line_and_leaves_nothing(everychip, measured, tmp_path, arguments, words) -> None:
+    (tmp_path / "folder.toml").mkdir()
+    (tmp_path / "plot.svg").mkdir()
+    write(tmp_path / "few.csv", rows(levels=(0, 1), cell=lambda g: 0.1, devices=4))
+    (tmp_path / "nan.csv").write_text("target,measured\n0,0\n25,nan\n", encoding="utf-8")
+    before = sorted(tmp_path.rglob("*"))
+    code, out, err = everychip("device", "fit", *arguments)
+    assert (code, out) == (2, "")
+    assert err.startswith("error: ")
+    assert err.count("\n") == 1
+    assert words in err
+    assert sorted(tmp_path.rglob("*")) == before
+
+
+def test_device_and_devices_are_two_commands_with_help(everychip) -> None:
+    code, out, _ = everychip("device", "fit", "--help")
+    assert code == 0
+    assert "--same-order" in out
+    assert "fit" in everychip("device")[1]
+    code, out, _ = everychip("devices", "measured")
+    assert code == 0
+    assert "bias" in out

@@ -1,0 +1,172 @@
+"""The worst case within a bound: against a closed form, and beside a random direction."""
+
+from __future__ import annotations
+
+import copy
+
+import numpy as np
+import pytest
+import torch
+import torch.nn.functional as F
+from reference.zoo import architecture
+from torch import nn
+
+import everychip as ec
+from everychip import Hardware, devices, rng_for
+from everychip.errors import ConfigError
+from everychip.evaluation.worst_case import worst_case_search
+from everychip.rng import seeded_global_generator
+
+HARDWARE = Hardware(device=devices.Gaussian(sigma=0.1))
+
+
+def trained():
+    """A small network that has learnt its task; validation and test data of the task."""
+    model = ec.models.MLP(hidden=(24,)).build((10,), 4, seed=0)
+    x = torch.randn(600, 10, generator=rng_for(0, "task"))
+    y = (x @ torch.randn(10, 4, generator=rng_for(0, "teacher"))).argmax(1)
+    parameters = list(model.parameters())
+    for _ in range(150):
+        loss = F.cross_entropy(model(x[:300]), y[:300])
+        with torch.no_grad():
+            for parameter, slope in zip(parameters, torch.autograd.grad(loss, parameters), strict=True):
+                parameter.sub_(0.5 * slope)
+    return model, (x[300:450], y[300:450]), (x[450:], y[450:])
+
+
+@pytest.mark.parametrize("restarts", [1, 3])
+def test_it_finds_the_worst_corner_of_a_linear_classifier(restarts):
+    with seeded_global_generator(0, "init"):
+        model = nn.Linear(6, 3).double()
+    x = torch.rand(200, 6, generator=rng_for(0), dtype=torch.float64) + 0.1
+    y = torch.zeros(200, dtype=torch.long)
+    with torch.no_grad():
+        z = model(x)
+        model.bias[0] -= (z[:, 0] - z[:, 1:].amax(1)).quantile(0.1)
+    found = worst_case_search(model, HARDWARE, (x, y), th=0.02, restarts=restarts)
+    # With positive inputs of one class, every weight of its row has to fall and every other one to rise.
+    w, b = model.weight.detach().numpy(), model.bias.detach().numpy()
+    corner = np.full_like(w, 0.02 * np.abs(w).max())
+    corner[0] *= -1
+    np.testing.assert_allclose(found.perturbation["weight"].numpy(), corner)
+    predicted = (x.numpy() @ (w + corner).T + b).argmax(axis=1)
+    assert found.worst == pytest.approx((predicted == 0).mean())
+    assert 0 < found.worst < found.clean == pytest.approx(0.9)
+
+
+def test_the_perturbation_stays_within_its_bound_and_is_what_it_says():
+    model, validation, _ = trained()
+    found = worst_case_search(model, HARDWARE, validation, th=0.1, steps=7, restarts=2)
+    twin = copy.deepcopy(model)
+    for name, change in found.perturbation.items():
+        weight = model.get_parameter(name).detach()
+        assert float(change.abs().max()) <= 0.1 * float(weight.abs().max()) * (1 + 1e-6)
+        twin.get_parameter(name).data.add_(change)
+    x, y = validation
+    assert found.worst == pytest.approx(float((twin(x).argmax(1) == y).double().mean()))
+    assert found.clean == pytest.approx(float((model(x).argmax(1) == y).double().mean()))
+
+
+def test_the_worst_direction_is_far_worse_than_a_random_one_of_the_same_size():
+    model, validation, test = trained()
+    found = worst_case_search(model, HARDWARE, validation, th=0.1, test=test)
+    assert found.clean > 0.85 and found.random > found.clean - 0.1
+    assert found.worst < found.random - 0.2
+    accuracies = []
+    for n in range(60):
+        rng, twin = rng_for(9, n), copy.deepcopy(model)
+        for name, change in found.perturbation.items():
+            signs = torch.randint(2, change.shape, generator=rng) * 2 - 1
+            twin.get_parameter(name).data.add_(change.abs() * signs)
+        accuracies.append(float((twin(test[0]).argmax(1) == test[1]).double().mean()))
+    assert abs(found.random - np.mean(accuracies)) < 4 * np.std(accuracies) / np.sqrt(3)
+
+
+def test_more_restarts_and_a_wider_bound_never_find_less():
+    model, validation, _ = trained()
+    one, four = (worst_case_search(model, HARDWARE, validation, th=0.05, restarts=n) for n in (1, 4))
+    assert four.worst <= one.worst
+    wide = worst_case_search(model, HARDWARE, validation, th=0.15, restarts=1)
+    assert wide.worst < one.worst
+
+
+def test_it_searches_on_validation_data_and_measures_on_the_test_data():
+    model, validation, test = trained()
+    found = worst_case_search(model, HARDWARE, validation, th=0.1, restarts=2)
+    elsewhere = worst_case_search(model, HARDWARE, validation, th=0.1, restarts=2, test=test)
+    for name, change in found.perturbation.items():
+        assert torch.equal(change, elsewhere.perturbation[name])
+    x, y = test
+    assert elsewhere.clean == pytest.approx(float((model(x).argmax(1) == y).double().mean()))
+
+
+def test_of_a_data_set_it_searches_on_what_training_holds_out_and_on_no_test_image(monkeypatch):
+    """The ΔW found is the one found on that part by hand, and the network was fitted to the others."""
+    from everychip.training import loop as training
+
+    model, digits = ec.models.MLP(hidden=(8,)).build((1, 8, 8), 10, seed=0), ec.data.Digits()
+    held = []
+
+    def spy(arrays, share, *, seed):
+        parts = ec.data.split_holdout(arrays, share, seed=seed)
+        held.append(parts[1])
+        return parts
+
+    monkeypatch.setattr(training, "split_holdout", spy)
+    ec.fit(model, ec.methods.Vanilla(), digits, hardware=HARDWARE, seed=3, epochs=3, lr=0.01)
+    options = {"th": 0.1, "steps": 3, "restarts": 1, "seed": 3}
+    found = worst_case_search(model, HARDWARE, digits, **options)
+    by_hand = worst_case_search(model, HARDWARE, held[0], **options)
+    trained_on = worst_case_search(model, HARDWARE, digits.load().train, **options)
+    assert (found.clean, found.worst) == (by_hand.clean, by_hand.worst)
+    assert found.clean != trained_on.clean
+    for name, change in found.perturbation.items():
+        assert torch.equal(change, by_hand.perturbation[name])
+    again = worst_case_search(model, HARDWARE, digits.load(), test=digits, **options)
+    x, y = digits.load().test.x, digits.load().test.y
+    assert again.clean == pytest.approx(float((model(x).argmax(1) == y).double().mean()))
+
+
+def test_the_size_of_the_batches_is_no_part_of_the_result():
+    model, validation, _ = trained()
+    model, data = model.double(), (validation[0].double(), validation[1])
+    whole = worst_case_search(model, HARDWARE, data, th=0.1, restarts=1)
+    parts = worst_case_search(model, HARDWARE, data, th=0.1, restarts=1, batch_size=37)
+    assert whole.worst == parts.worst
+    for name, change in whole.perturbation.items():
+        torch.testing.assert_close(change, parts.perturbation[name])
+
+
+@pytest.mark.parametrize("name", ["attention", "gru", "depthwise", "transposed 2d"])
+def test_it_takes_any_model_and_leaves_it_as_it_was(name):
+    model, x = architecture(name)
+    model = nn.Sequential(model, nn.Flatten(), nn.Dropout(0.5)).train()
+    before, generator = copy.deepcopy(model.state_dict()), torch.random.get_rng_state()
+    y = torch.arange(len(x)) % 2
+    found = worst_case_search(model, HARDWARE, (x, y), th=0.1, steps=3, restarts=2)
+    assert 0 <= found.worst <= found.clean <= 1
+    assert all(torch.equal(value, before[key]) for key, value in model.state_dict().items())
+    assert all(parameter.grad is None for parameter in model.parameters()) and model[2].training
+    assert torch.equal(generator, torch.random.get_rng_state())
+
+
+def test_layers_that_stay_digital_are_not_attacked():
+    model, validation, _ = trained()
+    found = worst_case_search(model, HARDWARE.replace(digital=("1",)), validation, th=0.1, steps=2)
+    assert set(found.perturbation) == {"3.weight"}
+
+
+def test_it_prints_the_three_accuracies_and_refuses_what_is_no_bound():
+    model, validation, _ = trained()
+    found = worst_case_search(model, HARDWARE, validation, th=0.1, steps=2, restarts=1)
+    assert str(found).startswith("|ΔW| ≤ 0.1·max|W|: worst ")
+    for name, expected, refused in (
+        ("th", "a number, more than 0", (0.0, -0.1, float("nan"), float("inf"), "0.1", None, True)),
+        ("steps", "a whole number, at least 1", (0, 2.5, "3", None)),
+        ("restarts", "a whole number, at least 1", (-1, 0, 1.5, None)),
+        ("batch_size", "a whole number, at least 1", (0, 2.5, "8", float("nan"))),
+    ):
+        for value in refused:
+            with pytest.raises(ConfigError) as error:
+                worst_case_search(model, HARDWARE, validation, **{"th": 0.1, name: value})
+            assert str(error.value) == f"worst_case_search.{name}: found {value!r}; expected {expected}"

@@ -20,7 +20,8 @@ from everychip import Hardware, devices, methods, rng_for
 from everychip.data import Arrays, Augment
 from everychip.errors import StoreError
 from everychip.rng import seeded_global_generator
-from everychip.training.loop import Training, checkpoint, train
+from everychip.training import checkpoint
+from everychip.training.loop import Training, train
 
 HARDWARE = Hardware(device=devices.Gaussian(sigma=0.1))
 EPOCHS = 4

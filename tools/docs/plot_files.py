@@ -8,8 +8,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from everychip.charts.style import STYLE
 from everychip.report.chart_files import INK
-from everychip.report.plots import STYLE
 
 
 def mark_of(kind: str, told: Any) -> str:

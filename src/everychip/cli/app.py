@@ -85,6 +85,10 @@ def study(
     output: Output = None,
     workers: Workers = 1,
     plan: Annotated[bool, typer.Option("--plan", help="Only list the runs, and which are complete.")] = False,
+    on: Annotated[
+        str, typer.Option("--on", help="Where runs are computed: processes, ray, slurm, or a TOML table.")
+    ] = "processes",
+    shard: Annotated[str, typer.Option("--shard", help="Only this share of the runs, such as 2/8.")] = "",
 ) -> None:
     """Execute a grid of recipes, resumably.
 
@@ -92,7 +96,8 @@ def study(
     """
     from everychip.cli import commands
 
-    raise typer.Exit(commands.study(recipe, settings, output, workers, plan=plan))
+    spread = commands.Spread(workers, on, shard)
+    raise typer.Exit(commands.study(recipe, settings, output, spread, plan=plan))
 
 
 @app.command()

@@ -43,7 +43,7 @@ class Tradeoff:
         Returns:
             An Altair chart: a notebook shows it, and `.save("tradeoff.svg")` writes it.
         """
-        from everychip.report.macs_chart import Point, altair_chart
+        from everychip.charts.macs_chart import Point, altair_chart
 
         rows = zip(self.labels, self.answers, self.draws, strict=True)
         return altair_chart(

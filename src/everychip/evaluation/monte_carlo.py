@@ -79,11 +79,9 @@ def evaluate(
     with torch.no_grad(), evaluating(model), listening(progress) as tell:
         for chip in range(chips):
             seen = part_of(test, k, seed=seed, chip=chip)
-            with seeded_global_generator(
-                seed, purpose, chip, "forward"
-            ):  # for layers that draw in evaluation, too
+            path = (purpose, chip)
+            with seeded_global_generator(seed, *path, "forward"):  # for layers that draw in evaluation, too
                 # The chip has no name, so that it is gone before the next one is programmed.
-                path = (purpose, chip)
                 z = runner.predict(treat(placed.program(seed=seed, path=path), seed=seed, path=path), seen)
                 rows.append(score(z, seen))
             tell(Event("chips", chip + 1, chips, {"accuracy": rows[-1]["accuracy"]}))

@@ -62,7 +62,7 @@ def _warn_of_module_held_twice(model: nn.Module) -> None:
         if module._parameters and first.setdefault(id(module), name) != name:
             warnings.warn(
                 f"{first[id(module)]} and {name} are one module: functional_call with tied weights would "
-                "leave the chip in the model (pytorch#164759); use everychip.hardware.chip.run(model, chip, x)",
+                "leave the chip in the model (pytorch#164759); use everychip.run(model, chip, x)",
                 stacklevel=3,
             )
             return

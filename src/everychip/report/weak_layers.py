@@ -9,10 +9,10 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ValidationError
 
+from everychip.charts.style import GREY, Rows, chart_of, percent, spec_of
 from everychip.errors import StoreError
 from everychip.evaluation.sensitivity import WORTH
 from everychip.report.blocks import Column, Figure, Panel, Row, Table
-from everychip.report.plots import GREY, Rows, chart_of, percent, spec_of
 from everychip.report.wording import effective, sigma_text
 from everychip.report.wording import percent as in_percent
 from everychip.storage.files import read_json

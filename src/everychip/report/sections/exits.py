@@ -6,11 +6,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from statistics import fmean
 
+from everychip.charts.macs_chart import EARLY, Point, family_of, macs_chart
 from everychip.hardware.coverage import short
 from everychip.report.answered import Answered
 from everychip.report.blocks import Block, Column, Figure, Row, Section, Table
 from everychip.report.blocks import Panel as Chart
-from everychip.report.macs_chart import EARLY, Point, family_of, macs_chart
 from everychip.report.results import Group, Results
 from everychip.report.tables import verdict_of
 from everychip.report.wording import at_sigma, bounds_of, mean_of, percent, quantity

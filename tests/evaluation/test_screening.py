@@ -12,8 +12,8 @@ from scipy.stats import norm
 import everychip as ec
 from everychip import models
 from everychip.errors import ConfigError, DataError, SampleSizeError
+from everychip.evaluation.screening import Screening, disagreement_of, screen
 from everychip.exits.outputs import all_outputs
-from everychip.screening import Screening, disagreement_of, screen
 
 HARDWARE = ec.Hardware(device=ec.devices.Gaussian(sigma=0.3))
 

@@ -9,11 +9,12 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from everychip.report.plots import GREY, Rows, chart_of, percent, spec_of
-from everychip.statistics.verdict import Verdict
+from everychip.charts.style import GREY, Rows, chart_of, percent, spec_of
 
 if TYPE_CHECKING:
     import altair as alt
+
+    from everychip.statistics.verdict import Verdict
 
 HEIGHT, WIDTH = 320, 420
 ALONE, EARLY, COMBINED, OTHER = "one output alone", "early", "combined", "fitted to each chip"

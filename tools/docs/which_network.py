@@ -16,7 +16,7 @@ sys.path.insert(0, str(Path(__file__).parent))  # the scripts stand beside this 
 
 from plot_files import mark_of, side_by_side, write_plot
 
-from everychip.report.plots import Rows, chart_of, percent, spec_of
+from everychip.charts.style import Rows, chart_of, percent, spec_of
 from everychip.report.wording import mean_of
 from everychip.statistics.intervals import HEADLINE_SEEDS, Interval, mean_interval, seeds_interval
 from everychip.storage.table import query

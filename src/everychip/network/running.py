@@ -53,24 +53,29 @@ class Runner:
         return cls(model, probe(model, x).layout, precision, batch_size)
 
     def logits(self, chip: Mapping[str, Tensor], x: Any) -> Tensor:
-        """The logits of one chip for one batch, in the mode, precision and memory format they are given in.
+        """The logits of one chip for one batch: the tensor in what `outputs` gives, [batch, …, classes]."""
+        return logits(self.outputs(chip, x))
+
+    def outputs(self, chip: Mapping[str, Tensor], x: Any) -> Any:
+        """What one chip answers for one batch, in the mode, precision and memory format they are given in.
 
         Args:
             chip: tensors by name, of parameters or buffers; empty, the digital model. A tensor of the model
                 that several modules hold is replaced in all of them.
-            x: one batch, as the model takes it.
+            x: one batch, as the model takes it: a tensor, or a dict of named inputs.
 
         Returns:
-            What the model answers, [batch, …, classes]. Threads that run one model take turns, and
-            checkpointed parts are computed again with the same chip.
+            The model's own output. Threads that run one model take turns, and checkpointed parts are
+            computed again with the same chip.
         """
+        args, named = ((), dict(x)) if isinstance(x, Mapping) else ((x,), {})
         with exclusive(self.model):
             if not chip:
-                return logits(self.model(x))
+                return self.model(*args, **named)
             names = self.aliases
             held = {alias: value for name, value in chip.items() for alias in names.get(name, (name,))}
             with recomputed_with(self.model, held), eager_on(self.model, held.values()):
-                return logits(functional_call(self.model, held, (x,), tie_weights=False))
+                return functional_call(self.model, held, args, named, tie_weights=False)
 
     def predict(self, chip: Mapping[str, Tensor], data: Arrays) -> Tensor:
         """The logits of one chip for all inputs, in evaluation mode and without gradients, on the CPU.

@@ -8,7 +8,6 @@ import json
 import re
 import tomllib
 from collections.abc import Iterable, Mapping
-from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Self
 
@@ -27,9 +26,13 @@ from pydantic_core import CoreSchema, PydanticCustomError, core_schema
 from everychip.errors import ConfigError, known_names, shown
 from everychip.refusals import Kind, Mistake, errors_of, every_mistake, take_as_written, with_known_keys
 from everychip.refusals import refusal as refusal  # noqa: PLC0414 (validators take it from here)
+from everychip.registering import Before, broken_plugins, import_plugins
 from everychip.schema import FAMILY, Schema, complete
 
-ENTRY_POINTS = "everychip"
+_NAMING = {"kind"}
+"""Keys that say which component a table is; what stood beside another one of them has no meaning any more.
+
+Each class adds those of its own shorthand: `Config.naming`."""
 
 
 if TYPE_CHECKING:
@@ -76,6 +79,14 @@ class Config(BaseModel, metaclass=_OneLineErrors):
         frozen=True, extra="forbid", allow_inf_nan=False, validate_default=True, protected_namespaces=()
     )
 
+    naming: ClassVar[tuple[str, ...]] = ()
+    """Keys of the table's shorthand that name another value: a change of one drops the keys beside it."""
+
+    @classmethod
+    def __pydantic_init_subclass__(cls, **kwargs: Any) -> None:
+        super().__pydantic_init_subclass__(**kwargs)
+        _NAMING.update(cls.naming)
+
     @model_validator(mode="wrap")
     @classmethod
     def _name_the_known_keys(cls, data: Any, handler: ModelWrapValidatorHandler[Self]) -> Self:
@@ -114,6 +125,16 @@ class Config(BaseModel, metaclass=_OneLineErrors):
     def marked_schema(cls, *args: Any, **kwargs: Any) -> Schema:
         """The JSON schema, with a mark in the place of each family of components (`schema.complete`)."""
         return super().model_json_schema(*args, **kwargs)
+
+    @classmethod
+    def fields_before(cls) -> dict[str, Any]:
+        """The fields that joined after results were committed, each with what runs did before."""
+        return {
+            name: mark.value
+            for name, field in cls.model_fields.items()
+            for mark in field.metadata
+            if isinstance(mark, Before)
+        }
 
     def table(self) -> dict[str, Any]:
         """The value as a TOML table; what is absent (`None`) has no key."""
@@ -192,8 +213,7 @@ class Component(Config):
     @classmethod
     def kinds(cls) -> dict[str, type[Component]]:
         """The registered kinds of this family, third parties' included; `broken_plugins` names the others."""
-        for entry in entry_points(group=ENTRY_POINTS):
-            _import(entry)
+        import_plugins()
         return dict(sorted(cls.registry.items()))
 
     @classmethod
@@ -238,17 +258,6 @@ class Component(Config):
     def table(self) -> dict[str, Any]:
         """The component as a TOML table, its kind first."""
         return {"kind": self.kind, **super().table()}
-
-
-broken_plugins: dict[str, str] = {}
-"""Modules under the entry-point group that cannot be imported, and why; the others are used all the same."""
-
-
-def _import(entry: EntryPoint) -> None:
-    try:
-        entry.load()
-    except Exception as error:  # noqa: BLE001 - somebody else's module may raise anything
-        broken_plugins[entry.name] = f"{type(error).__name__}: {error}"
 
 
 def _known(family: type[Component], name: str = "") -> str:
@@ -314,10 +323,6 @@ def _items(node: Any) -> Iterable[tuple[Any, Any]]:
 def write_toml(data: Mapping[str, Any]) -> str:
     """The table as TOML text."""
     return tomli_w.dumps(data)
-
-
-_NAMING = ("kind", "preset", "file")
-"""Keys that say which component a table is; what stood beside another one of them has no meaning any more."""
 
 
 def merge(base: Mapping[str, Any], change: Mapping[str, Any]) -> dict[str, Any]:

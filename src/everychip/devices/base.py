@@ -134,6 +134,8 @@ class Device(Component, family="device"):
             expected="a device with a law over time (pcm, hermes, neurram, cmo_hfox)",
         )
 
+    naming: ClassVar[tuple[str, ...]] = ("preset", "file")
+
     @classmethod
     def shorthand(cls) -> list[dict[str, Any]]:
         """A preset, or the file of a fitted device; fields beside it change what it says."""

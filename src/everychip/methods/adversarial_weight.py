@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, ClassVar
 
 import torch
 from pydantic import Field
@@ -33,6 +33,7 @@ class AdversarialWeight(Method):
     5.0
     """
 
+    controls: ClassVar[tuple[str, ...]] = ("noise_injection",)
     beta: Annotated[float, Field(ge=0)] = 0.1
     reach: Annotated[float, Field(gt=0)] = 0.1
     relative: bool = False

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from functools import cached_property
-from typing import Annotated, ClassVar, Self
+from typing import Annotated, ClassVar, Literal, Self
 
 import torch
 from pydantic import Field
@@ -24,7 +24,11 @@ from everychip.methods.order import order_of_use
 from everychip.methods.reminder import Reminder
 from everychip.placement import Placed
 from everychip.refusals import must_be
+from everychip.registering import Before
 from everychip.running import Runner
+
+Role = Literal["baseline", "control", "method"]
+"""A baseline is what everybody does; a control exists only to test a claim of a method."""
 
 
 class Method(Component, family="method"):
@@ -47,7 +51,19 @@ class Method(Component, family="method"):
     last_layer_gain: Annotated[float, Field(gt=0)] = 1.0
     label_smoothing: Annotated[float, Field(ge=0, lt=1)] = 0.0
     chips: Annotated[int, Field(ge=1)] | None = None
-    exit_loss: Annotated[float, Field(ge=0)] = 0.0
+    exit_loss: Annotated[float, Field(ge=0), Before(0.0)] = 0.0
+
+    role: ClassVar[Role] = "method"
+    """What the method is in a comparison; a report orders by it."""
+
+    controls: ClassVar[tuple[str, ...]] = ("noise_injection", "temperature")
+    """The kinds that a report compares the method with; `temperature` only where the loss rescales logits."""
+
+    claim_control: ClassVar[str] = ""
+    """The one of its controls that tests what it claims; a report's first lines name the difference."""
+
+    colour: ClassVar[str] = ""
+    """Its own colour in every chart, as #rrggbb; without one, the next that is free."""
 
     noisy: ClassVar[bool] = True
     """Whether training meets the device at all."""
@@ -57,6 +73,19 @@ class Method(Component, family="method"):
 
     loss_forward: ClassVar[int] = 0
     """Which of a step's forwards with a gradient the exits' own losses are of, where exits stay."""
+
+    @classmethod
+    def compared_with(cls, kinds: Iterable[str]) -> tuple[str, ...]:
+        """The kinds, of those that a study has, that a report compares this one with.
+
+        Args:
+            kinds: the kinds of method in the study, in its order.
+
+        Returns:
+            Those of them that are `controls`, in the order of `controls`.
+        """
+        present = set(kinds)
+        return tuple(kind for kind in cls.controls if kind in present)
 
     @abstractmethod
     def loss(self, objective: Objective, x: Tensor, y: Tensor) -> Tensor:

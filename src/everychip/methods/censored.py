@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from typing import Annotated
+from typing import Annotated, ClassVar
 
 import torch
 from pydantic import Field
@@ -33,6 +33,7 @@ class Censored(Method):
     -0.0833
     """
 
+    controls: ClassVar[tuple[str, ...]] = ("noise_injection",)
     threshold: Annotated[float, Field(gt=0, le=10)] = 1.0
     ratio: Annotated[float, Field(gt=0)] = 1.0
     mean_corrected: bool = False

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import math
+from collections.abc import Iterable
 from typing import Annotated, Any, Literal, Self
 
 import torch
@@ -79,6 +80,12 @@ class Resilient(Method):
     ramp: Annotated[float, Field(ge=0, le=1)] = 0.5
     chips: Annotated[int, Field(ge=1)] = 4
     noise_gradient: Literal["auto", "detached", "pathwise", "clean"] = "auto"  # type: ignore[assignment]
+
+    @classmethod
+    def compared_with(cls, kinds: Iterable[str]) -> tuple[str, ...]:
+        """Every other method of the study that is trained for noise: it claims to beat them all."""
+        known = {kind: cls.registry.get(kind, Method) for kind in kinds}
+        return tuple(kind for kind, one in known.items() if one.noisy and kind != cls.kind)
 
     @field_validator("alpha", mode="before")
     @classmethod

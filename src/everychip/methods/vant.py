@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, ClassVar
 
 import torch
 from pydantic import Field
@@ -26,6 +26,7 @@ class VANT(Method):
     1.0
     """
 
+    controls: ClassVar[tuple[str, ...]] = ("noise_injection",)
     alpha: Annotated[float, Field(ge=0)] = 1.0
     theta: Annotated[float, Field(ge=0)] = 0.1
 

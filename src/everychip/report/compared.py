@@ -8,33 +8,9 @@ from typing import Literal
 
 from everychip.intervals import HEADLINE_SEEDS, Interval
 from everychip.paired import Comparison, compare, compare_seeds
+from everychip.report.method_kinds import kind_of, method_of
 from everychip.report.results import Group, Panel, paired
-from everychip.report.wording import digits_of_points, kind_of, percent, points
-
-BASELINE = ("noise_injection",)
-CONTROLS = (*BASELINE, "temperature")
-"""What a kind is held against that is not named below: noise, and the softer loss."""
-CONTROLS_OF = {
-    "vanilla": (),
-    "noise_injection": ("vanilla",),
-    "temperature": BASELINE,
-    "deep_supervision": CONTROLS,
-    "over_noise": BASELINE,
-    "vant": BASELINE,
-    "censored": BASELINE,
-    "correctnet": BASELINE,
-    "distillation": CONTROLS,
-    "consistency": BASELINE,
-    "adversarial_weight": BASELINE,
-    "sam": BASELINE,
-    "samson": BASELINE,
-    "irs": (*CONTROLS, "deep_supervision"),
-    "ovf": (*CONTROLS, "temperature_statistics", "over_noise", "vant"),
-    "temperature_statistics": CONTROLS,
-}
-"""What each kind of method is held against: `temperature` only where the loss rescales logits."""
-AGAINST_ALL = "resilient"
-"""The kind that claims to beat every other: it is held against all that are trained for noise."""
+from everychip.report.wording import digits_of_points, percent, points
 
 NOTABLE = 0.02
 """A difference (in accuracy) that should not be overlooked for want of data."""
@@ -102,14 +78,11 @@ def differences(panels: Iterable[Panel]) -> tuple[Difference, ...]:
 
 
 def _controls(group: Group, panel: Panel) -> list[Group]:
-    kind = kind_of(group.method)
-    wanted = CONTROLS_OF.get(kind, CONTROLS)
-    if kind == AGAINST_ALL:
-        others = dict.fromkeys(kind_of(other.method) for other in panel.at_sigma)
-        wanted = tuple(other for other in others if other not in ("vanilla", AGAINST_ALL))
+    """The groups of a panel that a method is compared with, in the order that the method gives."""
+    present = dict.fromkeys(kind_of(other.method) for other in panel.at_sigma)
     return [
         other
-        for kind in wanted
+        for kind in method_of(group.method).compared_with(present)
         for other in panel.at_sigma
         if kind_of(other.method) == kind and other is not group
     ]

@@ -10,17 +10,6 @@ from everychip.intervals import Interval
 from everychip.report.results import Group, Panel
 
 MINUS = "\N{MINUS SIGN}"
-CONTROLS = ("noise_injection", "temperature", "deep_supervision")
-"""Methods that exist to test the claims of others (METHODS: controls)."""
-
-
-def kind_of(label: str) -> str:
-    """The kind of method behind a label.
-
-    >>> kind_of("irs(beta=0.1)")
-    'irs'
-    """
-    return label.replace("(", " ").split()[0] if label.strip() else label
 
 
 def percent(share: float, *, digits: int = 1) -> str:

@@ -12,6 +12,7 @@ from pydantic import BaseModel, Field, ValidationError
 
 from everychip.component import content_hash, read_toml, write_toml
 from everychip.errors import ConfigError, StoreError
+from everychip.methods import Method
 from everychip.outcome import read_status
 from everychip.study.files import digest, read_json, write_record, write_text
 from everychip.study.table import read_table
@@ -24,11 +25,6 @@ WORDS_ONLY = ("title", "labels")
 """Keys of a recipe that name it, and change nothing of what is computed."""
 AFTER_TRAINING = ("evaluation",)
 """Keys of a recipe that change nothing of its training."""
-
-
-IMPLIED: Mapping[str, Any] = {"init": "default", "frozen": False, "exit_loss": 0.0, "deploy": "backbone"}
-"""Fields of methods that joined after results were committed, with what runs did before: with this value they
-add nothing to a run's identity."""
 
 
 @dataclass(frozen=True)
@@ -79,8 +75,10 @@ def run_id(recipe: Mapping[str, Any]) -> str:
 
 
 def _as_before(method: Mapping[str, Any]) -> dict[str, Any]:
-    implied = {**IMPLIED, **({"temperature": 1.0} if method.get("kind") == "deep_supervision" else {})}
-    return {k: v for k, v in method.items() if k not in implied or v != implied[k]}
+    """A method's table without the fields that joined later, where they say what runs did before."""
+    known = Method.registry.get(str(method.get("kind"))) or Method
+    before = known.fields_before()
+    return {key: value for key, value in method.items() if key not in before or value != before[key]}
 
 
 def training_id(recipe: Mapping[str, Any]) -> str:

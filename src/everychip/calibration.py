@@ -8,6 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from everychip.arguments import a, index, takes, whole
 from everychip.array import Seen, TiledWeight, tiled
 from everychip.data import as_arrays
 from everychip.errors import ConfigError
@@ -19,6 +20,13 @@ from everychip.running import Runner
 from everychip.soundness import device_of
 
 
+@takes(
+    model=a(nn.Module, "a torch.nn.Module"),
+    hardware=a(Hardware, "an everychip.Hardware"),
+    images=whole(least=1),
+    seed=index,
+    layout=a(torch.memory_format, "a torch.memory_format"),
+)
 def calibrate(
     model: nn.Module,
     hardware: Hardware,

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
+import operator
 import warnings
 from collections.abc import Mapping
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 from torch import Tensor, nn
 
+from everychip.arguments import a, index, one_of, takes
 from everychip.hardware import Hardware
 from everychip.placement import Placed
 from everychip.programming import NoiseGradient, addresses, disturb, strided_as
-from everychip.refusals import whole
 from everychip.running import Runner, logits
 from everychip.soundness import must_be_finite
 from everychip.weight_noise import EffectiveSigma, LayerSigma
@@ -33,6 +34,13 @@ __all__ = [
 Purpose = Literal["evaluate", "validate", "train"]
 
 
+@takes(
+    model=a(nn.Module, "a torch.nn.Module"),
+    hardware=a(Hardware, "an everychip.Hardware"),
+    seed=index,
+    chip=index,
+    purpose=one_of(*get_args(Purpose)),
+)
 def program(
     model: nn.Module, hardware: Hardware, *, seed: int, chip: int, purpose: Purpose = "evaluate"
 ) -> dict[str, Tensor]:
@@ -50,7 +58,7 @@ def program(
     (['weight'], torch.Size([1, 2]))
     """
     _warn_of_module_held_twice(model)
-    path = (purpose, whole(chip, "program.chip"))
+    path = (purpose, operator.index(chip))
     placed = Placed.of(model, hardware)
     must_be_finite(placed.weights.items())
     return placed.program(seed=seed, path=path)
@@ -68,6 +76,7 @@ def _warn_of_module_held_twice(model: nn.Module) -> None:
             return
 
 
+@takes(model=a(nn.Module, "a torch.nn.Module"), chip=a(Mapping, "a chip: tensors by name"))
 def run(model: nn.Module, chip: Mapping[str, Tensor], x: Any) -> Tensor:
     """The logits of one chip for one batch; `chip` may be empty for the digital model.
 
@@ -77,6 +86,7 @@ def run(model: nn.Module, chip: Mapping[str, Tensor], x: Any) -> Tensor:
     return Runner(model).logits(chip, x)
 
 
+@takes(model=a(nn.Module, "a torch.nn.Module"), hardware=a(Hardware, "an everychip.Hardware"))
 def effective_sigma(model: nn.Module, hardware: Hardware) -> EffectiveSigma:
     """What a nominal device σ does to each layer's weights: σ_W/max|W| and σ_W/rms(W), in closed form.
 

@@ -26,7 +26,7 @@ from pydantic_core import CoreSchema, PydanticCustomError, core_schema
 from everychip.errors import ConfigError, known_names, shown
 from everychip.refusals import Kind, Mistake, errors_of, every_mistake, take_as_written, with_known_keys
 from everychip.refusals import refusal as refusal  # noqa: PLC0414 (validators take it from here)
-from everychip.registering import Before, broken_plugins, import_plugins
+from everychip.registering import broken_plugins, import_all, import_plugins
 from everychip.schema import FAMILY, Schema, complete
 
 _NAMING = {"kind"}
@@ -126,16 +126,6 @@ class Config(BaseModel, metaclass=_OneLineErrors):
         """The JSON schema, with a mark in the place of each family of components (`schema.complete`)."""
         return super().model_json_schema(*args, **kwargs)
 
-    @classmethod
-    def fields_before(cls) -> dict[str, Any]:
-        """The fields that joined after results were committed, each with what runs did before."""
-        return {
-            name: mark.value
-            for name, field in cls.model_fields.items()
-            for mark in field.metadata
-            if isinstance(mark, Before)
-        }
-
     def table(self) -> dict[str, Any]:
         """The value as a TOML table; what is absent (`None`) has no key."""
         return self.model_dump(mode="json", exclude_none=True)
@@ -213,8 +203,22 @@ class Component(Config):
     @classmethod
     def kinds(cls) -> dict[str, type[Component]]:
         """The registered kinds of this family, third parties' included; `broken_plugins` names the others."""
+        import_all(Component.families[cls.family].__module__)
         import_plugins()
         return dict(sorted(cls.registry.items()))
+
+    @classmethod
+    def of_kind(cls, kind: str) -> type[Self]:
+        """The class of a kind; the family itself where no package that is installed has it.
+
+        Args:
+            kind: a name, of this version or any other.
+
+        Returns:
+            A subclass of the family.
+        """
+        known = cls.registry if kind in cls.registry else cls.kinds()
+        return known.get(kind, Component.families[cls.family])  # type: ignore[return-value]
 
     @classmethod
     def expand(cls, data: dict[str, Any]) -> dict[str, Any]:

@@ -10,6 +10,7 @@ from typing import Any, Self
 import torch
 from torch import Tensor, nn
 
+from everychip.arguments import a, optional, takes
 from everychip.hardware import Hardware, Placement, Why
 from everychip.macs import trace
 from everychip.modes import evaluating
@@ -138,6 +139,11 @@ class Coverage:
         return "\n".join([*lines, *_wrapped(self.summary())])
 
 
+@takes(
+    model=a(nn.Module, "a torch.nn.Module"),
+    hardware=a(Hardware, "an everychip.Hardware"),
+    sample=optional(a(Tensor, "a batch of inputs, a tensor")),
+)
 def check(model: nn.Module, hardware: Hardware, sample: Tensor | None = None) -> Coverage:
     """Say which parameters and which share of the MACs are on the crossbar, and why the others are not.
 

@@ -13,7 +13,7 @@ from dataclasses import dataclass, fields, replace
 import torch
 from torch import Tensor
 
-from everychip.errors import DataError, SampleSizeError
+from everychip.errors import DataError, SampleSizeError, shown
 from everychip.refusals import must_be
 
 Values = Sequence[float] | Tensor
@@ -239,7 +239,10 @@ def t_interval(estimate: float, error: float, freedom: float, *, level: float, o
 
 def sample(values: Values, *, where: str, least: int = 1) -> Tensor:
     """The values as a float64 vector, refused where they are too few, not a list, or not finite."""
-    x = torch.as_tensor(values, dtype=torch.float64).detach().cpu()
+    try:
+        x = torch.as_tensor(values, dtype=torch.float64).detach().cpu()
+    except (TypeError, ValueError, RuntimeError):
+        raise DataError(where, found=shown(values), expected="one number per chip") from None
     if x.ndim != 1:
         raise DataError(where, found=f"a tensor {list(x.shape)}", expected="one value per chip")
     if len(x) < least:

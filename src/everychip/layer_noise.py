@@ -5,19 +5,20 @@ from __future__ import annotations
 import textwrap
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from everychip.arguments import a, index, one_of, optional, takes, whole
 from everychip.data import Arrays, as_arrays
-from everychip.errors import ConfigError, ModelError, SampleSizeError
+from everychip.errors import ModelError, SampleSizeError
 from everychip.hardware import Hardware
 from everychip.intervals import DIFFERENCE, Interval, mean_interval
 from everychip.macs import trace
 from everychip.modes import evaluating
-from everychip.monte_carlo import must_be_positive, part_of, ranged, score
+from everychip.monte_carlo import part_of, ranged, score
 from everychip.placement import Placed
 from everychip.progress import Event, Listener, listening
 from everychip.rng import contained
@@ -118,6 +119,16 @@ class Sensitivity:
         )
 
 
+@takes(
+    model=a(nn.Module, "a torch.nn.Module"),
+    hardware=a(Hardware, "an everychip.Hardware"),
+    chips=whole(),
+    seed=index,
+    mode=one_of(*get_args(Mode)),
+    batch_size=whole(least=1),
+    images=optional(whole(least=1)),
+    precision=one_of(*get_args(Precision)),
+)
 def sensitivity(
     model: nn.Module,
     hardware: Hardware,
@@ -147,11 +158,8 @@ def sensitivity(
     >>> sorted(row.layer for row in found.layers), found.clean
     (['0.weight', '2.weight'], 1.0)
     """
-    must_be_positive(chips=chips, images=images, batch_size=batch_size)
     if chips < 2:
         raise SampleSizeError("sensitivity.chips", found=f"{chips}", expected="at least 2 for an interval")
-    if mode not in ("only", "all_but"):
-        raise ConfigError("sensitivity.mode", found=repr(mode), expected='"only" or "all_but"')
     test = as_arrays(data, split="test")
     placed = Placed.of(model, hardware)
     runner = Runner.of(model, test.x[:2], precision=precision, batch_size=batch_size)

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import operator
 from collections.abc import Callable, Mapping
 from dataclasses import replace
-from typing import Any
+from typing import Any, get_args
 
 import torch
 from torch import Tensor, nn
 
+from everychip.arguments import a, index, one_of, optional, takes, whole
 from everychip.calibration import calibrated
 from everychip.chip import Purpose, addresses
 from everychip.data import Arrays, as_arrays
@@ -21,12 +23,21 @@ from everychip.modes import evaluating
 from everychip.placement import Placed
 from everychip.policies import Policy
 from everychip.progress import Event, Progress, listening
-from everychip.refusals import must_be, whole
 from everychip.rng import contained, rng_for
 from everychip.running import Precision, Runner
 from everychip.stopping import Until, enough
 
 
+@takes(
+    model=a(nn.Module, "a torch.nn.Module"),
+    hardware=a(Hardware, "an everychip.Hardware"),
+    chips=whole(least=1),
+    seed=index,
+    batch_size=whole(least=1),
+    images=optional(whole(least=1)),
+    precision=one_of(*get_args(Precision)),
+    purpose=one_of(*get_args(Purpose)),
+)
 def evaluate(
     model: nn.Module,
     hardware: Hardware,
@@ -67,8 +78,7 @@ def evaluate(
     >>> len(draws.accuracy), bool((draws.accuracy > 0.5).all())
     (8, True)
     """
-    must_be_positive(chips=chips, images=images, batch_size=batch_size)
-    seed, rule = whole(seed, "evaluate.seed"), None if until is None else Until.parse(until, chips=chips)
+    seed, rule = operator.index(seed), None if until is None else Until.parse(until, chips=chips)
     test, stops = as_arrays(data, split="test"), enough(rule)
     k = len(test) if images is None else min(images, len(test))
     runner = Runner.of(model, test.x[:2], precision=precision, batch_size=batch_size)
@@ -126,7 +136,8 @@ def ranged(placed: Placed, runner: Runner, calibration: Any, *, seed: int) -> Pl
     if array is None or array.ranges is not None or calibration is None:
         return placed
     with runner.autocast():
-        return calibrated(placed, runner, calibration, seed=seed)
+        data = as_arrays(calibration, split="train", where="calibration")
+        return calibrated(placed, runner, data, seed=seed)
 
 
 def _bound(
@@ -144,7 +155,7 @@ def _bound(
     if mitigation is None and policy is None:
         return None
     if calibration is not None:
-        arrays = as_arrays(calibration, split="train")
+        arrays = as_arrays(calibration, split="train", where="calibration")
         calibration = Arrays(laid_out(arrays.x, runner.memory_format), arrays.y)
     with contained(seed, "mitigation"):
         treatments = [
@@ -165,13 +176,6 @@ def _treating(treat: Treatment | None, runner: Runner) -> Callable[..., dict[str
             return treat(chip, seed=seed, path=path)
 
     return treated
-
-
-def must_be_positive(**numbers: int | None) -> None:
-    """Refuse a number of chips or images below 1."""
-    for name, number in numbers.items():
-        if number is not None:
-            must_be(number, f"evaluate.{name}", whole=True, least=1)
 
 
 def part_of(data: Arrays, k: int, *, seed: int, chip: int) -> Arrays:

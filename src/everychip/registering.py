@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from dataclasses import dataclass
+from functools import cache
 from importlib import import_module
 from importlib.metadata import EntryPoint, entry_points
 from pkgutil import iter_modules
 from typing import Any
+
+from pydantic import BaseModel
 
 ENTRY_POINTS = "everychip"
 
@@ -22,22 +24,35 @@ class Before:
     With that value the field is no part of a run's identity, so that ids of earlier runs stay what they are.
 
     >>> from everychip.methods import IRS
-    >>> IRS.fields_before()["deploy"]
+    >>> fields_before(IRS)["deploy"]
     'backbone'
     """
 
     value: Any
 
 
-def import_all(package: str, path: Iterable[str]) -> None:
-    """Import every module of a package, so that each file of a family registers its kinds.
+def fields_before(kind: type[BaseModel]) -> dict[str, Any]:
+    """The fields of a class that are marked by `Before`, each with what runs did before."""
+    return {
+        name: mark.value
+        for name, field in kind.model_fields.items()
+        for mark in field.metadata
+        if isinstance(mark, Before)
+    }
+
+
+@cache
+def import_all(base: str) -> None:
+    """Import every file beside the one that declares a family, so that each registers its kinds.
 
     Args:
-        package: its name.
-        path: its `__path__`.
+        base: the module of the family, such as "everychip.methods.base"; where it is no `base`, the family
+            is in one file, and nothing is imported.
     """
-    for module in iter_modules(path):
-        import_module(f"{package}.{module.name}")
+    package, _, leaf = base.rpartition(".")
+    if leaf == "base":
+        for module in iter_modules(import_module(package).__path__):
+            import_module(f"{package}.{module.name}")
 
 
 def import_plugins() -> None:

@@ -15,7 +15,6 @@ from everychip.devices.neurram import NeuRram
 from everychip.devices.pcm import Pcm
 from everychip.devices.polynomial import Polynomial
 from everychip.devices.sequence import Sequence
-from everychip.registering import import_all
 
 __all__ = [
     "CmoHfox",
@@ -37,5 +36,3 @@ __all__ = [
     "preset",
     "presets",
 ]
-
-import_all(__name__, __path__)  # a device is one file: what lies here is registered

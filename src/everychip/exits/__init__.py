@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Literal
+from typing import Literal, get_args
 
 from torch import Tensor, nn
 
-from everychip.errors import ModelError
+from everychip.arguments import a, index, one_of, optional, several, takes, whole
 from everychip.exits.heads import Exits, Init
 from everychip.exits.multi_exit import MultiExit, multi_exit
 from everychip.exits.positions import choose
@@ -17,6 +17,17 @@ from everychip.rng import contained
 __all__ = ["Exits", "Init", "MultiExit", "Site", "attach", "multi_exit", "start_of_exits"]
 
 
+@takes(
+    model=a(nn.Module, "a torch.nn.Module"),
+    sample=a(Tensor, "a batch of inputs, a tensor"),
+    classes=optional(whole(least=1)),
+    count=whole(least=1),
+    hidden=whole(least=1),
+    seed=index,
+    where=several(a(str, '"auto", "paper" or a list of names')),
+    pool=optional(several(whole(least=1))),
+    init=one_of(*get_args(Init), "auto"),
+)
 def attach(
     model: nn.Module,
     sample: Tensor,
@@ -48,9 +59,6 @@ def attach(
     >>> [tuple(z_n.shape) for z_n in exits.logits(taps)]
     [(2, 4)]
     """
-    for name, value in (("count", count), ("hidden", hidden), ("classes", classes)):
-        if value is not None and value < 1:
-            raise ModelError(f"exits.{name}", found=str(value), expected="at least 1")
     seen = survey(model, sample)
     sites = choose(model, seen, where=where, count=count, pool=pool)
     with contained(seed, "exits"):

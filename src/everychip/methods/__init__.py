@@ -19,7 +19,6 @@ from everychip.methods.temperature import Temperature
 from everychip.methods.temperature_statistics import TemperatureStatistics
 from everychip.methods.vanilla import Vanilla
 from everychip.methods.vant import VANT
-from everychip.registering import import_all
 
 __all__ = [
     "IRS",
@@ -43,5 +42,3 @@ __all__ = [
     "Vanilla",
     "compensate",
 ]
-
-import_all(__name__, __path__)  # a method is one file: what lies here is registered

@@ -11,6 +11,7 @@ import torch
 from pydantic import Field
 from torch import Tensor, nn
 
+from everychip.arguments import a, index, takes
 from everychip.chip import NoiseGradient
 from everychip.component import Component
 from everychip.constraints import Constraint
@@ -102,6 +103,7 @@ class Method(Component, family="method"):
         """The internal classifiers the method needs, or None."""
         return None
 
+    @takes(model=a(nn.Module, "a torch.nn.Module"), hardware=a(Hardware, "an everychip.Hardware"), seed=index)
     def bind(
         self,
         model: nn.Module,

@@ -10,10 +10,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import adaptive_avg_pool1d, adaptive_avg_pool2d, adaptive_avg_pool3d
 
+from everychip.arguments import a, index, number, takes
 from everychip.errors import ConfigError, ModelError
 from everychip.exits.survey import Site, survey
 from everychip.hardware import Hardware
-from everychip.refusals import must_be
 from everychip.rng import contained
 
 _LAYERS = (nn.Linear, nn.modules.conv._ConvNd)
@@ -21,6 +21,12 @@ _POOLS: dict[int, Any] = {1: adaptive_avg_pool1d, 2: adaptive_avg_pool2d, 3: ada
 NAME = "compensators"
 
 
+@takes(
+    model=a(nn.Module, "a torch.nn.Module"),
+    sample=a(Tensor, "a batch of inputs, a tensor"),
+    ratio=number(above=0),
+    seed=index,
+)
 def compensate(
     model: nn.Module,
     sample: Tensor,
@@ -51,7 +57,6 @@ def compensate(
     >>> list(hw.crossbar(corrected)), [n for n, p in corrected.named_parameters() if p.requires_grad][:1]
     (['0.weight', '2.weight'], ['compensators.0.squeeze.weight'])
     """
-    must_be(ratio, "compensate.ratio", above=0)
     wanted = None if where is None else _once(where)
     seen = survey(model, sample)
     layers = [n for n, m in model.named_modules() if isinstance(m, _LAYERS) and n in seen.sites]

@@ -84,8 +84,7 @@ class Resilient(Method):
     @classmethod
     def compared_with(cls, kinds: Iterable[str]) -> tuple[str, ...]:
         """Every other method of the study that is trained for noise: it claims to beat them all."""
-        known = {kind: cls.registry.get(kind, Method) for kind in kinds}
-        return tuple(kind for kind, one in known.items() if one.noisy and kind != cls.kind)
+        return tuple(kind for kind in kinds if kind != cls.kind and Method.of_kind(kind).noisy)
 
     @field_validator("alpha", mode="before")
     @classmethod

@@ -82,7 +82,7 @@ def random_part(calibration: Any, count: int, *, where: str, expected: str, rng:
         raise ConfigError(
             where, found="no calibration data", expected=expected, remedy="evaluate(…, calibration=(x, y))"
         )
-    data = as_arrays(calibration, split="train")
+    data = as_arrays(calibration, split="train", where="calibration")
     if len(data) < count:
         raise DataError(
             f"{where}.images",

@@ -11,13 +11,13 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from everychip.arguments import a, index, number, takes, whole
 from everychip.data import Arrays, Data, Splits, as_arrays, split_holdout
 from everychip.hardware import Hardware
 from everychip.mapping.base import full_scale
 from everychip.metrics import accuracy
 from everychip.modes import evaluating
 from everychip.placement import Placed
-from everychip.refusals import must_be
 from everychip.rng import contained, rng_for
 from everychip.running import Runner
 
@@ -47,6 +47,15 @@ class WorstCase:
         )
 
 
+@takes(
+    model=a(nn.Module, "a torch.nn.Module"),
+    hardware=a(Hardware, "an everychip.Hardware"),
+    th=number(above=0),
+    steps=whole(least=1),
+    restarts=whole(least=1),
+    batch_size=whole(least=1),
+    seed=index,
+)
 def worst_case_search(
     model: nn.Module,
     hardware: Hardware,
@@ -79,9 +88,6 @@ def worst_case_search(
     >>> found.worst < found.random < found.clean
     True
     """
-    must_be(th, "worst_case_search.th", above=0)
-    for name, number in (("steps", steps), ("restarts", restarts), ("batch_size", batch_size)):
-        must_be(number, f"worst_case_search.{name}", whole=True, least=1)
     runner = Runner(model, batch_size=batch_size)
     batches = _Batches(runner, _validation(data, seed))
     weights = {name: p.detach() for name, p in Placed.of(model, hardware).weights.items()}
@@ -92,7 +98,7 @@ def worst_case_search(
             rng = rng_for(seed, "worst-case", "start", restart)
             delta = {name: _start(weights[name], bounds[name], restart, rng) for name in weights}
             best = min(best, _ascend(batches, weights, delta, bounds, steps), key=lambda one: one.rank)
-        seen = batches if test is None else _Batches(runner, as_arrays(test, split="test"))
+        seen = batches if test is None else _Batches(runner, as_arrays(test, split="test", where="test"))
         random = [
             seen.accuracy(weights, _random_signs(best.delta, rng_for(seed, "worst-case", "random", n)))
             for n in range(restarts)

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-
 from everychip.methods import Method
 
 ROLES = ("baseline", "control", "method")
@@ -25,9 +23,7 @@ def method_of(label: str) -> type[Method]:
     >>> method_of("irs(beta=0.1)").role
     'method'
     """
-    kind = kind_of(label)
-    known = Method.registry if kind in Method.registry else Method.kinds()
-    return known.get(kind, Method)  # type: ignore[return-value]
+    return Method.of_kind(kind_of(label))
 
 
 def place_of(label: str) -> tuple[int, int, str]:
@@ -40,12 +36,8 @@ def place_of(label: str) -> tuple[int, int, str]:
     return ROLES.index(one.role), _depth(one), kind_of(label)
 
 
-def _depth(one: type[Method]) -> int:
+def _depth(one: type[Method], above: tuple[type[Method], ...] = ()) -> int:
     """How many comparisons lead from a method down to one without a control."""
-    return _longest(one, Method.registry, ())
-
-
-def _longest(one: type[Method], known: Mapping[str, type], above: tuple[type, ...]) -> int:
-    below = (known.get(kind) for kind in one.controls)
-    depths = [_longest(two, known, (*above, one)) for two in below if two is not None and two not in above]
+    below = [Method.of_kind(kind) for kind in one.controls]
+    depths = [_depth(two, (*above, one)) for two in below if two is not Method and two not in above]
     return 1 + max(depths, default=-1)

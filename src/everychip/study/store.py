@@ -14,6 +14,7 @@ from everychip.component import content_hash, read_toml, write_toml
 from everychip.errors import ConfigError, StoreError
 from everychip.methods import Method
 from everychip.outcome import read_status
+from everychip.registering import fields_before
 from everychip.study.files import digest, read_json, write_record, write_text
 from everychip.study.table import read_table
 
@@ -76,8 +77,7 @@ def run_id(recipe: Mapping[str, Any]) -> str:
 
 def _as_before(method: Mapping[str, Any]) -> dict[str, Any]:
     """A method's table without the fields that joined later, where they say what runs did before."""
-    known = Method.registry.get(str(method.get("kind"))) or Method
-    before = known.fields_before()
+    before = fields_before(Method.of_kind(str(method.get("kind"))))
     return {key: value for key, value in method.items() if key not in before or value != before[key]}
 
 

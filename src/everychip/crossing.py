@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from typing import Any, get_args
 
+from pydantic.dataclasses import dataclass
 from torch import nn
 
 from everychip.arguments import a, index, number, one_of, optional, takes, whole

@@ -49,6 +49,15 @@ class Why(StrEnum):
     SCALE = "the scale of a quantised matrix is multiplied digitally"
     ADDED = "a free parameter with a batch dimension (a position or class token) is added"
 
+    @classmethod
+    def of_text(cls, reason: str) -> Why:
+        """What a reason says that was written, by an earlier version, without its name.
+
+        >>> Why.of_text("digital by request (2)").name, Why.of_text("torch.int8 is not floating point").name
+        ('BY_REQUEST', 'NOT_FLOATING')
+        """
+        return max(cls, key=lambda why: len(why) if why in reason else 0)
+
 
 @dataclass(frozen=True)
 class Placement:

@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, fields, replace
+from dataclasses import fields, replace
 
 import torch
+from pydantic.dataclasses import dataclass
 from torch import Tensor
 
 from everychip.errors import DataError, SampleSizeError, shown

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 import torch
+from pydantic.dataclasses import dataclass
 from torch import Tensor
 
 from everychip.errors import DataError, SampleSizeError

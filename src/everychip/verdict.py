@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import torch
+from pydantic.dataclasses import dataclass
 from torch import Tensor
 
 from everychip.errors import SampleSizeError
@@ -65,7 +66,7 @@ class Verdict:
         return f"of {self.seeds} networks' chips" if self.seeds > 1 else ""
 
     def __str__(self) -> str:
-        parts = [_mean_words(self.mean), *(f"{name} {value}" for name, value in self._pooled_rows())]
+        parts = [f"mean {mean_words(self.mean)}", *(f"{name} {value}" for name, value in self._pooled_rows())]
         whose = f" {self.of}" if self.of and len(parts) > 1 else ""
         return "; ".join([", ".join(parts) + whose, *self.refusals, *self.cautions])
 
@@ -73,9 +74,8 @@ class Verdict:
         return f"Verdict({self})"
 
     def _repr_html_(self) -> str:
-        name, _, value = _mean_words(self.mean).partition(" ")
         pooled = ((f"{what} {self.of}".strip(), text) for what, text in self._pooled_rows())
-        return html_table([(name, value), *pooled], [*self.refusals, *self.cautions])
+        return html_table([("mean", mean_words(self.mean)), *pooled], [*self.refusals, *self.cautions])
 
     def plot(self) -> alt.LayerChart:
         """A chart of the mean with its interval, KPP_k and the worst chip; what is refused has no mark.
@@ -194,10 +194,15 @@ def _skewness(x: Tensor) -> float:
     return float((x - x.mean()).pow(3).mean()) / spread**3 if spread > 0 else 0.0
 
 
-def _mean_words(mean: Interval) -> str:
+def mean_words(mean: Interval) -> str:
+    """A mean with half its interval, and what the interval is over.
+
+    >>> mean_words(Interval(0.92, 0.9, 0.94, over="chips"))
+    '92.0 % ± 2.0 (95 %)'
+    """
     if mean.half is None:
-        return f"mean {100 * mean.estimate:.1f} %"
+        return f"{100 * mean.estimate:.1f} %"
     over = "" if mean.over == "chips" else f" over {mean.over}"
     digits, half = mean.digits, 100 * mean.half
     width = f"± {half:.{digits}f}" if mean.even(digits) else mean.bounds(digits=digits)
-    return f"mean {100 * mean.estimate:.{digits}f} % {width} ({100 * mean.level:g} %{over})"
+    return f"{100 * mean.estimate:.{digits}f} % {width} ({100 * mean.level:g} %{over})"

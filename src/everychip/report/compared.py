@@ -10,7 +10,7 @@ from everychip.intervals import HEADLINE_SEEDS, Interval
 from everychip.paired import Comparison, compare, compare_seeds
 from everychip.report.method_kinds import kind_of, method_of
 from everychip.report.results import Group, Panel, paired
-from everychip.report.wording import digits_of_points, percent, points
+from everychip.report.wording import bounds_in_points, digits_of_points, percent, points
 
 NOTABLE = 0.02
 """A difference (in accuracy) that should not be overlooked for want of data."""
@@ -55,7 +55,7 @@ class Difference:
         if self.shows == "none":
             return f"{one} differs from {two} by {points(self.interval)} points: {self.finding}{self._limits}"
         size = percent(abs(self.interval.estimate), digits=digits_of_points(self.interval))
-        bounds = points(self.interval).partition(" ")[2]
+        bounds = bounds_in_points(self.interval)
         return f"{one} is {self.shows} than {two} by {size} points {bounds}{self._limits}"
 
     @property

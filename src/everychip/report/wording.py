@@ -65,9 +65,20 @@ def points(difference: Interval) -> str:
     >>> points(Interval(-0.004, -0.010, 0.002, over="3 seeds"))
     '−0.4 [−1.0, +0.2]'
     """
+    return (
+        f"{signed(difference.estimate, digits=digits_of_points(difference))} {bounds_in_points(difference)}"
+    )
+
+
+def bounds_in_points(difference: Interval) -> str:
+    """The bounds of a difference of two accuracies, in points of percent.
+
+    >>> bounds_in_points(Interval(-0.004, None, 0.002, over="3 seeds"))
+    '[–, +0.2]'
+    """
     digits = digits_of_points(difference)
     low, high = ("–" if b is None else signed(b, digits=digits) for b in (difference.low, difference.high))
-    return f"{signed(difference.estimate, digits=digits)} [{low}, {high}]"
+    return f"[{low}, {high}]"
 
 
 def digits_of_points(difference: Interval) -> int:

@@ -6,9 +6,7 @@ import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any, Literal
-
-from pydantic import BaseModel, Field, ValidationError
+from typing import Any
 
 from everychip.component import content_hash, read_toml, write_toml
 from everychip.errors import ConfigError, StoreError
@@ -16,6 +14,7 @@ from everychip.methods import Method
 from everychip.outcome import read_status
 from everychip.registering import fields_before
 from everychip.study.files import digest, read_json, write_record, write_text
+from everychip.study.records import CompleteRun
 from everychip.study.table import read_table
 
 FORMAT = "everychip-run/1"
@@ -165,43 +164,16 @@ def open_run(folder: Path) -> Run:
     return Run(folder, record)
 
 
-Hash = Annotated[str, Field(pattern="^[0-9a-f]{64}$")]
-
-
-class _Record(BaseModel):
-    """What a run's record must say, and of which type."""
-
-    id: str = Field(pattern="^[0-9a-f]{12}$")
-    status: str
-    words: str = ""
-    labels: dict[str, str] = {}
-    seconds: float = 0.0
-    best_epoch: int | None = None
-    validation_accuracy: float | None = None
-    forwards: float | None = None
-    classes: int | None = None
-    history: list[dict[str, Any]] = []
-    treatment: list[dict[str, Any]] = []
-    coverage: dict[str, Any] | None = None
-    environment: dict[str, Any] = {}
-    inputs: dict[str, Hash] = {}
-    machines: list[str] = []
-    sha256: dict[Literal["recipe.toml", "model.safetensors", "draws.parquet"], Hash] = Field(
-        min_length=3, max_length=3
-    )
-
-
 def _record(path: Path) -> dict[str, Any]:
     """The record of a run, which names all of its files and no other."""
     record = read_json(path, form=FORMAT)
-    try:
-        _Record.model_validate(record)
-    except ValidationError as error:
-        place = str(error.errors(include_url=False)[0]["loc"][0])
-        raise _damaged(path, f"no {place} as a run has it") from None
+    CompleteRun.read(record, path=path, remedy=_again(path))
     return record
 
 
 def _damaged(path: Path, found: str) -> StoreError:
-    remedy = f"delete the folder {path.parent} and run the recipe again"
-    return StoreError(str(path), found=found, expected="the file as it was written", remedy=remedy)
+    return StoreError(str(path), found=found, expected="the file as it was written", remedy=_again(path))
+
+
+def _again(path: Path) -> str:
+    return f"delete the folder {path.parent} and run the recipe again"

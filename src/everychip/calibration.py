@@ -40,8 +40,18 @@ def calibrate(
 
     DAC: max|x| of a layer's inputs; ADC: max|sum| of each tile, or the array's percentile of it. The cells
     hold their targets, so that all chips of the model share the ranges; a matrix that is read several times
-    in a pass has the largest of its ranges. data: training data in any form that `evaluate` takes; `images`
-    random ones of it are run at once. layout: the memory format of the images.
+    in a pass has the largest of its ranges.
+
+    Args:
+        model: the network, any `nn.Module`; it is left as it is.
+        hardware: device, mapping and array that it is programmed into.
+        data: training data, in any form that `evaluate` takes.
+        images: how many random ones of it are run, at once.
+        seed: of all draws, a whole number.
+        layout: the memory format of the images.
+
+    Returns:
+        The same hardware, with ranges.
 
     >>> import torch, everychip as ec; from everychip.array import Array
     >>> model, x = torch.nn.Linear(4, 2), torch.tensor([[1.0, -3.0, 2.0, 0.5]] * 2)

@@ -50,6 +50,16 @@ def program(
     draw depends on (seed, purpose, chip, its name) only, wrapped (`torch.compile`) or not: models of the same
     names and shapes meet the same chips, and the same chip at another σ has the same draw at another scale.
 
+    Args:
+        model: the network, any `nn.Module`; it is left as it is.
+        hardware: device, mapping and array that it is programmed into.
+        seed: of all draws, a whole number.
+        chip: its number, a whole number.
+        purpose: which of the chips of that number: "evaluate", "validate" or "train".
+
+    Returns:
+        Parameter name → the programmed tensor, in its shape and dtype.
+
     >>> import torch, everychip as ec
     >>> model = torch.nn.Linear(4, 2)
     >>> hw = ec.Hardware(device=ec.devices.Gaussian(sigma=0.1))
@@ -82,6 +92,14 @@ def run(model: nn.Module, chip: Mapping[str, Tensor], x: Any) -> Tensor:
 
     It may hold buffers, too. A tensor of the model that several modules hold is replaced in all of them. To
     run many batches, or many chips, make one `everychip.running.Runner`, which walks the model once.
+
+    Args:
+        model: the network, any `nn.Module`; it is left as it is.
+        chip: tensors by name, of parameters or buffers.
+        x: one batch, as the model takes it.
+
+    Returns:
+        [batch, …, classes].
     """
     return Runner(model).logits(chip, x)
 
@@ -91,6 +109,13 @@ def effective_sigma(model: nn.Module, hardware: Hardware) -> EffectiveSigma:
     """What a nominal device σ does to each layer's weights: σ_W/max|W| and σ_W/rms(W), in closed form.
 
     σ_W is the root mean square over the layer's weights of the standard deviation of a programmed weight.
+
+    Args:
+        model: the network, any `nn.Module`; it is left as it is.
+        hardware: device, mapping and array that it is programmed into.
+
+    Returns:
+        σ_W / max|W| and σ_W / rms(W), of each layer and as means over layers.
 
     >>> import torch, everychip as ec
     >>> hw = ec.Hardware(device=ec.devices.Gaussian(sigma=0.1))

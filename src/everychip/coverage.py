@@ -128,8 +128,16 @@ class Coverage(Result):
 def check(model: nn.Module, hardware: Hardware, sample: Tensor | None = None) -> Coverage:
     """Say which parameters and which share of the MACs are on the crossbar, and why the others are not.
 
-    sample: a batch as the model takes it; with it the multiply-accumulates (MACs, per input) are counted, and
-    where there is an array, its reads are tried. What an array cannot carry out is refused.
+    What an array cannot carry out is refused.
+
+    Args:
+        model: the network, any `nn.Module`; it is left as it is.
+        hardware: device, mapping and array that it is programmed into.
+        sample: a batch as the model takes it; with it the multiply-accumulates (MACs, per input) are counted
+            and, where there is an array, its reads are tried.
+
+    Returns:
+        A row for every parameter, and the totals.
 
     >>> import torch, everychip as ec
     >>> model = torch.nn.Sequential(torch.nn.Linear(8, 4), torch.nn.LayerNorm(4), torch.nn.Linear(4, 2))

@@ -94,12 +94,30 @@ def break_even(
 ) -> BreakEven:
     """Find by bisection the σ at which the mean accuracy over the chips falls below a target.
 
-    target: an accuracy, 0 … 1; or drop: points below the accuracy without noise, "1 point". The chips are the
-    same at every σ (common random numbers), so that the curve is smooth enough to bisect; it is taken to
-    fall. The interval holds every σ at which a 95 % t interval over the chips contains the target: at the
+    The interval holds every σ at which a 95 % t interval over the chips contains the target: at the
     true break-even it does so with 95 % probability, and only there does it have to, however many σ are
-    looked at. tolerance: of σ, relative; the bounds are rounded outwards. largest: where the search ends.
-    batch_size, precision, images, mitigation, calibration: those of `evaluate`.
+    looked at.
+
+    Args:
+        model: the network, any `nn.Module`; it is left as it is.
+        hardware: device, mapping and array that it is programmed into.
+        data: test data, in any form that `evaluate` takes.
+        target: an accuracy, 0 … 1.
+        drop: instead of a target, points below the accuracy without noise: "1 point".
+        chips: how many, the same at every σ (common random numbers), so that the curve is smooth enough to
+            bisect; it is taken to fall.
+        seed: of all draws, a whole number.
+        largest: where the search ends, a σ.
+        tolerance: of σ, relative; the bounds are rounded outwards.
+        batch_size: inputs that are run at once.
+        precision: of the products: "float32" or "bfloat16".
+        images: test images per chip, as in `evaluate`.
+        mitigation: what is done to each chip, as in `evaluate`.
+        calibration: training data for mitigation and converters.
+        progress: True, a bar; False, none; absent, one on a terminal; or a function of `progress.Event`.
+
+    Returns:
+        The σ with its interval, its effective noise, and every σ that was measured.
 
     >>> import torch, everychip as ec
     >>> model = torch.nn.Linear(4, 2)

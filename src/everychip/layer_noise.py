@@ -145,10 +145,24 @@ def sensitivity(
 ) -> Sensitivity:
     """Measure every chip with the noise of one crossbar layer at a time, or of all layers but one.
 
-    chips: those that `evaluate` programs with the same seed: a layer has the same noise in all of its
-    measurements, so that differences are paired. It costs (layers + 1)·chips evaluations. images,
-    calibration: as in `evaluate`, each chip's own random part of the test set, and the training data that an
-    array's converters take their ranges from. On an array every layer is read through it, noisy or not.
+    It costs (layers + 1)·chips evaluations. On an array every layer is read through it, noisy or not.
+
+    Args:
+        model: the network, any `nn.Module`; it is left as it is.
+        hardware: device, mapping and array that it is programmed into.
+        data: test data, in any form that `evaluate` takes.
+        chips: those that `evaluate` programs with the same seed: a layer has the same noise in all of its
+            measurements, so that differences are paired.
+        seed: of all draws, a whole number.
+        mode: "only", noise on one layer at a time; "all_but", on all others.
+        batch_size: inputs that are run at once.
+        precision: of the products: "float32" or "bfloat16".
+        images: each chip's own random part of the test set; None, all of it.
+        calibration: the training data that an array's converters take their ranges from.
+        progress: True, a bar; False, none; absent, one on a terminal; or a function of `progress.Event`.
+
+    Returns:
+        The layers, the costliest first.
 
     >>> import torch, everychip as ec
     >>> model = torch.nn.Sequential(torch.nn.Linear(4, 16), torch.nn.ReLU(), torch.nn.Linear(16, 2))

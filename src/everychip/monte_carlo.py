@@ -57,18 +57,33 @@ def evaluate(
 ) -> Draws:
     """Program `chips` chips and measure each on the test data; the model is neither changed nor moved.
 
-    data: (x, y), a DataLoader, Arrays or an `everychip.data` component (its test part). images: None measures
-    every chip on all test images; k measures each chip on its own random k of them, which is enough for a
-    mean (two-stage sampling) but not for a percentile. until: "±0.2" stops as soon as the mean is known to
-    ±0.2 points, after 300 to `chips` chips, by a 95 % interval that bears watching and holds also where 1 %
-    of chips or more fail (`SequentialT`; "±0.2 failures 5 %": after 60);
-    "±0.2 bernstein" assumes no law of the chips and needs thousands of them (`Sequential`). mitigation: what
-    is done to each chip after it is programmed, as a component, its table or its kind; policy: how a network
-    whose exits stay answers, in the same forms (`everychip.policies`); calibration: the data that these two
-    measure with, and that an array's converters take their ranges from (`calibrate`), in any of the same
-    forms: training data, or data of its own where a policy chooses thresholds.
-    Chips 0 … chips−1 of a seed are the same whatever is asked beside them. At any time one chip and one batch
-    of activations are held.
+    At any time one chip and one batch of activations are held.
+
+    Args:
+        model: the network, any `nn.Module`; it is left as it is.
+        hardware: device, mapping and array that it is programmed into.
+        data: test data: (x, y), a DataLoader, Arrays or an `everychip.data` component (its test part).
+        chips: how many, or the most where `until` stops; chips 0 … chips−1 of a seed are the same whatever is
+            asked beside them.
+        seed: of all draws, a whole number.
+        batch_size: inputs that are run at once.
+        precision: of the products: "float32" or "bfloat16".
+        images: None measures every chip on all test images; k measures each chip on its own random k of them,
+            which is enough for a mean (two-stage sampling) but not for a percentile.
+        until: "±0.2" stops as soon as the mean is known to ±0.2 points, after 300 to `chips` chips, by a 95 %
+            interval that bears watching and holds also where 1 % of chips or more fail (`SequentialT`; "±0.2
+            failures 5 %": after 60); "±0.2 bernstein" assumes no law of the chips and needs thousands of them
+            (`Sequential`).
+        mitigation: what is done to each chip after it is programmed, as a component, its table or its kind.
+        policy: how a network whose exits stay answers, in the same forms (`everychip.policies`).
+        calibration: the data that these two measure with, and that an array's converters take their ranges
+            from (`calibrate`), in any of the same forms: training data, or data of its own where a policy
+            chooses thresholds.
+        purpose: which of the chips of a number: "evaluate", "validate" or "train".
+        progress: True, a bar; False, none; absent, one on a terminal; or a function of `progress.Event`.
+
+    Returns:
+        A row per chip: accuracy, loss, calibration and confidence.
 
     >>> import torch, everychip as ec
     >>> model = torch.nn.Linear(4, 2)

@@ -21,6 +21,13 @@ _ACCEPTED = "(x, y) tensors or numpy arrays, a DataLoader, a torch Dataset, one 
 def arrays(x: Any, y: Any) -> Arrays:
     """Inputs and labels, tensors or numpy arrays, as checked Arrays; numpy's float64 becomes float32.
 
+    Args:
+        x: inputs [n, …].
+        y: labels [n].
+
+    Returns:
+        The checked pair.
+
     >>> len(arrays(np.zeros((2, 4)), [0, 1]))
     2
     """
@@ -31,7 +38,14 @@ def as_arrays(data: Any, *, split: Literal["train", "test"] | None = None, where
     """Anything that holds inputs and labels, as Arrays; a data set of two splits needs `split`.
 
     A loader or a torch Dataset is gone through once and kept; the global generator does not move.
-    where: what errors call the data.
+
+    Args:
+        data: (x, y), a DataLoader, a torch Dataset, an `everychip.data` component or Arrays.
+        split: "train" or "test", of data that has both.
+        where: what errors call the data.
+
+    Returns:
+        The pair of inputs and labels.
 
     >>> len(as_arrays((torch.zeros(2, 4), torch.tensor([0, 1]))))
     2

@@ -42,12 +42,24 @@ def attach(
 ) -> Exits:
     """Make exits for a model: AdaptiveAvgPool(k) → flatten → Linear(hidden) → ReLU → Linear(classes).
 
-    where: "auto" takes `count` positions at even shares of the compute; "paper" those that the model's class
-    names in `exit_positions`; else submodule names, earliest first. pool: k for all exits or for each; by
-    default the paper's, or min(4, size). init: how both linear layers start: "fan_out" is the authors',
-    Kaiming normal of std √(2 / outputs) with biases 0; "default" is PyTorch's; "auto" is the authors' where
-    the positions are theirs, else PyTorch's. sample: a batch as the model takes it; it sizes the heads.
     The model is left as it was; see `Exits.tap` for how the exits read it.
+
+    Args:
+        model: the network, any `nn.Module`; it is left as it is.
+        sample: a batch as the model takes it; it sizes the heads.
+        classes: the logits of an exit; None, as many as the model gives.
+        where: "auto", `count` positions at even shares of the compute; "paper", those that the model's class
+            names in `exit_positions`; or submodule names, earliest first.
+        count: how many automatic positions.
+        hidden: the width of each head.
+        pool: k for all exits or for each; None, the paper's, or min(4, size).
+        init: how both linear layers start: "fan_out", the authors', Kaiming normal of std √(2 / outputs) with
+            biases 0; "default", PyTorch's; "auto", the authors' where the positions are theirs, else
+            PyTorch's.
+        seed: of all draws, a whole number.
+
+    Returns:
+        The exits, which read the model by `Exits.tap`.
 
     Source: Qin et al., arXiv 2305.14561 (multi-exit; IRS).
 
@@ -72,6 +84,13 @@ def attach(
 
 def start_of_exits(init: Init | Literal["auto"], *, where: str | Sequence[str]) -> Init:
     """The start that "auto" stands for: the authors' where the positions are theirs, else PyTorch's.
+
+    Args:
+        init: what was asked for.
+        where: where the exits stand.
+
+    Returns:
+        "fan_out" or "default".
 
     >>> start_of_exits("auto", where="paper"), start_of_exits("auto", where="auto")
     ('fan_out', 'default')

@@ -68,7 +68,16 @@ class AdversarialWeight(Method):
         return self.cross_entropy(z, y) + self.beta * divergence(clean, attacked)
 
     def attack(self, objective: Objective, x: Tensor, clean: Tensor) -> dict[str, Tensor]:
-        """The worst dW found, in units of its bound ζ·m, for every matrix of the crossbar."""
+        """The worst dW found, in units of its bound ζ·m, for every matrix of the crossbar.
+
+        Args:
+            objective: the method bound to its model.
+            x: inputs [batch, …].
+            clean: logits of the digital model [batch, classes].
+
+        Returns:
+            Parameter name → dW / (ζ·m), −1 … 1.
+        """
         weights = {name: w.detach() for name, w in objective.weights.items()}
         offsets = {}
         for name, w in weights.items():

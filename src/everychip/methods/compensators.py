@@ -47,6 +47,18 @@ def compensate(
 
     Cost: a second training beside the model's own, of 1 forward per step with `NoiseInjection`, and the
     compensators' in it; backward goes through the frozen layers too, but no weight of theirs has a gradient.
+
+    Args:
+        model: the network, any `nn.Module`; it is left as it is.
+        sample: a batch as the model takes it.
+        where: names of linear and convolution layers; None, all but the last.
+        ratio: the inner width over the channels of h.
+        seed: of all draws, a whole number.
+
+    Returns:
+        The model with its compensators; train it with `fit(corrected, NoiseInjection(), …,
+            hardware=corrected.digital(hw))`.
+
     Source: after the second stage of Eldebiky et al., CorrectNet, DATE 2023, arXiv 2211.14917, which also
     searches the places; the form of A and B is this project's.
 

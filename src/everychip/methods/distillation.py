@@ -63,6 +63,12 @@ class Distillation(Method):
     def teaching(self, steps: int) -> int:
         """How many of so many steps train the teacher: at least one, and one less than all at most.
 
+        Args:
+            steps: the length of training.
+
+        Returns:
+            Steps of the teacher.
+
         >>> [Distillation(teacher_share=s).teaching(10) for s in (0.01, 0.3, 0.99)]
         [1, 3, 9]
         """

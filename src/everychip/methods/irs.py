@@ -61,6 +61,12 @@ class IRS(InternalExits):
     def combination(self, exits: int) -> Tensor:
         """w_1 … w_{N+1}: what the loss multiplies the logits of N exits and of the backbone by.
 
+        Args:
+            exits: N, how many there are.
+
+        Returns:
+            [exits + 1], the backbone's weight last.
+
         >>> IRS(beta=0.4).combination(3)
         tensor([-0.1000, -0.0100, -0.0010,  0.2500])
         """

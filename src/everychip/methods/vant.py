@@ -35,7 +35,14 @@ class VANT(Method):
         hardware.with_sigma(0.0)
 
     def sigma(self, objective: Objective) -> float:
-        """σ' of the objective's present step, in the unit of the device's nominal σ."""
+        """σ' of the objective's present step, in the unit of the device's nominal σ.
+
+        Args:
+            objective: the method bound to its model.
+
+        Returns:
+            A fraction of G_max.
+        """
         rng = rng_for(objective.seed, "vant", *objective.address)
         nominal = objective.hardware.device.nominal_sigma or 0.0
         return abs(self.alpha * nominal + self.theta * float(torch.randn((), generator=rng)))

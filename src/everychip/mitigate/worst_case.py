@@ -74,10 +74,23 @@ def worst_case_search(
     in further restarts, from random points; the ΔW of the lowest accuracy on the way is kept, ties to the
     higher loss. The random perturbation has the same magnitudes and random signs; its accuracy is the mean
     over as many draws as there are restarts.
-    data: validation data to search on, in any form that `evaluate` takes, all of it; of an `everychip.data`
-    component, which has no validation data of its own, the tenth of its training part that `fit` holds out
-    for the same seed. test: where the accuracies are measured (of a component, its test part); None, on the
-    data of the search.
+
+    Args:
+        model: the network, any `nn.Module`; it is left as it is.
+        hardware: device, mapping and array that it is programmed into.
+        data: validation data to search on, in any form that `evaluate` takes, all of it; of an
+            `everychip.data` component, which has no validation data of its own, the tenth of its training
+            part that `fit` holds out for the same seed.
+        th: the bound of |ΔW| / max|W|.
+        steps: of the ascent.
+        restarts: of the ascent, and how many random perturbations.
+        test: where the accuracies are measured (of a component, its test part); None, on the data of the
+            search.
+        batch_size: inputs that are run at once.
+        seed: of all draws, a whole number.
+
+    Returns:
+        Accuracies of the worst and of random perturbations, 0 … 1, and the worst one.
 
     Source: Yan et al., ICCAD 2022, arXiv 2207.07626; the ascent is that of Büchel et al., ICLR 2022.
 

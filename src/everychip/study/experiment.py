@@ -128,6 +128,13 @@ class Experiment(Config):
     def from_toml(cls, recipe: str | Path, settings: Iterable[str] = ()) -> Self:
         """Read a recipe, by path or by the name of a shipped one, with `a.b=c` settings laid over it.
 
+        Args:
+            recipe: the path of a TOML file, or the name of a shipped recipe.
+            settings: changes such as "training.epochs=1".
+
+        Returns:
+            The experiment.
+
         >>> Experiment.from_toml("digits", ["seed=3"]).seed
         3
         """
@@ -143,7 +150,16 @@ class Experiment(Config):
 
     @classmethod
     def changed(cls, table: Mapping[str, Any], change: Mapping[str, Any], *, where: str) -> Self:
-        """The experiment of a table with a change, which may reach into what the table leaves to defaults."""
+        """The experiment of a table with a change, which may reach into what the table leaves to defaults.
+
+        Args:
+            table: a recipe, as parsed.
+            change: what is laid over it.
+            where: what errors call the recipe.
+
+        Returns:
+            The experiment, validated.
+        """
         if not change:
             return cls.read(table, where=where)
         try:

@@ -27,7 +27,7 @@ from everychip.errors import ConfigError, known_names, shown
 from everychip.refusals import Kind, Mistake, errors_of, every_mistake, take_as_written, with_known_keys
 from everychip.refusals import refusal as refusal  # noqa: PLC0414 (validators take it from here)
 from everychip.registering import broken_plugins, import_all, import_plugins
-from everychip.schema import FAMILY, Schema, complete
+from everychip.schema import FAMILY, Schema, complete, describe
 
 _NAMING = {"kind"}
 """Keys that say which component a table is; what stood beside another one of them has no meaning any more.
@@ -100,6 +100,13 @@ class Config(BaseModel, metaclass=_OneLineErrors):
         schema = handler(source)
         take_as_written(handler.resolve_ref_schema(schema))
         return schema
+
+    @classmethod
+    def __get_pydantic_json_schema__(cls, schema: CoreSchema, handler: GetJsonSchemaHandler) -> Schema:
+        """Each field with its meaning, for editors."""
+        found = handler(schema)
+        describe(handler.resolve_ref_schema(found).get("properties", {}), cls)
+        return found
 
     @classmethod
     def read(cls, data: Mapping[str, Any], *, where: str) -> Self:
@@ -190,7 +197,7 @@ class Component(Config):
     def __get_pydantic_json_schema__(cls, schema: CoreSchema, handler: GetJsonSchemaHandler) -> Schema:
         if cls.__dict__.get("_is_family", False):
             return {FAMILY: cls.family}
-        found = handler(schema)
+        found = super().__get_pydantic_json_schema__(schema, handler)
         inner = handler.resolve_ref_schema(found)
         inner["properties"] = {"kind": {"const": cls.kind}, **inner.get("properties", {})}
         return found
@@ -213,9 +220,6 @@ class Component(Config):
 
         Args:
             kind: a name, of this version or any other.
-
-        Returns:
-            A subclass of the family.
         """
         known = cls.registry if kind in cls.registry else cls.kinds()
         return known.get(kind, Component.families[cls.family])  # type: ignore[return-value]

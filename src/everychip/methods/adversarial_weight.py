@@ -38,7 +38,12 @@ class AdversarialWeight(Method):
     reach: Annotated[float, Field(gt=0)] = 0.1
     relative: bool = False
     attack_steps: Annotated[int, Field(ge=1)] = 10
-    start: Annotated[float, Field(gt=0)] = 1e-3
+    start: Annotated[
+        Annotated[float, Field(gt=0)],
+        Field(
+            description="The length of the random step that the attack begins with, in units of its bound."
+        ),
+    ] = 1e-3
     bound_gradient: bool = True
     noise: bool = True
 

@@ -96,17 +96,19 @@ class Experiment(Config):
     of the run's identity, their place is not. Exits start from fresh weights.
     """
 
-    title: str = ""
-    data: Data
-    model: Model
-    hardware: Hardware
-    method: Method
+    title: Annotated[str, Field(description="What people call the run.")] = ""
+    data: Annotated[Data, Field(description="What the network is trained and measured on.")]
+    model: Annotated[Model, Field(description="The network.")]
+    hardware: Annotated[Hardware, Field(description="What its chips are.")]
+    method: Annotated[Method, Field(description="How it is trained for them.")]
     start: Start | None = None
-    training: Training = Training()
-    evaluation: Evaluation = Evaluation()
-    compute: Compute = Compute()
-    seed: Annotated[int, Field(ge=0)] = 0
-    labels: dict[str, str] = Field(default_factory=dict)
+    training: Annotated[Training, Field(description="The optimiser and the length.")] = Training()
+    evaluation: Annotated[Evaluation, Field(description="What is measured, and on how many chips.")] = (
+        Evaluation()
+    )
+    compute: Annotated[Compute, Field(description="Where and with how many threads.")] = Compute()
+    seed: Annotated[Annotated[int, Field(ge=0)], Field(description="Of every draw.")] = 0
+    labels: dict[str, str] = Field(default_factory=dict, description="The run's place in a study, by axis.")
 
     @model_validator(mode="after")
     def _device_has_what_is_asked_of_it(self) -> Self:

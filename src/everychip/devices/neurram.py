@@ -39,7 +39,7 @@ class NeuRram(Physical, kind="neurram"):
     time: Time = 1.0
     interpolate: Annotated[
         Literal["log_time"] | None,
-        Field(description=""log_time" takes σ between the times of the fits; absent, other times are refused."),
+        Field(description="log_time draws σ between the times of the fits; absent, others are refused."),
     ] = None
 
     fits: ClassVar[dict[float, tuple[float, ...]]] = {

@@ -44,13 +44,13 @@ class Transformer(Model):
         default=None,
         ge=1,
         le=65_536,
-        description="The side of the squares that an image is read in; absent, row by row.",
+        description="The side of the squares an image is read in; absent, rows.",
     )
     vocabulary: int | None = Field(
         default=None,
         ge=1,
         le=10_000_000,
-        description="How many tokens there are; absent, the inputs are features.",
+        description="How many tokens there are; absent for features.",
     )
 
     @model_validator(mode="after")

@@ -30,7 +30,7 @@ class VGG8(Model):
         default=64, ge=1, le=65_536, description="Channels of the first block; 64 in the paper."
     )
     init: Annotated[
-        Init, Field(description="How layers start: all by Kaiming fan-out, or the linear ones as PyTorch's.")
+        Init, Field(description="How layers start: all by Kaiming fan-out, or convolutions only.")
     ] = "fan_out"
 
     def network(self, input_shape: tuple[int, ...], classes: int) -> nn.Module:

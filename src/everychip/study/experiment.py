@@ -198,8 +198,8 @@ class Experiment(Config):
         asked = [hardware.at(time) for hardware in at_sigma for time in times] if times else at_sigma
         return tuple(Condition(one.device.nominal_sigma, one.device.age, one) for one in asked)
 
-    def described(self) -> dict[str, Any]:
-        """The columns of `draws.parquet` that say which experiment a chip belongs to."""
+    def said(self) -> dict[str, str]:
+        """The columns of `draws.parquet` that are words: labels of the study, or what there is to say."""
         own = {
             "method": self.method.kind,
             "variant": "",
@@ -207,11 +207,15 @@ class Experiment(Config):
             "data": self.data.label,
             "device": self.hardware.device.ageless_label,
         }
+        return {column: self.labels.get(column, default) for column, default in own.items()}
+
+    def described(self) -> dict[str, Any]:
+        """The columns of `draws.parquet` that say which experiment a chip belongs to."""
         treated = self.evaluation.mitigation, self.evaluation.policy
         trained_at = self.hardware.device.nominal_sigma if self.method.noisy else 0.0
         return {
             "run": self.id,
-            **{column: self.labels.get(column, default) for column, default in own.items()},
+            **self.said(),
             "sigma_train": trained_at,
             "seed": self.seed,
             "per_chip": any(one is not None and one.per_chip for one in treated),

@@ -21,6 +21,7 @@ from everychip.intervals import (
     seeds_interval,
 )
 from everychip.notebook import html_table
+from everychip.refusals import must_be
 from everychip.tails import kpp, unseen, worst, yield_at
 
 if TYPE_CHECKING:
@@ -118,6 +119,7 @@ def verdict(
     mean 80.0 % [55.2, 100.0] (95 %); no worst, KPP5 or yield: each chip met its own random 100 images,
     they need the whole test set on every chip; failures of up to 63 % of chips may be unseen
     """
+    _must_be_asked(target, k)
     x = sample(values, where="verdict")
     mean = mean_interval(x, level=level) if len(x) > 1 else _bare(float(x[0]), level=level)
     return _pooled(x, Verdict(len(x), 1, images, mean, None, None, None, k, target), whole_test=whole_test)
@@ -140,6 +142,7 @@ def summarize(
     >>> print(summarize({0: [0.90, 0.92, 0.94]}).mean)
     92.0 % [87.0, 97.0] (95 % over chips, one seed)
     """
+    _must_be_asked(target, k)
     samples = {seed: sample(x, where=f"seed {seed}") for seed, x in values_by_seed.items()}
     if not samples:
         raise SampleSizeError("summarize", found="no seed", expected="at least 1")
@@ -155,6 +158,13 @@ def summarize(
     refusals = (words,) if words else ()
     bare = Verdict(len(x), seeds, images, mean, None, None, None, k, target, refusals)
     return _pooled(x, bare, whole_test=whole_test)
+
+
+def _must_be_asked(target: float | None, k: float) -> None:
+    """Refuse what is no accuracy, or no percentile."""
+    must_be(k, "kpp.k", above=0, below=100)
+    if target is not None:
+        must_be(target, "target", above=0, most=1, remedy="90 % is 0.9")
 
 
 def _bare(estimate: float, *, level: float) -> Interval:

@@ -8,7 +8,6 @@ import json
 import re
 import tomllib
 from collections.abc import Iterable, Mapping
-from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Self
 
@@ -24,7 +23,7 @@ from pydantic import (
 )
 from pydantic_core import CoreSchema, PydanticCustomError, core_schema
 
-from everychip.config.schema import FAMILY, Schema, complete
+from everychip.config.schema import FAMILY, Schema, complete, describe
 from everychip.config.validation import (
     Kind,
     Mistake,
@@ -35,8 +34,12 @@ from everychip.config.validation import (
 )
 from everychip.config.validation import refusal as refusal  # noqa: PLC0414 (validators take it from here)
 from everychip.errors import ConfigError, known_names, shown
+from everychip.registering import broken_plugins, import_all, import_plugins
 
-ENTRY_POINTS = "everychip"
+_NAMING = {"kind"}
+"""Keys that say which component a table is; what stood beside another one of them has no meaning any more.
+
+Each class adds those of its own shorthand: `Config.naming`."""
 
 
 if TYPE_CHECKING:
@@ -83,6 +86,14 @@ class Config(BaseModel, metaclass=_OneLineErrors):
         frozen=True, extra="forbid", allow_inf_nan=False, validate_default=True, protected_namespaces=()
     )
 
+    naming: ClassVar[tuple[str, ...]] = ()
+    """Keys of the table's shorthand that name another value: a change of one drops the keys beside it."""
+
+    @classmethod
+    def __pydantic_init_subclass__(cls, **kwargs: Any) -> None:
+        super().__pydantic_init_subclass__(**kwargs)
+        _NAMING.update(cls.naming)
+
     @model_validator(mode="wrap")
     @classmethod
     def _name_the_known_keys(cls, data: Any, handler: ModelWrapValidatorHandler[Self]) -> Self:
@@ -96,6 +107,13 @@ class Config(BaseModel, metaclass=_OneLineErrors):
         schema = handler(source)
         take_as_written(handler.resolve_ref_schema(schema))
         return schema
+
+    @classmethod
+    def __get_pydantic_json_schema__(cls, schema: CoreSchema, handler: GetJsonSchemaHandler) -> Schema:
+        """Each field with its meaning, for editors."""
+        found = handler(schema)
+        describe(handler.resolve_ref_schema(found).get("properties", {}), cls)
+        return found
 
     @classmethod
     def read(cls, data: Mapping[str, Any], *, where: str) -> Self:
@@ -186,7 +204,7 @@ class Component(Config):
     def __get_pydantic_json_schema__(cls, schema: CoreSchema, handler: GetJsonSchemaHandler) -> Schema:
         if cls.__dict__.get("_is_family", False):
             return {FAMILY: cls.family}
-        found = handler(schema)
+        found = super().__get_pydantic_json_schema__(schema, handler)
         inner = handler.resolve_ref_schema(found)
         inner["properties"] = {"kind": {"const": cls.kind}, **inner.get("properties", {})}
         return found
@@ -199,9 +217,19 @@ class Component(Config):
     @classmethod
     def kinds(cls) -> dict[str, type[Component]]:
         """The registered kinds of this family, third parties' included; `broken_plugins` names the others."""
-        for entry in entry_points(group=ENTRY_POINTS):
-            _import(entry)
+        import_all(Component.families[cls.family].__module__)
+        import_plugins()
         return dict(sorted(cls.registry.items()))
+
+    @classmethod
+    def of_kind(cls, kind: str) -> type[Self]:
+        """The class of a kind; the family itself where no package that is installed has it.
+
+        Args:
+            kind: a name, of this version or any other.
+        """
+        known = cls.registry if kind in cls.registry else cls.kinds()
+        return known.get(kind, Component.families[cls.family])  # type: ignore[return-value]
 
     @classmethod
     def expand(cls, data: dict[str, Any]) -> dict[str, Any]:
@@ -245,17 +273,6 @@ class Component(Config):
     def table(self) -> dict[str, Any]:
         """The component as a TOML table, its kind first."""
         return {"kind": self.kind, **super().table()}
-
-
-broken_plugins: dict[str, str] = {}
-"""Modules under the entry-point group that cannot be imported, and why; the others are used all the same."""
-
-
-def _import(entry: EntryPoint) -> None:
-    try:
-        entry.load()
-    except Exception as error:  # noqa: BLE001 - somebody else's module may raise anything
-        broken_plugins[entry.name] = f"{type(error).__name__}: {error}"
 
 
 def _known(family: type[Component], name: str = "") -> str:
@@ -321,10 +338,6 @@ def _items(node: Any) -> Iterable[tuple[Any, Any]]:
 def write_toml(data: Mapping[str, Any]) -> str:
     """The table as TOML text."""
     return tomli_w.dumps(data)
-
-
-_NAMING = ("kind", "preset", "file")
-"""Keys that say which component a table is; what stood beside another one of them has no meaning any more."""
 
 
 def merge(base: Mapping[str, Any], change: Mapping[str, Any]) -> dict[str, Any]:

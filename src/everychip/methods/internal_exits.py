@@ -12,6 +12,7 @@ from everychip.errors import ConfigError
 from everychip.exits import Exits, Init, attach, start_of_exits
 from everychip.hardware.hardware import Hardware
 from everychip.methods.base import Method, Objective
+from everychip.registering import Before
 
 
 class InternalExits(Method):
@@ -29,8 +30,8 @@ class InternalExits(Method):
     count: Annotated[int, Field(ge=1, le=1_000)] = 3
     hidden: Annotated[int, Field(ge=1, le=65_536)] = 512
     exit_device: Device | None = None
-    init: Init | Literal["auto"] = "auto"
-    frozen: bool = False
+    init: Annotated[Init | Literal["auto"], Before("default")] = "auto"
+    frozen: Annotated[bool, Before(False)] = False
 
     @model_validator(mode="after")
     def _start_is_known(self) -> Self:

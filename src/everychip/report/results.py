@@ -14,27 +14,6 @@ from everychip.hardware.coverage import Coverage
 if TYPE_CHECKING:
     from everychip.report.weak_layers import WeakLayers
 
-METHOD_ORDER = (
-    "vanilla",
-    "noise_injection",
-    "temperature",
-    "temperature_statistics",
-    "deep_supervision",
-    "over_noise",
-    "vant",
-    "censored",
-    "correctnet",
-    "distillation",
-    "consistency",
-    "adversarial_weight",
-    "sam",
-    "samson",
-    "irs",
-    "ovf",
-    "resilient",
-)
-"""The order of the shipped methods where a study does not name its own: baselines, controls, methods."""
-
 CONTEXT = ("model", "data", "device", "variant")
 """The names of the parts of a context."""
 KINDS = ("population", "per-chip")

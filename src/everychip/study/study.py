@@ -244,7 +244,8 @@ class _Execution:
         """Merge the draws of all complete runs and write study.json, so that a report is possible now."""
         runs = [self.complete[e.id] for e in self.grid.experiments if e.id in self.complete]
         if runs:
-            merge_tables(self.folder / DRAWS, [run.draws_path for run in runs])
+            parts = [run.draws_path for run in runs]
+            merge_tables(self.folder / DRAWS, parts, renamed=self._renamed())
         elapsed = time.monotonic() - self.started if counting else 0.0
         machines = self._machines()
         write_record(
@@ -270,6 +271,15 @@ class _Execution:
             },
         )
         self.saved = time.monotonic()
+
+    def _renamed(self) -> dict[str, dict[str, str]]:
+        """The labels of complete runs that the study calls otherwise now than when they were made."""
+        complete = ((e, self.complete.get(e.id)) for e in self.grid.experiments)
+        return {
+            experiment.id: experiment.said()
+            for experiment, run in complete
+            if run is not None and dict(run.record.get("labels") or {}) != experiment.labels
+        }
 
     def _machines(self) -> list[str]:
         """The processors that the complete runs were computed on."""

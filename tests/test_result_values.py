@@ -13,12 +13,12 @@ from pydantic import TypeAdapter, ValidationError
 
 import everychip
 from everychip import Hardware, check
+from everychip.config.result import plain, schema_of
 from everychip.devices import Gaussian
 from everychip.evaluation.break_even import BreakEven
 from everychip.evaluation.disagreement import Disagreement
 from everychip.hardware.coverage import Coverage
 from everychip.hardware.hardware import Why
-from everychip.result import plain, schema_of
 from everychip.statistics.intervals import Difference, Interval
 from everychip.statistics.paired_comparison import Comparison, compare
 from everychip.statistics.verdict import Verdict, verdict

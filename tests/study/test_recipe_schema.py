@@ -13,7 +13,8 @@ import pytest
 
 import everychip as ec
 from everychip.cli import call
-from everychip.config.component import Component, read_toml
+from everychip.config.component import Component
+from everychip.config.toml import read_toml
 from everychip.errors import ConfigError
 from everychip.study import recipes
 from everychip.study.experiment import Experiment

@@ -15,7 +15,7 @@ from typing import Any
 
 import pytest
 
-from everychip.config.component import read_toml
+from everychip.config.toml import read_toml
 from everychip.methods import Method
 from everychip.study import store
 from everychip.study.environment import environment, machine

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from everychip.config.component import write_toml
+from everychip.config.toml import write_toml
 from everychip.errors import StoreError
 from everychip.study import store
 

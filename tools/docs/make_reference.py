@@ -35,7 +35,7 @@ from everychip.study.recipe_schema import FILE, as_text, recipe_schema
 from everychip.study.start import Start
 from everychip.training.loop import Training
 
-ROOT = Path(__file__).resolve().parents[1]
+ROOT = Path(__file__).resolve().parents[2]
 REFERENCE = ROOT / "docs" / "reference"
 MADE = "<!-- Made by `make docs` from the code; change the docstrings, not this page. -->"
 LIMITS = {"ge": "≥", "gt": ">", "le": "≤", "lt": "<"}

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from everychip.report.plots import GREY, Rows, percent
-from everychip.report.sections.chips import SHOWN
-from everychip.statistics.verdict import Verdict
+from everychip.charts.style import GREY, SHOWN, Rows, percent
 
 if TYPE_CHECKING:
     import altair as alt
 
     from everychip.evaluation.draws import Draws
+    from everychip.statistics.verdict import Verdict
 
 
 def chart_of_draws(draws: Draws, verdict: Verdict) -> alt.LayerChart:

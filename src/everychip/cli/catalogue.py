@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 from everychip.cli.docstrings import About, about, as_toml, flowing
 from everychip.cli.watching import console
 from everychip.config.component import Component
+from everychip.config.registering import broken_plugins
 from everychip.errors import ConfigError, known_names
-from everychip.registering import broken_plugins
 
 if TYPE_CHECKING:
     from rich.table import Table

@@ -14,7 +14,8 @@ from jaxtyping import Float
 from pydantic import Field
 from torch import Tensor
 
-from everychip.config.component import Component, merge, read_toml, refusal
+from everychip.config.component import Component, merge, refusal
+from everychip.config.toml import read_toml
 from everychip.config.validation import Kind
 from everychip.errors import ConfigError, known_names, shown
 

@@ -9,7 +9,7 @@ from typing import Any, get_args
 from pydantic.dataclasses import dataclass
 from torch import nn
 
-from everychip.arguments import a, index, number, one_of, optional, takes, whole
+from everychip.config.arguments import a, index, number, one_of, optional, takes, whole
 from everychip.data import as_arrays
 from everychip.errors import ConfigError, SampleSizeError
 from everychip.evaluation.monte_carlo import evaluate

@@ -8,7 +8,7 @@ import torch
 from pydantic.dataclasses import dataclass
 from torch import Tensor, nn
 
-from everychip.arguments import a, index, optional, takes, whole
+from everychip.config.arguments import a, index, optional, takes, whole
 from everychip.data import Arrays, as_arrays
 from everychip.errors import SampleSizeError
 from everychip.evaluation.divergences import expected_kl_to_clean, kl_to_mean_prediction, pairwise_kl

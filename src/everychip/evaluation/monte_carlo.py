@@ -10,7 +10,7 @@ from typing import Any, get_args
 import torch
 from torch import Tensor, nn
 
-from everychip.arguments import a, index, one_of, optional, takes, whole
+from everychip.config.arguments import a, index, one_of, optional, takes, whole
 from everychip.data import Arrays, as_arrays
 from everychip.evaluation.draws import Draws
 from everychip.evaluation.metrics import per_chip
@@ -104,11 +104,9 @@ def evaluate(
     with torch.no_grad(), evaluating(model), listening(progress) as tell:
         for chip in range(chips):
             seen = part_of(test, k, seed=seed, chip=chip)
-            with seeded_global_generator(
-                seed, purpose, chip, "forward"
-            ):  # for layers that draw in evaluation, too
+            path = (purpose, chip)
+            with seeded_global_generator(seed, *path, "forward"):  # for layers that draw in evaluation, too
                 # The chip has no name, so that it is gone before the next one is programmed.
-                path = (purpose, chip)
                 z = runner.predict(treat(placed.program(seed=seed, path=path), seed=seed, path=path), seen)
                 rows.append(score(z, seen))
             tell(Event("chips", chip + 1, chips, {"accuracy": rows[-1]["accuracy"]}))

@@ -11,7 +11,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from everychip.arguments import a, index, one_of, optional, takes, whole
+from everychip.config.arguments import a, index, one_of, optional, takes, whole
 from everychip.data import Arrays, as_arrays
 from everychip.errors import ModelError, SampleSizeError
 from everychip.evaluation.monte_carlo import part_of, ranged, score

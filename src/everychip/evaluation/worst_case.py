@@ -11,7 +11,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from everychip.arguments import a, index, number, takes, whole
+from everychip.config.arguments import a, index, number, takes, whole
 from everychip.data import Arrays, Data, Splits, as_arrays, split_holdout
 from everychip.evaluation.metrics import accuracy
 from everychip.hardware.hardware import Hardware

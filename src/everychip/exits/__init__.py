@@ -7,7 +7,7 @@ from typing import Literal, get_args
 
 from torch import Tensor, nn
 
-from everychip.arguments import a, index, one_of, optional, several, takes, whole
+from everychip.config.arguments import a, index, one_of, optional, several, takes, whole
 from everychip.exits.heads import Exits, Init
 from everychip.exits.multi_exit import MultiExit, multi_exit
 from everychip.exits.positions import choose

@@ -8,8 +8,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from everychip.arguments import a, index, takes, whole
 from everychip.array import Seen, TiledWeight, tiled
+from everychip.config.arguments import a, index, takes, whole
 from everychip.data import as_arrays
 from everychip.errors import ConfigError
 from everychip.hardware.hardware import Hardware

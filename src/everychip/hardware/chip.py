@@ -9,7 +9,7 @@ from typing import Any, Literal, get_args
 
 from torch import Tensor, nn
 
-from everychip.arguments import a, index, one_of, takes
+from everychip.config.arguments import a, index, one_of, takes
 from everychip.hardware.effective_sigma import EffectiveSigma, LayerSigma
 from everychip.hardware.hardware import Hardware
 from everychip.hardware.placement import Placed
@@ -80,7 +80,7 @@ def _warn_of_module_held_twice(model: nn.Module) -> None:
         if module._parameters and first.setdefault(id(module), name) != name:
             warnings.warn(
                 f"{first[id(module)]} and {name} are one module: functional_call with tied weights would "
-                "leave the chip in the model (pytorch#164759); use everychip.hardware.chip.run(model, chip, x)",
+                "leave the chip in the model (pytorch#164759); use everychip.run(model, chip, x)",
                 stacklevel=3,
             )
             return

@@ -10,13 +10,13 @@ import torch
 from pydantic import Field, computed_field, model_validator
 from torch import Tensor, nn
 
-from everychip.arguments import a, optional, takes
+from everychip.config.arguments import a, optional, takes
+from everychip.config.result import Result
 from everychip.hardware.hardware import Hardware, Placement, Why
 from everychip.hardware.placement import Placed
 from everychip.network.macs import trace
 from everychip.network.modes import evaluating
 from everychip.network.running import Runner
-from everychip.result import Result
 from everychip.rng import seeded_global_generator
 
 _NAME, _LAYER, _SHAPE = 29, 10, 13

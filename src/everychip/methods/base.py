@@ -11,8 +11,9 @@ import torch
 from pydantic import Field
 from torch import Tensor, nn
 
-from everychip.arguments import a, index, takes
+from everychip.config.arguments import a, index, takes
 from everychip.config.component import Component
+from everychip.config.registering import Before
 from everychip.config.validation import must_be
 from everychip.errors import ConfigError
 from everychip.exits import Exits, multi_exit
@@ -26,7 +27,6 @@ from everychip.methods.losses import cross_entropy
 from everychip.methods.reminder import Reminder
 from everychip.network.order import order_of_use
 from everychip.network.running import Runner
-from everychip.registering import Before
 
 Role = Literal["baseline", "control", "method"]
 """A baseline is what everybody does; a control exists only to test a claim of a method."""
@@ -37,7 +37,7 @@ class Method(Component, family="method"):
 
     constraint: what the crossbar's weights are brought back to after each step. ramp: the share of training
     over which the noise grows linearly from 0 to its full strength; 0 or absent: at once. noise_gradient:
-    what backward sees of the noise (`everychip.hardware.chip.program_weights`). Where a method meets no noise, these two
+    what backward sees of the noise (see `program_weights`). Where a method meets no noise, these two
     change nothing, but a ramp still asks for the length of training. last_layer_gain: a factor on the last
     matrix of the crossbar that is trained, at the start of training: the last that a forward of `bind`'s
     sample multiplies by, or without a sample the last that the model defines. label_smoothing: of every
@@ -66,6 +66,8 @@ class Method(Component, family="method"):
     colour: ClassVar[str] = ""
     """Its own colour in every chart, as #rrggbb; without one, the next that is free."""
 
+    own: ClassVar[bool] = False
+    """Whether it is this project's own and no paper's."""
     noisy: ClassVar[bool] = True
     """Whether training meets the device at all."""
 

@@ -21,8 +21,8 @@ class Censored(Method):
 
     threshold: th, in units of σ_t, at most 10 (the authors' code searches 0.5, 0.7, 1, 1.5, 2). ratio: σ_t
     over the device's own σ_W / max|W| in each layer (its rms over the layer's weights); the paper searches
-    σ_t, too: `everychip.training.search.search` does both on validation chips. All weights of a layer get the same
-    σ_t, whatever the device's law. mean_corrected: subtract the noise's negative mean, th·(1 − Φ(th)) −
+    σ_t, too: everychip.training.search does both on validation chips. All weights of a layer get the
+    same σ_t, whatever the device's law. mean_corrected: subtract the noise's negative mean, th·(1 − Φ(th)) −
     φ(th), −0.083 σ_t at th = 1: the control for a mere shift of all weights. The noise is that of whole
     weights, so that an array which converts every digit alone is refused.
     Cost: 1 forward per step.

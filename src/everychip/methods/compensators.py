@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import adaptive_avg_pool1d, adaptive_avg_pool2d, adaptive_avg_pool3d
 
-from everychip.arguments import a, index, number, takes
+from everychip.config.arguments import a, index, number, takes
 from everychip.errors import ConfigError, ModelError
 from everychip.exits.survey import Site, survey
 from everychip.hardware.hardware import Hardware

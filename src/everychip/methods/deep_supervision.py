@@ -7,10 +7,10 @@ from typing import Annotated, ClassVar
 from pydantic import Field
 from torch import Tensor
 
+from everychip.config.registering import Before
 from everychip.methods.base import Objective, Role
 from everychip.methods.internal_exits import InternalExits
 from everychip.methods.losses import full_precision
-from everychip.registering import Before
 
 
 class DeepSupervision(InternalExits):

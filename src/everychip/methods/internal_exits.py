@@ -7,12 +7,12 @@ from typing import Annotated, Literal, Self
 from pydantic import Field, model_validator
 from torch import Tensor, nn
 
+from everychip.config.registering import Before
 from everychip.devices import Device
 from everychip.errors import ConfigError
 from everychip.exits import Exits, Init, attach, start_of_exits
 from everychip.hardware.hardware import Hardware
 from everychip.methods.base import Method, Objective
-from everychip.registering import Before
 
 
 class InternalExits(Method):

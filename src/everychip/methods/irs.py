@@ -8,12 +8,12 @@ import torch
 from pydantic import Field
 from torch import Tensor, nn
 
+from everychip.config.registering import Before
 from everychip.exits import Exits, multi_exit
 from everychip.hardware.hardware import Hardware
 from everychip.methods.base import Objective
 from everychip.methods.internal_exits import InternalExits
 from everychip.methods.losses import negative_feedback
-from everychip.registering import Before
 
 
 class IRS(InternalExits):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 import math
 from collections.abc import Iterable
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, ClassVar, Literal, Self
 
 import torch
 from jaxtyping import Float
@@ -69,6 +69,8 @@ class Resilient(Method):
     >>> round(chosen.alpha, 2), chosen.noise_gradient
     (1.86, 'pathwise')
     """
+
+    own: ClassVar[bool] = True
 
     alpha: Annotated[float, Field(ge=1)] | Literal["auto"] = "auto"
     alpha_of: Literal["network", "layer"] = "network"

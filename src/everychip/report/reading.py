@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from everychip.config.component import read_toml
+from everychip.config.toml import read_toml
 from everychip.errors import StoreError
 from everychip.report.grouping import groups_of
 from everychip.report.results import Results, Run
@@ -52,6 +52,7 @@ def _run(entry: RunEntry, history: tuple[Mapping[str, Any], ...] = ()) -> Run:
         history=history,
         training_id=entry.training_id,
         treatment=entry.treatment,
+        answers=entry.answers,
         classes=entry.classes,
     )
 

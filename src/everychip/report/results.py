@@ -13,6 +13,7 @@ from everychip.hardware.coverage import Coverage
 
 if TYPE_CHECKING:
     from everychip.report.weak_layers import WeakLayers
+    from everychip.study.records import Answered
 
 CONTEXT = ("model", "data", "device", "variant")
 """The names of the parts of a context."""
@@ -123,6 +124,7 @@ class Run:
     history: tuple[Mapping[str, Any], ...] = ()
     training_id: str = ""
     treatment: tuple[Mapping[str, Any], ...] = ()
+    answers: tuple[Answered, ...] = ()
     classes: int | None = None
 
     @property

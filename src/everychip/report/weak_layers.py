@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from everychip.charts.style import GREY, Rows, chart_of, percent, spec_of
 from everychip.evaluation.sensitivity import WORTH
 from everychip.report.blocks import Column, Figure, Panel, Row, Table
-from everychip.report.plots import GREY, Rows, chart_of, percent, spec_of
 from everychip.report.wording import effective, sigma_text
 from everychip.report.wording import percent as in_percent
 from everychip.storage.files import read_json

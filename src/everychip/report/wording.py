@@ -154,6 +154,17 @@ def trained_at(panel: Panel) -> str:
     return f"trained at {at_sigma(panel.sigma_train, panel.at_sigma)}"
 
 
+def quantity(value: float, unit: str) -> str:
+    """A quantity with three digits and the prefix that suits it.
+
+    >>> quantity(1.6e-6, "s"), quantity(0.0, "J")
+    ('1.6 µs', '0 J')
+    """
+    prefixes = {0: "", -3: "m", -6: "µ", -9: "n", -12: "p"}
+    power = next((p for p in prefixes if abs(value) >= 10.0**p), -12 if value else 0)
+    return f"{value / 10.0**power:.3g} {prefixes[power]}{unit}"
+
+
 def duration(seconds: float | None) -> str:
     """Seconds as people say them.
 

@@ -6,11 +6,29 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, field_validator
 
+from everychip.config.result import Result
 from everychip.hardware.coverage import Coverage
-from everychip.result import Result
 from everychip.statistics.outcome import read_status
 
 Hash = Annotated[str, Field(pattern="^[0-9a-f]{64}$")]
+
+
+Amount = Annotated[float, Field(ge=0, allow_inf_nan=False)]
+
+
+class Answered(Result):
+    """MACs, layers, energy (J) and time (s) of one input under one σ, by the way its network answers.
+
+    of_combined: the MACs over those of the combination of all outputs.
+    """
+
+    name: str
+    sigma: float | None = None
+    macs: Amount
+    layers: Amount
+    energy_j: Amount
+    latency_s: Amount
+    of_combined: Amount
 
 
 class RunEntry(Result):
@@ -28,6 +46,7 @@ class RunEntry(Result):
     classes: int | None = Field(default=None, ge=1)
     trained_by: str | None = None
     treatment: tuple[dict[str, Any], ...] = ()
+    answers: tuple[Answered, ...] = ()
 
     @field_validator("status")
     @classmethod

@@ -11,12 +11,12 @@ from typing import Any
 from pydantic import Field
 from torch import nn
 
+from everychip.config.result import Result
 from everychip.data import Splits
 from everychip.errors import ConfigError
 from everychip.evaluation.break_even import BreakEven, break_even
 from everychip.evaluation.sensitivity import Advice, Mode, Sensitivity, sensitivity
 from everychip.progress import Listener
-from everychip.result import Result
 from everychip.statistics.intervals import Interval
 from everychip.storage.files import held, write_record
 from everychip.study import store

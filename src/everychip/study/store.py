@@ -8,10 +8,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from everychip.config.component import content_hash, read_toml, write_toml
+from everychip.config.registering import fields_before
+from everychip.config.toml import content_hash, read_toml, write_toml
 from everychip.errors import ConfigError, StoreError
 from everychip.methods import Method
-from everychip.registering import fields_before
 from everychip.statistics.outcome import read_status
 from everychip.storage.files import digest, read_json, write_record, write_text
 from everychip.storage.table import read_table

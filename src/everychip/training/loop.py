@@ -16,8 +16,9 @@ from pydantic import Field
 from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
-from everychip.arguments import a, index, optional, takes
-from everychip.config.component import Config, content_hash
+from everychip.config.arguments import a, index, optional, takes
+from everychip.config.component import Config
+from everychip.config.toml import content_hash
 from everychip.data import Arrays, Augment, as_arrays, split_holdout
 from everychip.data.repeatable import must_be_repeatable
 from everychip.errors import DataError, ModelError, StoreError

@@ -11,7 +11,7 @@ from typing import Any, Literal, get_args
 import torch
 from torch import nn
 
-from everychip.arguments import a, index, number, one_of, optional, takes, whole
+from everychip.config.arguments import a, index, number, one_of, optional, takes, whole
 from everychip.config.component import merge
 from everychip.config.validation import must_be
 from everychip.data import Arrays, as_arrays, split_holdout

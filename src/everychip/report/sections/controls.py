@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+from everychip.charts.style import GREY, chart_of, percent, spec_of
 from everychip.report.blocks import Block, Details, Figure, Section, Text
 from everychip.report.blocks import Panel as Chart
 from everychip.report.compared import Difference, differences
 from everychip.report.method_kinds import method_of
-from everychip.report.plots import GREY, chart_of, colour, percent, spec_of, title_of
+from everychip.report.plots import colour, title_of
 from everychip.report.results import Results
 from everychip.report.tables import controls_apart
 from everychip.report.wording import MINUS, at_sigma

@@ -41,6 +41,7 @@ class AfterStep(TrainerCallback):
         """Move the objective on: constraint, ramp and chips."""
         bound = self.objective if isinstance(self.objective, Objective) else self.objective()
         bound.after_step()
+        bound.zero_grad()  # the Trainer clears the gradients of the model, and exits are no part of it
 
 
 class ChipTrainer(Trainer):  # type: ignore[misc]

@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from everychip.hardware.chip import effective_sigma, program, run
     from everychip.hardware.coverage import check
     from everychip.hardware.hardware import Hardware
+    from everychip.leaderboard import benchmark
     from everychip.methods import constraints
     from everychip.rng import rng_for
     from everychip.statistics.paired_comparison import compare
@@ -41,6 +42,7 @@ if TYPE_CHECKING:
     from everychip.study.grid import Study
     from everychip.study.running import run_experiment, run_study
     from everychip.training.loop import fit
+    from everychip.zoo import load
 
 __version__ = "0.1.0"
 
@@ -54,6 +56,7 @@ __all__ = [
     "Study",
     "Verdict",
     "__version__",
+    "benchmark",
     "break_even",
     "calibrate",
     "check",
@@ -65,6 +68,7 @@ __all__ = [
     "evaluate",
     "exits",
     "fit",
+    "load",
     "mapping",
     "methods",
     "metrics",
@@ -89,6 +93,7 @@ _HOMES = {
     "MultiExit": "exits",
     "Study": "study.grid",
     "Verdict": "statistics.verdict",
+    "benchmark": "leaderboard",
     "break_even": "evaluation.break_even",
     "calibrate": "hardware.calibration",
     "check": "hardware.coverage",
@@ -96,6 +101,7 @@ _HOMES = {
     "effective_sigma": "hardware.chip",
     "evaluate": "evaluation.monte_carlo",
     "fit": "training.loop",
+    "load": "zoo",
     "program": "hardware.chip",
     "rng_for": "rng",
     "run": "hardware.chip",

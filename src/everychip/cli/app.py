@@ -7,6 +7,9 @@ from typing import Annotated
 
 import typer
 
+from everychip.cli import sharing
+from everychip.cli.options import AsJson, Folder, JsonFile, Output, Recipe, Settings, Workers
+
 app = typer.Typer(
     name="everychip",
     no_args_is_help=True,
@@ -15,25 +18,6 @@ app = typer.Typer(
     rich_markup_mode="rich",
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-
-Recipe = Annotated[
-    str, typer.Argument(help="A TOML file, or the name of a shipped recipe.", show_default=False)
-]
-Folder = Annotated[Path, typer.Argument(help="The folder of a run or a study.", show_default=False)]
-Settings = Annotated[
-    list[str],
-    typer.Option(
-        "--set", metavar="KEY=VALUE", help="Change the recipe, as in --set training.epochs=3; repeatable."
-    ),
-]
-Output = Annotated[
-    Path | None, typer.Option("--output", "-o", metavar="DIR", help="The folder of the results.")
-]
-Workers = Annotated[int, typer.Option(min=1, help="How many runs at a time, each in a process of its own.")]
-AsJson = Annotated[bool, typer.Option("--json", help="JSON on standard output, for programs.")]
-JsonFile = Annotated[
-    Path | None, typer.Option("--output", "-o", metavar="FILE", help="Write the JSON into a file, too.")
-]
 
 
 def _version(asked: bool) -> None:
@@ -147,6 +131,10 @@ def check(
     from everychip.cli import checking
 
     raise typer.Exit(checking.check(model, settings, as_json=as_json, output=output))
+
+
+_evaluate = app.command()(sharing.evaluate)
+_leaderboard = app.command()(sharing.leaderboard)
 
 
 @app.command()

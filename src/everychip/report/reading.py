@@ -49,6 +49,7 @@ def _run(entry: RunEntry, history: tuple[Mapping[str, Any], ...] = ()) -> Run:
         seconds=entry.seconds,
         best_epoch=entry.best_epoch,
         validation_accuracy=entry.validation_accuracy,
+        digital=entry.digital,
         history=history,
         training_id=entry.training_id,
         treatment=entry.treatment,

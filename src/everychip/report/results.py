@@ -126,6 +126,7 @@ class Run:
     treatment: tuple[Mapping[str, Any], ...] = ()
     answers: tuple[Answered, ...] = ()
     classes: int | None = None
+    digital: float | None = None
 
     @property
     def name(self) -> str:

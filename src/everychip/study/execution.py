@@ -14,10 +14,11 @@ from torch import nn
 from everychip.data import Splits
 from everychip.errors import ModelError
 from everychip.evaluation.draws import Draws
-from everychip.evaluation.monte_carlo import evaluate
+from everychip.evaluation.monte_carlo import evaluate, measure
 from everychip.hardware.coverage import check
 from everychip.hardware.placement import Placed
 from everychip.progress import Event, Listener, quiet
+from everychip.rng import seeded_global_generator
 from everychip.storage.files import held, make_folder, write_whole
 from everychip.storage.table import COLUMNS, merge_tables, write_table
 from everychip.study import store
@@ -32,16 +33,33 @@ from everychip.study.trained import build, load_weights, untrained_model
 from everychip.study.unfinished import OF_STATE, Unfinished
 from everychip.training.loop import Fitted, train
 
+AS_IT_IS: Mapping[str, Any] = {
+    "status": "above_chance",
+    "words": "not trained here",
+    "best_epoch": None,
+    "validation_accuracy": None,
+    "forwards": 0,
+    "history": [],
+}
+"""What the record says of the training of a network that was evaluated as it is."""
+
 
 def run(
-    experiment: Experiment, folder: Path, *, trained: Path | None = None, progress: Listener | None = None
+    experiment: Experiment,
+    folder: Path,
+    *,
+    trained: Path | None = None,
+    network: nn.Module | None = None,
+    trained_at: float | None = None,
+    progress: Listener | None = None,
 ) -> store.Run:
     """Train and evaluate an experiment into `folder`, or go on where an interrupted one stopped.
 
     A complete run is only opened: its files are compared with their SHA-256, and the files of its data and
     the code of a user's model with what they were. So is what an unfinished run left, and what differs is
     made again. trained: the folder of a complete run of the same training, whose weights are taken instead of
-    being trained again.
+    being trained again. network: one that is evaluated as it is, in the place of a training; trained_at: the
+    nominal σ that it was trained at, where that is known.
     """
     if not store.is_complete(folder):
         experiment.compute.must_be_here()
@@ -50,7 +68,10 @@ def run(
             store.claim(folder, beside(experiment.table(), folder))
             if not store.is_complete(folder):
                 unfinished = Unfinished.begin(folder, experiment)
-                return _Execution(experiment, folder, unfinished, progress or quiet, trained).execute()
+                work = _Execution(
+                    experiment, folder, unfinished, progress or quiet, trained, network, trained_at
+                )
+                return work.execute()
     return opened(experiment, folder)
 
 
@@ -71,6 +92,8 @@ class _Execution:
     unfinished: Unfinished
     tell: Listener
     trained: Path | None = None
+    network: nn.Module | None = None
+    trained_at: float | None = None
 
     def execute(self) -> store.Run:
         splits = self.experiment.data.load()
@@ -96,6 +119,7 @@ class _Execution:
                 "seconds_by_stage": seconds,
                 "seed": self.experiment.seed,
                 "classes": splits.classes,
+                "digital": self._digital(model, splits),
                 "coverage": self._coverage(model, splits),
                 **self.unfinished.treatment(len(self.experiment.conditions())),
                 **answered(self.experiment, model, splits, said),
@@ -109,7 +133,19 @@ class _Execution:
         known = self.trained and take_over(asked, self.trained, self.folder, inputs=now)
         return self.unfinished.keep(known, seconds={}) if known else None
 
+    def _digital(self, model: nn.Module, splits: Splits) -> float | None:
+        """The accuracy on the test set without any hardware, beside which every verdict stands."""
+        if not _finite(model):
+            return None
+        asked = self.experiment.evaluation
+        how: dict[str, Any] = {"batch_size": asked.batch_size, "precision": asked.precision}
+        with seeded_global_generator(self.experiment.seed, "digital"):
+            return measure(model, {}, splits.test, **how)["accuracy"]
+
     def _fit(self, splits: Splits) -> dict[str, Any]:
+        if self.network is not None:
+            _save(self.network, self.folder / store.MODEL)
+            return self.unfinished.keep(AS_IT_IS, seconds={})
         started = time.monotonic()
         fitted = train(
             untrained_model(self.experiment, splits),
@@ -193,6 +229,7 @@ class _Execution:
         facts = {
             **self.experiment.described(),
             **condition.axes,
+            **({} if self.network is None else {"sigma_train": self.trained_at}),
             "sigma_of_max": effective.of_max,
             "sigma_of_rms": effective.of_rms,
         }

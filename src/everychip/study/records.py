@@ -44,6 +44,7 @@ class RunEntry(Result):
     validation_accuracy: float | None = None
     forwards: float | None = None
     classes: int | None = Field(default=None, ge=1)
+    digital: float | None = Field(default=None, ge=0, le=1)
     trained_by: str | None = None
     treatment: tuple[dict[str, Any], ...] = ()
     answers: tuple[Answered, ...] = ()

@@ -34,6 +34,7 @@ KNOWN = (
     "seconds",
     "best_epoch",
     "validation_accuracy",
+    "digital",
     "forwards",
     "classes",
     "trained_by",

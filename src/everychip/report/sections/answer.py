@@ -26,9 +26,8 @@ def _finding(results: Results, panel: Panel, target: float | None) -> str:
     where = at_sigma(panel.sigma, panel.at_sigma) + (f", {heading}" if heading else "")
     where = f"At {where}" if panel.sigma is None and panel.time is not None else where
     best, *others = ranked
-    text = (
-        f"**{where}.** {best.method} {'has the highest mean:' if others else 'keeps'} {_kept(panel, best)}."
-    )
+    verb = "has the highest mean:" if others else "keeps"
+    text = f"**{where}.** {best.method} {verb} {_kept(panel, best, _digital(results, best))}."
     told = [
         f"{g.method} {percent(verdict_of(g).mean.estimate)} %"
         for g in others
@@ -39,9 +38,16 @@ def _finding(results: Results, panel: Panel, target: float | None) -> str:
     return " ".join(part for part in (text, _reached(best, target), _claims(panel)) if part)
 
 
-def _kept(panel: Panel, group: Group) -> str:
+def _digital(results: Results, group: Group) -> float | None:
+    """The mean digital accuracy of a group's networks, where all of their runs say it."""
+    known = [run.digital for run in results.runs if run.id in group.runs]
+    said = [value for value in known if value is not None]
+    return sum(said) / len(said) if said and len(said) == len(known) else None
+
+
+def _kept(panel: Panel, group: Group, digital: float | None) -> str:
     clean, worst = panel.clean(group), verdict_of(group).worst
-    known = []
+    known = [] if digital is None else [f"digital network {percent(digital)} %"]
     if clean is not None and clean is not group:
         known.append(f"{percent(verdict_of(clean).mean.estimate)} % at σ = 0")
     if worst is not None:

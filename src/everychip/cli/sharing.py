@@ -1,0 +1,62 @@
+"""The commands around networks that are there: prove one as it is, make the page of a leaderboard."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from everychip.cli.options import AsJson, Output, Settings
+
+
+def evaluate(
+    model: Annotated[
+        str,
+        typer.Argument(
+            metavar="MODEL",
+            help="A name of the zoo, the folder of a run, WEIGHTS.safetensors, or package.module:function.",
+            show_default=False,
+        ),
+    ],
+    data: Annotated[
+        str, typer.Option(metavar="DATA", help="What it is measured on: a kind or a TOML table.")
+    ] = "",
+    hardware: Annotated[
+        str, typer.Option(metavar="TABLE", help="Such as 'device={kind=\"gaussian\", sigma=0.1}'.")
+    ] = "",
+    settings: Settings = [],  # noqa: B006
+    output: Output = None,
+    as_json: AsJson = False,
+) -> None:
+    """Prove a network as it is: program chips and measure them, without any training.
+
+    Prints the table with the digital score beside it and writes report.html. What comes with a recipe (zoo,
+    run) needs neither data nor hardware; --set changes both.
+    """
+    from everychip.cli import evaluating
+
+    table = hardware if hardware.lstrip().startswith("{") else f"{{{hardware}}}"
+    asked = [f"data={data}"] * bool(data) + [f"hardware={table}"] * bool(hardware)
+    raise typer.Exit(evaluating.evaluate(model, [*asked, *settings], output, as_json=as_json))
+
+
+def leaderboard(
+    folder: Annotated[
+        Path, typer.Argument(metavar="DIR", help="Entries: one JSON file each.", show_default=False)
+    ],
+    output: Annotated[
+        Path | None, typer.Option("--output", "-o", metavar="SITE", help="The folder of the page.")
+    ] = None,
+    check: Annotated[
+        bool, typer.Option("--check", help="Only say of each entry whether it may enter (exit code 1).")
+    ] = False,
+) -> None:
+    """Make the page of a leaderboard from entries, each of which is checked.
+
+    A static page without requests: tables by task, filtered in the browser, every cell linked to its proof.
+    An entry that breaks a rule is named with the reason and left out (exit code 1).
+    """
+    from everychip.cli import ranking
+
+    raise typer.Exit(ranking.leaderboard(folder, output, check=check))

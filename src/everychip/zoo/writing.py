@@ -118,7 +118,7 @@ def card(
     made = facts["environment"]
     return f"""# {facts["name"]}
 
-{experiment.model.label} for {experiment.data.label}, trained by {method} for {device.label}{sigma};
+{experiment.model.label} for {experiment.data.label}, trained by {method}; proven on {device.label}{sigma};
 {numbers:,} numbers.{rounded if facts["rounded"] == "float16" else ""}
 {note}
 

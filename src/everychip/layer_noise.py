@@ -22,6 +22,7 @@ from everychip.placement import Placed
 from everychip.progress import Event, Listener, listening
 from everychip.rng import contained
 from everychip.running import Precision, Runner
+from everychip.scores import ACCURACY
 from everychip.soundness import device_of
 
 Mode = Literal["only", "all_but"]
@@ -91,7 +92,7 @@ class Sensitivity:
             }
             for row in self.layers
         ]
-        whole = {"mode": self.mode, "clean": self.clean, "noisy": asdict(self.noisy), "layers": rows}
+        whole = {"mode": self.mode, "clean": self.clean, "noisy": _plain(self.noisy), "layers": rows}
         return {**whole, "chips": self.chips, "seed": self.seed, "images": self.images}
 
     def __str__(self) -> str:
@@ -254,6 +255,13 @@ def _line(row: LayerCost) -> str:
     name = row.layer if len(row.layer) <= 26 else f"{row.layer[:12]}…{row.layer[-13:]}"
     weights = f"{_percent(row.weights)} %"
     return f"{name:<26} {weights:>7} {macs:>6} {row.of_rms:>7.2f} {lost:>15}  {row.advice}".rstrip()
+
+
+def _plain(interval: Interval) -> dict[str, Any]:
+    facts = asdict(interval)
+    if interval.score == ACCURACY:
+        del facts["score"]
+    return facts
 
 
 def _percent(share: float) -> str:

@@ -6,6 +6,7 @@ from everychip.data.augment import CropFlip
 from everychip.data.base import Augment, Data
 from everychip.data.convert import arrays, as_arrays
 from everychip.data.digits import Digits
+from everychip.data.examples import Examples
 from everychip.data.holdout import split_holdout
 from everychip.data.hub import Hub
 from everychip.data.tensors import Tensors
@@ -17,6 +18,7 @@ __all__ = [
     "CropFlip",
     "Data",
     "Digits",
+    "Examples",
     "Hub",
     "Splits",
     "Tensors",

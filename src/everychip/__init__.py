@@ -21,6 +21,7 @@ if TYPE_CHECKING:
         mitigate,
         models,
         policies,
+        tasks,
     )
     from everychip.array import Array
     from everychip.calibration import calibrate
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
     from everychip.coverage import check
     from everychip.crossing import break_even
     from everychip.draws import Draws
+    from everychip.each_chip import chips
     from everychip.errors import EverychipError
     from everychip.exits import MultiExit
     from everychip.hardware import Hardware
@@ -56,6 +58,7 @@ __all__ = [
     "break_even",
     "calibrate",
     "check",
+    "chips",
     "compare",
     "constraints",
     "data",
@@ -76,6 +79,7 @@ __all__ = [
     "run_experiment",
     "run_study",
     "sensitivity",
+    "tasks",
 ]
 
 _HOMES = {
@@ -90,6 +94,7 @@ _HOMES = {
     "break_even": "crossing",
     "calibrate": "calibration",
     "check": "coverage",
+    "chips": "each_chip",
     "compare": "paired",
     "effective_sigma": "chip",
     "evaluate": "monte_carlo",

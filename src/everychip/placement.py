@@ -9,6 +9,7 @@ from typing import Self
 from torch import Tensor, nn
 
 from everychip.errors import ConfigError
+from everychip.exclusive import must_not_be_a_chip
 from everychip.hardware import Hardware, Placement
 from everychip.mapping import Columns
 from everychip.programming import Draw, NoiseGradient, disturb
@@ -36,6 +37,7 @@ class Placed:
     @classmethod
     def of(cls, model: nn.Module, hardware: Hardware) -> Self:
         """Walk the model once; what no crossbar can hold is refused."""
+        must_not_be_a_chip(model)
         rows = tuple(hardware.placement(model))
         hardware.must_hold(model, rows)
         held = [row for row in rows if row.crossbar]

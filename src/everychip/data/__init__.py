@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from everychip.data.augment import CropFlip
 from everychip.data.base import Augment, Data
-from everychip.data.convert import arrays, as_arrays
+from everychip.data.columns import columns
+from everychip.data.convert import arrays, as_arrays, as_examples
 from everychip.data.digits import Digits
 from everychip.data.examples import Examples
 from everychip.data.holdout import split_holdout
 from everychip.data.hub import Hub
+from everychip.data.stream import Stream
 from everychip.data.tensors import Tensors
 from everychip.data.values import Arrays, Splits
 
@@ -21,8 +23,11 @@ __all__ = [
     "Examples",
     "Hub",
     "Splits",
+    "Stream",
     "Tensors",
     "arrays",
     "as_arrays",
+    "as_examples",
+    "columns",
     "split_holdout",
 ]

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import torch
-from jaxtyping import Int, Shaped
+from jaxtyping import Int
 from torch import Tensor
 
 from everychip.data.examples import Examples, must_be_finite
-from everychip.data.inputs import leaves
+from everychip.data.inputs import Inputs, leaves
 from everychip.errors import DataError
 
 _OTHER_TASKS = (
@@ -22,6 +23,8 @@ _OTHER_TASKS = (
 class Arrays(Examples):
     """Inputs and their labels: `x` [n, …] without NaN or infinity, `y` [n] whole numbers ≥ 0.
 
+    Several inputs are a tuple of such tensors, or a dict that names them.
+
     Labels of any integer type are kept as int64. The tensors are not copied.
 
     >>> import torch
@@ -30,13 +33,14 @@ class Arrays(Examples):
     (3, 2)
     """
 
-    x: Shaped[Tensor, "n ..."]
+    x: Inputs
     y: Int[Tensor, " n"]
 
     def __post_init__(self) -> None:
         _check_shapes(self.x, self.y)
         _check_labels(self.y)
-        must_be_finite(self.x)
+        for part in leaves(self.x):
+            must_be_finite(part)
         object.__setattr__(self, "y", self.y.long())
 
 
@@ -70,8 +74,9 @@ class Splits:
         return tuple(leaves(self.train.x)[0].shape[1:])
 
 
-def _check_shapes(x: Tensor, y: Tensor) -> None:
-    for name, value in (("x", x), ("y", y)):
+def _check_shapes(x: Inputs, y: Tensor) -> None:
+    parts = leaves(x) if isinstance(x, Mapping | tuple) else [x]
+    for name, value in (*(("x", part) for part in parts), ("y", y)):
         if not isinstance(value, Tensor):
             raise DataError(
                 name,
@@ -84,8 +89,9 @@ def _check_shapes(x: Tensor, y: Tensor) -> None:
         if y.ndim == 2 and y.shape[1] > 1 and bool(((y == 0) | (y == 1)).all() & (y.sum(1) == 1).all()):
             found, remedy = f"one-hot labels of shape {list(y.shape)}", "y.argmax(1) are their classes"
         raise DataError("y", found=found, expected="one whole number per input, [n]", remedy=remedy)
-    if x.ndim == 0 or len(x) != len(y):
-        size = len(x) if x.ndim else "a single number"
+    sizes = {len(part) if part.ndim else None for part in parts}
+    if sizes != {len(y)}:
+        size = " and ".join("a single number" if one is None else str(one) for one in sizes)
         raise DataError(
             "x, y", found=f"{size} inputs and {len(y)} labels", expected="as many labels as inputs"
         )

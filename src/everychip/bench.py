@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from everychip.data import Examples
+from everychip.data.inputs import moved
 from everychip.data.stream import Stream
 from everychip.errors import ConfigError
 from everychip.rng import contained, rng_for

@@ -12,6 +12,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from everychip.bench import Asked, Bench
+from everychip.data.inputs import moved, taken
 from everychip.errors import ConfigError, ModelError, SampleSizeError
 from everychip.hardware import Hardware
 from everychip.intervals import Interval, mean_interval

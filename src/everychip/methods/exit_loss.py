@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, nn
@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from everychip.exits import MultiExit
 
 if TYPE_CHECKING:
-    from everychip.methods.base import Method
+    from everychip.methods.base import Objective
 
 
 @contextmanager
@@ -31,7 +31,7 @@ def listening_to_exits(model: MultiExit) -> Iterator[list[list[Tensor]]]:
         handle.remove()
 
 
-def exits_cross_entropy(method: Method, forwards: list[list[Tensor]], y: Tensor) -> Tensor:
-    """mean_n CE(z_n, y) over the exits of that forward of the step which the method's own loss reads."""
-    losses = [method.cross_entropy(z_n, y) for z_n in forwards[method.loss_forward]]
+def exits_loss(objective: Objective, forwards: list[list[Tensor]], y: Any) -> Tensor:
+    """mean_n L(z_n, y), L the task's loss, over the exits of that forward which the method's loss reads."""
+    losses = [objective.criterion(z_n, y) for z_n in forwards[objective.method.loss_forward]]
     return torch.stack(losses).mean()

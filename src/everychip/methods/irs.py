@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, ClassVar, Literal
 
 import torch
 from pydantic import Field
@@ -32,6 +32,8 @@ class IRS(InternalExits):
     >>> IRS(beta=0.1).table()["beta"]
     0.1
     """
+
+    any_task: ClassVar[bool] = True
 
     beta: float = 1e-2
     decay: Annotated[float, Field(gt=0)] = 0.1
@@ -72,7 +74,7 @@ class IRS(InternalExits):
 
     def loss(self, objective: Objective, x: Tensor, y: Tensor) -> Tensor:
         if self.deploy == "combined":
-            return self.cross_entropy(objective.noisy_logits(x), y)
+            return objective.criterion(objective.noisy_logits(x), y)
         z, exits = self.all_logits(objective, x)
         seen = negative_feedback(
             z,
@@ -82,4 +84,4 @@ class IRS(InternalExits):
             backbone_share=self.backbone_share,
             feedback_share=self.feedback_share,
         )
-        return self.cross_entropy(seen, y)
+        return objective.criterion(seen, y)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field
 from torch import Tensor, nn
@@ -32,6 +32,8 @@ class OVF(Method):
     >>> OVF().increments
     (0.15, 0.1, 0.05)
     """
+
+    any_task: ClassVar[bool] = True
 
     beta: float = 1e-3
     increments: Annotated[tuple[Annotated[float, Field(ge=0)], ...], Field(min_length=1)] = (0.15, 0.10, 0.05)
@@ -70,7 +72,7 @@ class OVF(Method):
             backbone_share=self.backbone_share,
             feedback_share=self.feedback_share,
         )
-        return self.cross_entropy(seen, y)
+        return objective.criterion(seen, y)
 
     def _feedback(self, objective: Objective, x: Tensor, sigma: float, n: int) -> Tensor:
         raised = objective.hardware.with_sigma(sigma)

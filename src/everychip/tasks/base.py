@@ -62,8 +62,14 @@ class Task(Component, family="task"):
         return as_examples(data, split=split)
 
     @abstractmethod
-    def must_suit(self, answer: Any, y: Any) -> None:
-        """Refuse targets that the answers for them cannot be compared with."""
+    def must_suit(self, answer: Any, y: Any, *, every: Any = None) -> None:
+        """Refuse targets that the answers for them cannot be compared with, and any that are out of range.
+
+        Args:
+            answer: what the model answers to a few inputs.
+            y: their targets.
+            every: all targets there are; absent, these few.
+        """
 
     @abstractmethod
     def loss(self, answer: Any, y: Any, *, label_smoothing: float = 0.0) -> Tensor:
@@ -86,11 +92,6 @@ class Task(Component, family="task"):
     def chance(self, y: Any) -> float | None:
         """The judged score of the best answer that does not look at the input; None where none is known."""
         return None
-
-    def learnt(self, value: float, y: Any) -> bool:
-        """Whether a score is better than chance."""
-        chance = self.chance(y)
-        return chance is None or self.headline.sign * (value - chance) > 0
 
     def outputs(self, y: Any) -> int:
         """How many numbers a network answers with for these targets, each input or each place."""

@@ -39,19 +39,20 @@ class Classification(Task):
         """Inputs with class numbers."""
         return as_arrays(data, split=split)  # type: ignore[arg-type]
 
-    def must_suit(self, answer: Any, y: Any) -> None:
+    def must_suit(self, answer: Any, y: Any, *, every: Any = None) -> None:
         """One row of logits for each input, and labels below their number."""
         if answer.ndim != 2 or answer.shape[0] != len(y):
             raise ModelError(
-                "model",
+                "model output",
                 found=f"an output of shape {list(answer.shape)} for {len(y)} inputs",
                 expected=f"one row of logits per input, [{len(y)}, classes]",
                 remedy='task="segmentation" or "tokens" for labels at every place',
             )
-        if int(y.max()) >= answer.shape[-1]:
+        highest = int((y if every is None else every).max())
+        if highest >= answer.shape[-1]:
             raise DataError(
-                "y",
-                found=f"label {int(y.max())}",
+                "training data",
+                found=f"label {highest}",
                 expected=f"labels below the model's {answer.shape[-1]}",
             )
 

@@ -30,7 +30,7 @@ class Detection(Task):
         """The output as it is."""
         return output
 
-    def must_suit(self, answer: Any, y: Any) -> None:
+    def must_suit(self, answer: Any, y: Any, *, every: Any = None) -> None:
         """Anything will do: the function that scores it knows what it needs."""
 
     def loss(self, answer: Any, y: Any, *, label_smoothing: float = 0.0) -> Tensor:

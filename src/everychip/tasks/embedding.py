@@ -58,7 +58,7 @@ class Embedding(Task):
         runner.each({}, Examples(data.x), lambda output, _: kept.append(full(self.answer(output)).cpu()))
         return Examples(data.x, torch.cat(kept))
 
-    def must_suit(self, answer: Any, y: Any) -> None:
+    def must_suit(self, answer: Any, y: Any, *, every: Any = None) -> None:
         """One vector for each input."""
         if answer.ndim != 2:
             raise refuse_shapes(answer, y, expected="one vector for each input, [n, d]")

@@ -40,11 +40,12 @@ class Multilabel(Task):
     )
     smooths: ClassVar[bool] = True
 
-    def must_suit(self, answer: Any, y: Any) -> None:
+    def must_suit(self, answer: Any, y: Any, *, every: Any = None) -> None:
         """As many targets as logits, each 0 or 1."""
         expected = "targets [n, labels] for logits [n, labels], each 0 or 1"
         if not isinstance(y, Tensor) or _columns(answer).shape != _columns(y).shape:
             raise refuse_shapes(answer, y, expected=expected)
+        y = y if every is None else every
         if not bool(((y == 0) | (y == 1)).all()):
             low, high = float(y.min()), float(y.max())
             raise refuse_shapes(answer, y, expected=f"{expected}, not {low:g} … {high:g}")

@@ -46,11 +46,12 @@ class Regression(Task):
         unit = "" if found.name == "R2" else self.unit
         return Score(found.name, found.higher_is_better, found.within, unit)
 
-    def must_suit(self, answer: Any, y: Any) -> None:
+    def must_suit(self, answer: Any, y: Any, *, every: Any = None) -> None:
         """As many targets as outputs, finite numbers."""
         expected = "a number for every output, [n] or [n, k]"
         if not isinstance(y, Tensor) or _columns(answer).shape != _columns(y).shape:
             raise refuse_shapes(answer, y, expected=expected)
+        y = y if every is None else every
         if y.is_complex() or not bool(y.isfinite().all()):
             raise refuse_shapes(answer, y, expected="finite real numbers")
 

@@ -37,12 +37,12 @@ class Segmentation(Task):
     )
     smooths: ClassVar[bool] = True
 
-    def must_suit(self, answer: Any, y: Any) -> None:
+    def must_suit(self, answer: Any, y: Any, *, every: Any = None) -> None:
         """A label below the number of classes at every place of the logits."""
         expected = "labels [n, *places] for logits [n, classes, *places]"
         if not isinstance(y, Tensor) or answer.ndim < 3 or answer.shape[:1] + answer.shape[2:] != y.shape:
             raise refuse_shapes(answer, y, expected=expected)
-        must_be_labels(y, answer.shape[1], ignore=self.ignore)
+        must_be_labels(y if every is None else every, answer.shape[1], ignore=self.ignore)
 
     def loss(self, answer: Tensor, y: Tensor, *, label_smoothing: float = 0.0) -> Tensor:
         """Cross-entropy over the labelled places."""

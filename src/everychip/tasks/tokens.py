@@ -67,11 +67,11 @@ class Tokens(Task):
             y = torch.where(mask.bool(), y, torch.full_like(y, self.ignore))
         return y
 
-    def must_suit(self, answer: Any, y: Any) -> None:
+    def must_suit(self, answer: Any, y: Any, *, every: Any = None) -> None:
         """A label below the number of classes for every token."""
         if not isinstance(y, Tensor) or answer.ndim != 3 or answer.shape[:2] != y.shape:
             raise refuse_shapes(answer, y, expected="labels [n, t] for logits [n, t, classes]")
-        must_be_labels(y, answer.shape[-1], ignore=self.ignore)
+        must_be_labels(y if every is None else every, answer.shape[-1], ignore=self.ignore)
 
     def loss(self, answer: Tensor, y: Tensor, *, label_smoothing: float = 0.0) -> Tensor:
         """Cross-entropy over the labelled tokens."""

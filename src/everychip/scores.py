@@ -54,6 +54,20 @@ class Score:
         return "points" if self.unit == "%" else self.unit or self.name
 
     @property
+    def label(self) -> str:
+        """The name with the unit, as an axis has it.
+
+        >>> ACCURACY.label, Score("RMSE").label
+        ('accuracy in %', 'RMSE')
+        """
+        return f"{self.name} in {self.unit}" if self.unit else self.name
+
+    @property
+    def title(self) -> str:
+        """The name as a heading begins with it."""
+        return self.name[:1].upper() + self.name[1:]
+
+    @property
     def of(self) -> str:
         """The name between "mean" and a value; empty for accuracy, whose percents need none."""
         return "" if self == ACCURACY else f" {self.name}"

@@ -33,6 +33,7 @@ from everychip.progress import Event, Listener, Progress, listening, quiet
 from everychip.refusals import whole
 from everychip.rng import contained, rng_for
 from everychip.running import Runner, autocast, probe
+from everychip.scores import ACCURACY
 from everychip.soundness import device_of, is_finite
 from everychip.tasks import Classification, Task
 from everychip.training_config import Training
@@ -293,7 +294,9 @@ class _Loop:
     def _report(self, loss: float, batch: int) -> None:
         values = {"epoch": self.epoch + 1, "loss": loss}
         if self.history and self.task.headline.name in self.history[-1]:
-            values["validation"] = self.history[-1][self.task.headline.name]
+            judged = self.task.headline
+            named = "validation" if judged == ACCURACY else f"validation {judged.name}"
+            values[named] = self.history[-1][judged.name]
         self.tell(Event("training", self.epoch * self.batches + batch + 1, self.steps, values))
 
     def save(self, path: Path) -> None:

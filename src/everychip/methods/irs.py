@@ -13,6 +13,7 @@ from everychip.hardware import Hardware
 from everychip.methods.base import Objective
 from everychip.methods.internal_exits import InternalExits
 from everychip.methods.losses import negative_feedback
+from everychip.methods.ovf import share_of_backbone
 
 
 class IRS(InternalExits):
@@ -20,7 +21,8 @@ class IRS(InternalExits):
 
     L = CE(a_b·z − a_f·β·Σ_n γ_n·z_n, y), z_n the logits of exit n on noisy cells, n = 1 the earliest.
     beta: β (published: 1e-2 for VGG-8 on MNIST, 1e-1 on CIFAR-10). decay: γ_n = decay^(n−1).
-    backbone_share, feedback_share: a_b and a_f, 1/(N+1) unless given.
+    backbone_share, feedback_share: a_b and a_f, 1/(N+1) unless given; of a regression a_b is 1, for a
+    prediction has a scale, which a share of it would train the backbone to make up for.
     deploy: "backbone" drops the exits after training, as published; "combined" trains a network whose exits
     stay (`everychip.MultiExit`) by CE of its own answer with the weights of this loss, w_n = −a_f·β·γ_n and
     w_{N+1} = a_b, held fixed: what is trained is what is deployed. The exits are then the network's, not
@@ -81,7 +83,7 @@ class IRS(InternalExits):
             exits,
             beta=self.beta,
             decay=self.decay,
-            backbone_share=self.backbone_share,
+            backbone_share=share_of_backbone(self.backbone_share, objective),
             feedback_share=self.feedback_share,
         )
         return objective.criterion(seen, y)

@@ -69,7 +69,7 @@ class OVF(Method):
             feedback,
             beta=self.beta,
             decay=self.decay,
-            backbone_share=self.backbone_share,
+            backbone_share=share_of_backbone(self.backbone_share, objective),
             feedback_share=self.feedback_share,
         )
         return objective.criterion(seen, y)
@@ -83,6 +83,11 @@ class OVF(Method):
             chip = {**objective.chip(part=n), **objective.chip(hardware=raised, weights=ends, part=n)}
         statistics = running_statistics(objective.model) if self.batch_norm == "backbone" else {}
         return objective.runner.logits({**chip, **statistics}, x)
+
+
+def share_of_backbone(given: float | None, objective: Objective) -> float | None:
+    """a_b of a negative feedback: as given, or 1 where answers have a scale; None, 1/(N+1)."""
+    return 1.0 if given is None and objective.task.has_scale else given
 
 
 def running_statistics(model: nn.Module) -> dict[str, Tensor]:

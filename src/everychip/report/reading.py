@@ -15,6 +15,7 @@ from everychip.outcome import read_status
 from everychip.report.grouping import groups_of
 from everychip.report.results import Results, Run
 from everychip.report.weak_layers import read_answer
+from everychip.scores import ACCURACY, Score
 from everychip.study.files import read_json
 from everychip.study.proof import draws_of
 
@@ -60,6 +61,7 @@ class _RunRecord(BaseModel):
     coverage: dict[str, Any] | None = None
     treatment: list[dict[str, Any]] = []
     machines: tuple[str, ...] = ()
+    score: Score | None = None
 
     def run(self) -> Run:
         return Run(
@@ -74,6 +76,7 @@ class _RunRecord(BaseModel):
             training_id=self.training_id,
             treatment=tuple(self.treatment),
             classes=self.classes,
+            score=self.score or ACCURACY,
         )
 
 
@@ -166,7 +169,7 @@ def _target(table: Mapping[str, Any], *parts: str) -> float | None:
         recipe = table.get(part)
         evaluation = recipe.get("evaluation") if isinstance(recipe, Mapping) else None
         asked = evaluation.get("target") if isinstance(evaluation, Mapping) else None
-        found = asked if isinstance(asked, float) and 0 < asked < 1 else found
+        found = asked if isinstance(asked, int | float) else found
     return found
 
 

@@ -37,6 +37,9 @@ class Task(Component, family="task"):
     scores: ClassVar[tuple[Score, ...]] = ()
     """Every score of a chip, the one that is judged unless another is named first."""
 
+    has_scale: ClassVar[bool] = False
+    """Whether answers have a scale of their own, so that a multiple of them is another answer."""
+
     smooths: ClassVar[bool] = False
     """Whether the loss knows label smoothing."""
 

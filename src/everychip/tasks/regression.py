@@ -33,6 +33,8 @@ class Regression(Task):
     error: Literal["squared", "absolute"] = "squared"
     unit: str = ""
 
+    has_scale: ClassVar[bool] = True
+
     scores: ClassVar[tuple[Score, ...]] = (
         Score("RMSE", higher_is_better=False, within=(0.0, math.inf)),
         Score("MAE", higher_is_better=False, within=(0.0, math.inf)),
@@ -89,8 +91,7 @@ class _Errors:
             self.metrics = _metrics()
         self.rows += len(target)
         for metric in self.metrics.values():
-            # One target has no axis: R2Score warns of [n, 1].
-            metric.update(*(one[:, 0] if target.shape[1] == 1 else one for one in (z, target)))
+            metric.update(*(_flat(one) for one in (z, target)))
 
     def compute(self) -> dict[str, float]:
         if not self.finite:
@@ -117,3 +118,8 @@ def _metrics() -> dict[str, Any]:
 def _columns(values: Tensor) -> Tensor:
     """[n, k], also where there is one number and no axis for it."""
     return values.reshape(len(values), -1)
+
+
+def _flat(columns: Tensor) -> Tensor:
+    """What torchmetrics takes: whole memory, and no axis for one target, of which R2Score warns."""
+    return (columns[:, 0] if columns.shape[1] == 1 else columns).contiguous()

@@ -100,6 +100,8 @@ class Sensitivity:
             for row in self.layers
         ]
         whole = {"mode": self.mode, "clean": self.clean, "noisy": _plain(self.noisy), "layers": rows}
+        if self.noisy.score != ACCURACY:
+            whole["score"] = self.noisy.score.facts()
         return {**whole, "chips": self.chips, "seed": self.seed, "images": self.images}
 
     def __str__(self) -> str:
@@ -286,9 +288,8 @@ def _line(row: LayerCost) -> str:
 
 def _plain(interval: Interval) -> dict[str, Any]:
     facts = asdict(interval)
-    if interval.score == ACCURACY:
-        del facts["score"]
-    return facts
+    del facts["score"]
+    return facts if interval.score == ACCURACY else {**facts, "score": interval.score.facts()}
 
 
 def _percent(share: float) -> str:

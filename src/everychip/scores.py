@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any, Self
 
 Within = tuple[float, float]
 
@@ -29,6 +31,31 @@ class Score:
     higher_is_better: bool = True
     within: Within | None = None
     unit: str = ""
+
+    def facts(self) -> dict[str, Any]:
+        """All of it as plain values, for JSON; `Score.of` reads them back."""
+        ends = None if self.within is None else [end if math.isfinite(end) else None for end in self.within]
+        return {
+            "name": self.name,
+            "higher_is_better": self.higher_is_better,
+            "within": ends,
+            "unit": self.unit,
+        }
+
+    @classmethod
+    def of(cls, facts: Mapping[str, Any] | None) -> Self:
+        """What `facts` said; nothing is accuracy.
+
+        >>> Score.of(Score("RMSE", False, (0.0, math.inf)).facts()).within
+        (0.0, inf)
+        """
+        if facts is None:
+            return cls(ACCURACY.name, within=ACCURACY.within, unit=ACCURACY.unit)
+        ends = facts.get("within")
+        if ends is not None:
+            low, high = ends
+            ends = (-math.inf if low is None else float(low), math.inf if high is None else float(high))
+        return cls(str(facts["name"]), bool(facts["higher_is_better"]), ends, str(facts["unit"]))
 
     @property
     def scale(self) -> float:
@@ -68,7 +95,7 @@ class Score:
         return self.name[:1].upper() + self.name[1:]
 
     @property
-    def of(self) -> str:
+    def named(self) -> str:
         """The name between "mean" and a value; empty for accuracy, whose percents need none."""
         return "" if self == ACCURACY else f" {self.name}"
 

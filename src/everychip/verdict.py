@@ -212,9 +212,9 @@ def _skewness(x: Tensor) -> float:
 def _mean_words(mean: Interval) -> str:
     score = mean.score
     if mean.half is None:
-        return f"mean{score.of} {mean.text}"
+        return f"mean{score.named} {mean.text}"
     over = "" if mean.over == "chips" else f" over {mean.over}"
     digits, half = mean.digits, score.scale * mean.half
     width = f"± {half:.{digits}f}" if mean.even(digits) else mean.bounds(digits=digits)
     value = score.text(mean.estimate, digits=digits)
-    return f"mean{score.of} {value} {width} ({100 * mean.level:g} %{over}{score.remark})"
+    return f"mean{score.named} {value} {width} ({100 * mean.level:g} %{over}{score.remark})"

@@ -232,7 +232,8 @@ def result_of(experiment: Experiment, run: Run | None, words: str) -> str:
     best = record.get("best_epoch"), record.get("validation_accuracy")
     if run.status == "above_chance" and None not in best:
         value, read = float(record["validation_accuracy"]), record.get("score")
-        shown = f"{value:.1%}" if read is None else f"{read['name']} {Score(**read).text(value)}"
+        score = Score.of(read)
+        shown = f"{score.name} " * (read is not None) + score.text(value).replace(" %", "%")
         said = f"validation {shown} in epoch {record['best_epoch'] + 1}"
     return f"{experiment.name}: {said.replace('%', ' %')}, {duration(float(record.get('seconds') or 0))}"
 

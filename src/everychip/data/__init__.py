@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from everychip.data.attributes import DigitAttributes
 from everychip.data.augment import CropFlip
 from everychip.data.base import Augment, Data
+from everychip.data.canvas import DigitCanvas
 from everychip.data.columns import columns
 from everychip.data.convert import arrays, as_arrays, as_examples
+from everychip.data.descriptions import Descriptions
+from everychip.data.diabetes import Diabetes
 from everychip.data.digits import Digits
 from everychip.data.examples import Examples
 from everychip.data.holdout import split_holdout
@@ -19,6 +23,10 @@ __all__ = [
     "Augment",
     "CropFlip",
     "Data",
+    "Descriptions",
+    "Diabetes",
+    "DigitAttributes",
+    "DigitCanvas",
     "Digits",
     "Examples",
     "Hub",

@@ -42,8 +42,8 @@ def over_time(results: Results, *, panels: Sequence[Panel] | None = None, limit:
             rows.append(Row((*panel.context.words, sigma_text(panel.sigma), method, *cells), method))
     note = (
         f"Mean {results.score.label} ± half its 95 % interval, the same chips at every time. Below each "
-        "time: the effective weight noise σ_W/rms(W) of the rows, which is their spread without what all have "
-        "lost."
+        "time: the effective weight noise σ_W/rms(W) of the rows, which is their spread without what all "
+        "have lost."
     )
     notes = (note, *footnotes(results, groups))
     return Table(f"{results.score.title} over time", tuple(columns), tuple(rows), notes).without_constants()

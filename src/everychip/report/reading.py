@@ -15,7 +15,7 @@ from everychip.outcome import read_status
 from everychip.report.grouping import groups_of
 from everychip.report.results import Results, Run
 from everychip.report.weak_layers import read_answer
-from everychip.scores import ACCURACY, Score
+from everychip.scores import Score
 from everychip.study.files import read_json
 from everychip.study.proof import draws_of
 
@@ -44,6 +44,15 @@ def load(path: str | Path) -> Results:
     )
 
 
+class _Score(BaseModel):
+    """What a run measured of every chip, as `Score.facts` writes it."""
+
+    name: str
+    higher_is_better: bool
+    within: tuple[float | None, float | None] | None
+    unit: str
+
+
 class _RunRecord(BaseModel):
     """What `report` reads of a run: an entry of study.json, or run.json itself."""
 
@@ -61,7 +70,7 @@ class _RunRecord(BaseModel):
     coverage: dict[str, Any] | None = None
     treatment: list[dict[str, Any]] = []
     machines: tuple[str, ...] = ()
-    score: Score | None = None
+    score: _Score | None = None
 
     def run(self) -> Run:
         return Run(
@@ -76,7 +85,7 @@ class _RunRecord(BaseModel):
             training_id=self.training_id,
             treatment=tuple(self.treatment),
             classes=self.classes,
-            score=self.score or ACCURACY,
+            score=Score.of(self.score and self.score.model_dump()),
         )
 
 

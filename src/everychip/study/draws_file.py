@@ -39,7 +39,7 @@ def save(draws: Draws, path: str | Path) -> None:
         "until": None if draws.until is None else asdict(draws.until),
         "treatment": [dict(facts) for facts in draws.treatment],
         "cells": draws.cells,
-        **({} if draws.score == ACCURACY else {"score": asdict(draws.score)}),
+        **({} if draws.score == ACCURACY else {"score": draws.score.facts()}),
     }
     text = json.dumps({**about, SEAL: _seal(columns, about)})
     write_table(Path(path), columns, metadata={KEY: text})
@@ -63,19 +63,12 @@ def load(path: str | Path) -> Draws:
             until=None if until is None else Until(**until),
             treatment=tuple(about["treatment"]),
             cells=None if about["cells"] is None else tuple(about["cells"]),
-            score=_score_of(about.get("score")),
+            score=Score.of(about.get("score")),
         )
     except EverychipError:
         raise
     except (KeyError, TypeError, ValueError, IndexError) as error:
         raise StoreError(str(path), found=f"a damaged file ({error!r})", expected=_EXPECTED) from None
-
-
-def _score_of(facts: Any) -> Score:
-    if facts is None:
-        return ACCURACY
-    within = facts["within"]
-    return Score(**{**facts, "within": None if within is None else tuple(within)})
 
 
 def _about(path: Path) -> dict[str, Any]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -106,7 +106,7 @@ class _Execution:
 
     def _score(self) -> dict[str, Any]:
         """How the score that is judged is read, for those who read the run."""
-        return asdict(self.experiment.task.headline)
+        return self.experiment.task.headline.facts()
 
     def _take_over(self) -> dict[str, Any] | None:
         """The training of another run, if there is one to take."""

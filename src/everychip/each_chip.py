@@ -72,11 +72,12 @@ def _in_place(model: nn.Module, held: Mapping[str, Tensor]) -> Iterator[None]:
     own: list[tuple[nn.Module, str, nn.Parameter | None]] = []
     try:
         for name, tensor in held.items():
+            chip = tensor.detach()
             for alias in aliases.get(name, (name,)):
                 prefix, _, leaf = alias.rpartition(".")
                 module = modules[prefix]
                 own.append((module, leaf, module._parameters[leaf]))
-                module._parameters[leaf] = tensor.detach()  # type: ignore[assignment]
+                module._parameters[leaf] = chip  # type: ignore[assignment]
         with holding_a_chip(model):
             yield
     finally:

@@ -92,7 +92,12 @@ def test_text_is_left_out_unless_it_is_asked_for():
     import datasets
 
     table = datasets.Dataset.from_dict(
-        {"text": ["a", "b"], "input_ids": [[1, 2], [3, 4]], "attention_mask": [[1, 1], [1, 0]], "label": [0, 1]}
+        {
+            "text": ["a", "b"],
+            "input_ids": [[1, 2], [3, 4]],
+            "attention_mask": [[1, 1], [1, 0]],
+            "label": [0, 1],
+        }
     )
     assert sorted(columns(table).x) == ["attention_mask", "input_ids"]
     with pytest.raises(DataError, match="tokens first"):

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from everychip.component import Component
-from everychip.data import Examples
+from everychip.data import Examples, as_examples
 from everychip.errors import ConfigError, DataError, known_names
 from everychip.running import Runner, logits
 from everychip.scores import Score
@@ -60,8 +60,6 @@ class Task(Component, family="task"):
 
     def examples(self, data: Any, *, split: str | None) -> Examples:
         """Anything that holds inputs and targets, as this task's examples."""
-        from everychip.data.convert import as_examples
-
         return as_examples(data, split=split)
 
     @abstractmethod

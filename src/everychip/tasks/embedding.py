@@ -8,7 +8,7 @@ import torch
 from pydantic import Field
 from torch import Tensor
 
-from everychip.data import Examples
+from everychip.data import Examples, as_examples
 from everychip.errors import ConfigError
 from everychip.running import Runner
 from everychip.scores import Score
@@ -48,8 +48,6 @@ class Embedding(Task):
 
     def examples(self, data: Any, *, split: str | None) -> Examples:
         """Inputs, with or without labels."""
-        from everychip.data.convert import as_examples
-
         return Examples(as_examples(data, split=split, labelled=False).x)
 
     def prepared(self, runner: Runner, data: Examples) -> Examples:

@@ -10,7 +10,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from everychip.data import Examples
+from everychip.data import Examples, as_examples
 from everychip.errors import DataError
 from everychip.scores import ACCURACY, Score
 from everychip.tasks.base import Task, full, refuse_shapes
@@ -53,7 +53,7 @@ class Tokens(Task):
 
     def examples(self, data: Any, *, split: str | None) -> Examples:
         """Inputs with labels; those that an attention mask leaves out are not labelled."""
-        found = super().examples(data, split=split)
+        found = as_examples(data, split=split, labelled=not self.causal)
         return Examples(found.x, self.labels(found.x, found.y))
 
     def labels(self, x: Any, y: Any) -> Any:

@@ -15,6 +15,7 @@ from everychip.chip import Purpose, addresses
 from everychip.data import Examples, as_examples
 from everychip.data.inputs import mapped, taken
 from everychip.draws import Draws
+from everychip.errors import ConfigError
 from everychip.hardware import Hardware
 from everychip.layouts import laid_out
 from everychip.mitigate import Address, InOrder, Mitigation, Treatment
@@ -80,6 +81,7 @@ def evaluate(
     rule = None if until is None else Until.parse(until, chips=chips, score=judged)
     bench = asked.bench(model, data, images=images, precision=precision, batch_size=batch_size)
     placed = ranged(Placed.of(model, hardware), bench.runner, calibration, seed=seed)
+    _must_be_of(asked.task, mitigation, policy)
     bound = _bound(mitigation, policy, bench.runner, placed.hardware, calibration, seed=seed)
     treat, stops = _treating(bound, bench.runner), enough(rule)
     rows: list[dict[str, float]] = []
@@ -140,6 +142,23 @@ def ranged(placed: Placed, runner: Runner, calibration: Any, *, seed: int) -> Pl
         return placed
     with runner.autocast():
         return calibrated(placed, runner, calibration, seed=seed)
+
+
+def _must_be_of(task: Task, mitigation: Any, policy: Any) -> None:
+    """Refuse what chooses by class labels for a task that has none."""
+    if task.kind == "classification":
+        return
+    kind = None if mitigation is None else Mitigation.parse(mitigation).kind
+    for where, found in (("policy", policy is not None), ("mitigation", kind == "selective_write_verify")):
+        if found:
+            raise ConfigError(
+                f"evaluate.{where}",
+                found=f"the task {task.kind}",
+                expected="classification: it chooses by class labels",
+                remedy="bn_recalibration or drift_compensation, which need none"
+                if where != "policy"
+                else None,
+            )
 
 
 def _bound(

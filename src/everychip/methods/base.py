@@ -17,6 +17,7 @@ from everychip.constraints import Constraint
 from everychip.data.inputs import Inputs, rows_of, taken
 from everychip.errors import ConfigError
 from everychip.exits import Exits, multi_exit
+from everychip.exits.dense import spread_like
 from everychip.hardware import Hardware
 from everychip.mapping import Columns
 from everychip.methods.exit_loss import exits_loss, listening_to_exits
@@ -79,6 +80,10 @@ class Method(Component, family="method"):
         """The internal classifiers the method needs, or None."""
         return None
 
+    def dense_exits(self, model: nn.Module, sample: Inputs, *, seed: int, axis: int) -> Exits | None:
+        """The internal classifiers of a model that answers at every place, its classes on this axis."""
+        return None
+
     def bind(
         self,
         model: nn.Module,
@@ -112,7 +117,7 @@ class Method(Component, family="method"):
         method.must_suit(hardware, sample)
         if self.exit_loss:
             multi_exit(model, where="method.exit_loss")
-        exits = None if sample is None else method.exits(model, sample, seed=seed)
+        exits = None if sample is None else _exits(method, model, sample, seed=seed, axis=asked.class_axis)
         objective = Objective(
             method, model, hardware, seed=seed, exits=exits, steps=steps, sample=sample, task=asked
         )
@@ -284,7 +289,10 @@ class Objective(nn.Module):
         with self.exits.tap(self.model) as taps:
             backbone = self.runner.logits(self.chip(), x)
         chip = self.chip(hardware=exit_hardware, weights=heads, part="exits")
-        return backbone, self.exits.logits(taps, chip=chip)
+        exits, axis = self.exits.logits(taps, chip=chip), self.task.class_axis
+        if axis is not None:
+            exits = [spread_like(z_n, backbone, axis=axis) for z_n in exits]
+        return backbone, exits
 
     def after_step(self) -> None:
         """Call after each optimiser step: applies the constraint and moves the schedules on."""
@@ -302,6 +310,12 @@ class Objective(nn.Module):
     def detach(self) -> nn.Module:
         """The model, without exits."""
         return self.model
+
+
+def _exits(method: Method, model: nn.Module, sample: Inputs, *, seed: int, axis: int | None) -> Exits | None:
+    if axis is None:
+        return method.exits(model, sample, seed=seed)
+    return method.dense_exits(model, sample, seed=seed, axis=axis)
 
 
 def _shares(x: Inputs, y: Any, chips: int) -> Iterator[tuple[Any, Any]]:

@@ -8,6 +8,7 @@ import torch
 from pydantic import Field
 from torch import Tensor, nn
 
+from everychip.data.inputs import Inputs
 from everychip.exits import Exits, multi_exit
 from everychip.hardware import Hardware
 from everychip.methods.base import Objective
@@ -46,6 +47,11 @@ class IRS(InternalExits):
     def exits(self, model: nn.Module, sample: Tensor, *, seed: int) -> Exits | None:
         """The exits to be dropped, if any are."""
         return super().exits(model, sample, seed=seed) if self.deploy == "backbone" else None
+
+    def dense_exits(self, model: nn.Module, sample: Inputs, *, seed: int, axis: int) -> Exits | None:
+        """The same of a model that answers at every place."""
+        dropped = self.deploy == "backbone"
+        return super().dense_exits(model, sample, seed=seed, axis=axis) if dropped else None
 
     def must_suit(self, hardware: Hardware, sample: Tensor | None) -> None:
         """Exits that are attached are sized from a sample; those of the network are there."""

@@ -37,6 +37,9 @@ class Task(Component, family="task"):
     scores: ClassVar[tuple[Score, ...]] = ()
     """Every score of a chip, the one that is judged unless another is named first."""
 
+    class_axis: ClassVar[int | None] = None
+    """Where the classes are in answers at several places: 1 or −1; None, there is one answer an input."""
+
     has_scale: ClassVar[bool] = False
     """Whether answers have a scale of their own, so that a multiple of them is another answer."""
 

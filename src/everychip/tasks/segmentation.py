@@ -35,6 +35,7 @@ class Segmentation(Task):
     scores: ClassVar[tuple[Score, ...]] = tuple(
         Score(name, within=(0.0, 1.0), unit="%") for name in ("mIoU", "accuracy")
     )
+    class_axis: ClassVar[int | None] = 1
     smooths: ClassVar[bool] = True
 
     def must_suit(self, answer: Any, y: Any, *, every: Any = None) -> None:

@@ -44,6 +44,7 @@ class Tokens(Task):
     ignore: int = -100
 
     scores: ClassVar[tuple[Score, ...]] = (ACCURACY, _LOSS, _PERPLEXITY)
+    class_axis: ClassVar[int | None] = -1
     smooths: ClassVar[bool] = True
 
     @property

@@ -217,7 +217,7 @@ def logits(output: Any) -> Tensor:
         if isinstance(chosen, Tensor):
             return chosen
     if isinstance(output, tuple | list) and output and isinstance(output[0], Tensor):
-        return output[0]  # type: ignore[no-any-return]
+        return output[0]
     named = getattr(output, "last_hidden_state", None)
     if isinstance(named, Tensor):
         return named

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 
 import torch
@@ -42,8 +43,13 @@ def spread_like(logits: Float[Tensor, "n classes *places"], z: Tensor, *, axis: 
     >>> spread_like(torch.zeros(2, 3, 4, 4), torch.zeros(2, 3, 8, 8), axis=1).shape
     torch.Size([2, 3, 8, 8])
     """
-    places = z.movedim(axis, 1).shape[2:]
-    if logits.shape[2:] != places:
+    return spread_to(logits, z.movedim(axis, 1).shape[2:], axis=axis)
+
+
+def spread_to(logits: Float[Tensor, "n classes *places"], places: Sequence[int], *, axis: int) -> Tensor:
+    """An exit's logits at so many places, interpolated linearly, classes on the axis."""
+    places = tuple(places)
+    if tuple(logits.shape[2:]) != places:
         logits = interpolate(logits, size=places, mode=_MODES[len(places)], align_corners=False)
     return logits.movedim(1, axis)
 

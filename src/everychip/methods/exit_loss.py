@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from everychip.exits import MultiExit
+from everychip.exits.dense import spread_to
 
 if TYPE_CHECKING:
     from everychip.methods.base import Objective
@@ -33,5 +34,8 @@ def listening_to_exits(model: MultiExit) -> Iterator[list[list[Tensor]]]:
 
 def exits_loss(objective: Objective, forwards: list[list[Tensor]], y: Any) -> Tensor:
     """mean_n L(z_n, y), L the task's loss, over the exits of that forward which the method's loss reads."""
-    losses = [objective.criterion(z_n, y) for z_n in forwards[objective.method.loss_forward]]
+    exits, axis = forwards[objective.method.loss_forward], objective.task.class_axis
+    if axis is not None:
+        exits = [spread_to(z_n, y.shape[1:], axis=axis) for z_n in exits]
+    losses = [objective.criterion(z_n, y) for z_n in exits]
     return torch.stack(losses).mean()

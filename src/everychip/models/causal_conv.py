@@ -38,14 +38,14 @@ class CausalConvNetwork(nn.Module):
         super().__init__()
         self.embedding = nn.Embedding(tokens, width)
         self.layers = nn.ModuleList(nn.Conv1d(width, width, kernel, dilation=2**n) for n in range(depth))
+        self.past = [(kernel - 1) * 2**n for n in range(depth)]
         self.norms = nn.ModuleList(nn.LayerNorm(width) for _ in range(depth))
         self.head = nn.Linear(width, tokens)
 
     def forward(self, input_ids: Tensor) -> Tensor:
         """Logits [n, t, tokens] of tokens [n, t]."""
         h = self.embedding(input_ids)
-        for layer, norm in zip(self.layers, self.norms, strict=True):
-            past = (layer.kernel_size[0] - 1) * layer.dilation[0]
+        for layer, norm, past in zip(self.layers, self.norms, self.past, strict=True):
             seen = nn.functional.pad(norm(h).transpose(1, 2), (past, 0))
             h = h + torch.relu(layer(seen)).transpose(1, 2)
         logits: Tensor = self.head(h)

@@ -33,7 +33,7 @@ from everychip.study.compute import Compute
 from everychip.study.experiment import Evaluation, Experiment
 from everychip.study.recipe_schema import FILE, as_text, recipe_schema
 from everychip.study.start import Start
-from everychip.training import Training
+from everychip.training_config import Training
 
 ROOT = Path(__file__).resolve().parents[1]
 REFERENCE = ROOT / "docs" / "reference"

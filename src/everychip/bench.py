@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
-from typing import Any, Self
+from typing import Any, Self, TypeVar
 
 import torch
 from torch import Tensor, nn
@@ -17,7 +17,7 @@ from everychip.rng import contained, rng_for
 from everychip.running import Precision, Runner, probe
 from everychip.scores import Score
 from everychip.soundness import device_of
-from everychip.tasks import OwnScore, Task, scored_by
+from everychip.tasks import Meter, OwnScore, Task, scored_by
 
 Programmed = Callable[[int], dict[str, Tensor]]
 """The chip of a number."""
@@ -107,8 +107,7 @@ class Bench:
         """The test data that a chip meets: all of it, or its own random images."""
         if self.whole_test:
             return self.data
-        order = torch.randperm(len(self.data), generator=rng_for(seed, "images", chip))
-        return self.data.take(order[: self.images])
+        return part_of(self.data, self.images, seed=seed, chip=chip)
 
     def _streamed(
         self, stream: Stream, programmed: Programmed, *, chips: int, seed: int, purpose: str
@@ -131,10 +130,7 @@ class Bench:
                 self.images += len(part)
                 for chip in numbers:
                     with contained(seed, purpose, chip, "forward", batch):
-                        update = meters[chip].update
-                        self.runner.each(
-                            written[chip], part, lambda z, y, take=update: take(task.answer(z), y)
-                        )
+                        self.runner.each(written[chip], part, _into(meters[chip], task))
             yield from (meters[chip].compute() for chip in numbers)
 
 
@@ -142,3 +138,19 @@ def _must_be_all(images: int | None, what: str) -> None:
     if images is not None:
         found = f"{images} images of {what}"
         raise ConfigError("evaluate.images", found=found, expected="none: every chip meets all of the data")
+
+
+_Some = TypeVar("_Some", bound=Examples)
+
+
+def part_of(data: _Some, k: int, *, seed: int, chip: int) -> _Some:
+    """The test images that a chip meets: all of them, or its own random k."""
+    if k == len(data):
+        return data
+    order = torch.randperm(len(data), generator=rng_for(seed, "images", chip))
+    return data.take(order[:k])
+
+
+def _into(meter: Meter, task: Task) -> Callable[[Any, Any], None]:
+    """What hands a batch's output and targets to the meter."""
+    return lambda output, y: meter.update(task.answer(output), y)

@@ -8,12 +8,13 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from everychip.bench import part_of
 from everychip.data import Arrays, as_arrays
 from everychip.errors import SampleSizeError
 from everychip.hardware import Hardware
 from everychip.intervals import Interval, mean_interval
 from everychip.modes import evaluating
-from everychip.monte_carlo import part_of, ranged
+from everychip.monte_carlo import ranged
 from everychip.placement import Placed
 from everychip.progress import Event, Listener, listening
 from everychip.refusals import must_be

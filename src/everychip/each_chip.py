@@ -77,7 +77,7 @@ def _in_place(model: nn.Module, held: Mapping[str, Tensor]) -> Iterator[None]:
                 prefix, _, leaf = alias.rpartition(".")
                 module = modules[prefix]
                 own.append((module, leaf, module._parameters[leaf]))
-                module._parameters[leaf] = chip  # type: ignore[assignment]
+                module._parameters[leaf] = chip
         with holding_a_chip(model):
             yield
     finally:

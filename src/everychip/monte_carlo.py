@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from everychip.bench import Asked
 from everychip.calibration import calibrated
 from everychip.chip import Purpose, addresses
-from everychip.data import Examples, as_examples
+from everychip.data import Examples, as_calibration
 from everychip.data.inputs import mapped, taken
 from everychip.draws import Draws
 from everychip.errors import ConfigError
@@ -176,7 +176,7 @@ def _bound(
     if mitigation is None and policy is None:
         return None
     if calibration is not None:
-        kept = as_examples(calibration, split="train", labelled=False)
+        kept = as_calibration(calibration)
         calibration = replace(kept, x=mapped(kept.x, lambda part: laid_out(part, runner.memory_format)))
     with contained(seed, "mitigation"):
         treatments = [

@@ -36,7 +36,7 @@ from everychip.running import Runner, autocast, probe
 from everychip.scores import ACCURACY
 from everychip.soundness import device_of, is_finite
 from everychip.tasks import Classification, Task
-from everychip.training_config import Training
+from everychip.training_config import Training as Training  # noqa: PLC0414 (taken from here)
 from everychip.training_options import TrainingOptions
 
 

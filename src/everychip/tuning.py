@@ -23,7 +23,8 @@ from everychip.progress import Event, Listener, listening, quiet
 from everychip.refusals import must_be
 from everychip.rng import rng_for, seed_for
 from everychip.tails import kpp
-from everychip.training import Fitted, Training, train
+from everychip.training import Fitted, train
+from everychip.training_config import Training
 
 Score = Literal["kpp", "mean"]
 

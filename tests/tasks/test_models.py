@@ -1,4 +1,4 @@
-"""Models that people bring: several and named inputs, any output, frozen parts, adapters, other precisions."""
+"""Models that people bring: several and named inputs, any output, frozen parts, adapters, precisions."""
 
 from __future__ import annotations
 

@@ -33,7 +33,8 @@ def pixels() -> nn.Module:
     with contained(0, "pixels"):
         return nn.Sequential(
             nn.Conv2d(1, 8, 3, padding=1), nn.BatchNorm2d(8), nn.ReLU(),
-            nn.Conv2d(8, 8, 3, stride=2, padding=1), nn.ReLU(), nn.Upsample(scale_factor=2), nn.Conv2d(8, 3, 1),
+            nn.Conv2d(8, 8, 3, stride=2, padding=1), nn.ReLU(),
+            nn.Upsample(scale_factor=2), nn.Conv2d(8, 3, 1),
         )  # fmt: skip
 
 
@@ -193,8 +194,8 @@ def test_a_training_of_any_task_is_resumed_to_the_bit(tmp_path):
 
 def test_augmentation_that_would_leave_labels_behind_is_refused():
     build, x, y = CASES["segmentation"]
+    augment = ec.data.CropFlip(padding=1)
     with pytest.raises(ConfigError, match="would have to move with the images"):
-        augment = ec.data.CropFlip(padding=1)
         ec.fit(build(), "vanilla", (x, y), hardware=HW, task="segmentation", epochs=1, augment=augment)
 
 

@@ -7,7 +7,7 @@ from everychip.data.augment import CropFlip
 from everychip.data.base import Augment, Data
 from everychip.data.canvas import DigitCanvas
 from everychip.data.columns import columns
-from everychip.data.convert import arrays, as_arrays, as_examples
+from everychip.data.convert import arrays, as_arrays, as_calibration, as_examples
 from everychip.data.descriptions import Descriptions
 from everychip.data.diabetes import Diabetes
 from everychip.data.digits import Digits
@@ -35,6 +35,7 @@ __all__ = [
     "Tensors",
     "arrays",
     "as_arrays",
+    "as_calibration",
     "as_examples",
     "columns",
     "split_holdout",

@@ -88,6 +88,19 @@ def as_examples(data: Any, *, split: str | None = None, labelled: bool = True) -
     raise DataError("data", found=f"a {type(data).__name__}", expected=_ACCEPTED)
 
 
+def as_calibration(data: Any) -> Examples:
+    """The training part of anything that holds inputs, with or without labels; class labels are checked.
+
+    >>> import torch
+    >>> as_calibration(torch.zeros(3, 2)).y is None
+    True
+    """
+    found = as_examples(data, split="train", labelled=False)
+    y = found.y
+    classes = isinstance(y, Tensor) and y.ndim == 1 and not (y.is_floating_point() or y.is_complex())
+    return Arrays(found.x, y) if classes and not isinstance(found, Arrays) else found
+
+
 def _has_batches(loader: DataLoader[Any]) -> bool:
     return loader.batch_size is not None or loader.batch_sampler is not None
 

@@ -63,7 +63,7 @@ class DriftCompensation(Mitigation):
         x = self.calibration_images(calibration, self.images, seed=seed).x
         calls: dict[str, list[_Call]] = {row.name: [] for row in rows}
         with torch.no_grad(), evaluating(model), _listening(model, rows, calls):
-            Runner(model).logits({}, x.to(device_of(model)))
+            Runner(model).outputs({}, moved(x, device_of(model)))
         return _Compensated({row.name: _Readout(row.parameter.detach(), calls[row.name]) for row in rows})
 
 

@@ -85,7 +85,7 @@ class _RunRecord(BaseModel):
             training_id=self.training_id,
             treatment=tuple(self.treatment),
             classes=self.classes,
-            score=Score.of(self.score and self.score.model_dump()),
+            score=Score.of(None if self.score is None else self.score.model_dump()),
         )
 
 

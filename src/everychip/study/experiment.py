@@ -26,7 +26,7 @@ from everychip.study.start import Start
 from everychip.study.store import run_id, training_id
 from everychip.tails import must_be_target
 from everychip.tasks import Classification, Task
-from everychip.training import Training
+from everychip.training_config import Training
 
 Sigma = Annotated[float, Field(ge=0, le=1_000)]
 _TIME = {"anyOf": [{"type": "number", "minimum": 0}, {"type": "string"}]}

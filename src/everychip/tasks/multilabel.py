@@ -98,10 +98,10 @@ def _metrics(labels: int, threshold: float) -> dict[str, Any]:
     from torchmetrics import classification as known
 
     if labels == 1:
-        binary = {"threshold": threshold}
+        binary: dict[str, Any] = {"threshold": threshold}
         accuracy = known.BinaryAccuracy(**binary)
         return {"F1": known.BinaryF1Score(**binary), "accuracy": accuracy, "exact match": accuracy.clone()}
-    several = {"num_labels": labels, "threshold": threshold}
+    several: dict[str, Any] = {"num_labels": labels, "threshold": threshold}
     return {
         "F1": known.MultilabelF1Score(**several, average="macro"),
         "accuracy": known.MultilabelAccuracy(**several, average="micro"),

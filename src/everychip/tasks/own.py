@@ -74,7 +74,7 @@ class _Run:
 
 
 def scored_by(
-    function: Callable[..., Any] | OwnScore,
+    function: Any,
     *,
     name: str | None = None,
     higher_is_better: bool | None = None,

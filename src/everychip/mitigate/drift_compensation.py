@@ -16,6 +16,7 @@ from torch.nn.modules.conv import _ConvNd
 from torch.utils._pytree import tree_map_only
 
 from everychip.array import plain
+from everychip.data.inputs import moved
 from everychip.hardware import Hardware, Placement
 from everychip.mitigate.base import Address, Mitigation, Treatment
 from everychip.modes import evaluating

@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from everychip.bench import Asked
+from everychip.bench import Asked, Bench
 from everychip.calibration import calibrated
 from everychip.chip import Purpose, addresses
 from everychip.data import Examples, as_calibration
@@ -83,20 +83,8 @@ def evaluate(
     placed = ranged(Placed.of(model, hardware), bench.runner, calibration, seed=seed)
     _must_be_of(asked.task, mitigation, policy)
     bound = _bound(mitigation, policy, bench.runner, placed.hardware, calibration, seed=seed)
-    treat, stops = _treating(bound, bench.runner), enough(rule)
-    rows: list[dict[str, float]] = []
-
-    def programmed(chip: int) -> dict[str, Tensor]:
-        path = (purpose, chip)
-        return treat(placed.program(seed=seed, path=path), seed=seed, path=path)
-
-    with torch.no_grad(), evaluating(model), listening(progress) as tell:
-        for row in bench.rows(programmed, chips=chips, seed=seed, purpose=purpose):
-            rows.append(row)
-            value = row[judged.name]
-            tell(Event("chips", len(rows), chips, {judged.name: value}))
-            if stops(value):
-                break
+    how: dict[str, Any] = {"seed": seed, "purpose": purpose, "until": rule, "progress": progress}
+    rows = _measured(bench, placed, bound, chips=chips, **how)
     facts = () if bound is None else bound.facts()
     draws = Draws.of(
         rows,
@@ -108,6 +96,34 @@ def evaluate(
         score=judged,
     )
     return replace(draws, purpose=purpose, cells=_drawn(placed.weights))
+
+
+def _measured(
+    bench: Bench,
+    placed: Placed,
+    treatment: Treatment | None,
+    *,
+    chips: int,
+    seed: int,
+    purpose: Purpose,
+    until: Until | None,
+    progress: Progress,
+) -> list[dict[str, float]]:
+    """The scores of chip after chip, until they are enough."""
+    treat, stops, name = _treating(treatment, bench.runner), enough(until), bench.asked.score.name
+    rows: list[dict[str, float]] = []
+
+    def programmed(chip: int) -> dict[str, Tensor]:
+        path = (purpose, chip)
+        return treat(placed.program(seed=seed, path=path), seed=seed, path=path)
+
+    with torch.no_grad(), evaluating(bench.runner.model), listening(progress) as tell:
+        for row in bench.rows(programmed, chips=chips, seed=seed, purpose=purpose):
+            rows.append(row)
+            tell(Event("chips", len(rows), chips, {name: row[name]}))
+            if stops(row[name]):
+                break
+    return rows
 
 
 def _drawn(weights: Mapping[str, Tensor]) -> tuple[str, ...]:

@@ -21,8 +21,10 @@ if TYPE_CHECKING:
         mitigate,
         models,
         policies,
+        tasks,
     )
     from everychip.array import Array
+    from everychip.each_chip import chips
     from everychip.errors import EverychipError
     from everychip.evaluation.break_even import break_even
     from everychip.evaluation.draws import Draws
@@ -56,6 +58,7 @@ __all__ = [
     "break_even",
     "calibrate",
     "check",
+    "chips",
     "compare",
     "constraints",
     "data",
@@ -76,6 +79,7 @@ __all__ = [
     "run_experiment",
     "run_study",
     "sensitivity",
+    "tasks",
 ]
 
 _HOMES = {
@@ -90,6 +94,7 @@ _HOMES = {
     "break_even": "crossing",
     "calibrate": "calibration",
     "check": "coverage",
+    "chips": "each_chip",
     "compare": "paired",
     "effective_sigma": "chip",
     "evaluate": "monte_carlo",

@@ -10,12 +10,13 @@ from typing import Any
 
 from torch import nn
 
-from everychip.data import as_arrays
+from everychip.bench import Asked
 from everychip.errors import ConfigError, SampleSizeError
 from everychip.evaluation.monte_carlo import evaluate
 from everychip.hardware.chip import effective_sigma
 from everychip.hardware.hardware import Hardware
 from everychip.progress import Event, Listener, listening
+from everychip.scores import ACCURACY, Score
 from everychip.statistics.intervals import Interval
 
 _DROP = re.compile(r"(\d+(?:\.\d*)?|\.\d+)\s*(?:points?|%)?")
@@ -41,6 +42,7 @@ class BreakEven:
     chips: int
     largest: float
     steps: tuple[tuple[float, Interval], ...]
+    score: Score = ACCURACY
 
     def table(self) -> dict[str, Any]:
         """Everything as plain values, for JSON."""
@@ -49,8 +51,13 @@ class BreakEven:
         return {**{name: getattr(self, name) for name in names}, "steps": steps}
 
     def __str__(self) -> str:
-        what = f"the mean accuracy {'crosses' if self.sigma is not None else 'stays above'} "
-        what += f"{100 * self.target:.4g} % (without noise {100 * self.clean:.4g} %)"
+        score = self.score
+        stays = "stays above" if score.higher_is_better else "stays below"
+        what = f"the mean {score.name} {'crosses' if self.sigma is not None else stays} "
+        target, clean = (
+            f"{score.scale * one:.4g} {score.unit}".rstrip() for one in (self.target, self.clean)
+        )
+        what += f"{target} (without noise {clean})"
         if self.sigma is None or self.of_rms is None:
             low = f", surely up to {self.low:.3g}" if self.low < self.largest else ""
             return f"no break-even up to σ = {self.largest:.3g}: {what}{low}"
@@ -76,12 +83,13 @@ def break_even(
 ) -> BreakEven:
     """Find by bisection the σ at which the mean accuracy over the chips falls below a target.
 
-    target: an accuracy, 0 … 1; or drop: points below the accuracy without noise, "1 point". The chips are the
+    target: an accuracy, 0 … 1, or a value of the task's score; or drop: how many points (or of what
+    else the score is counted in) worse than without noise, "1 point". The chips are the
     same at every σ (common random numbers), so that the curve is smooth enough to bisect; it is taken to
     fall. The interval holds every σ at which a 95 % t interval over the chips contains the target: at the
     true break-even it does so with 95 % probability, and only there does it have to, however many σ are
     looked at. tolerance: of σ, relative; the bounds are rounded outwards. largest: where the search ends.
-    options: those of `evaluate` (batch_size, precision, images, mitigation, calibration).
+    options: those of `evaluate` (task, score, batch_size, precision, images, mitigation, calibration).
 
     >>> import torch, everychip as ec
     >>> model = torch.nn.Linear(4, 2)
@@ -91,28 +99,28 @@ def break_even(
     >>> found.low < found.sigma < found.high
     True
     """
-    _refuse(target, drop, chips, largest, tolerance)
-    test = as_arrays(data, split="test")
+    score = Asked.of(options.get("task", "classification"), options.get("score")).score
+    _refuse(target, drop, chips, largest, tolerance, score)
     with listening(progress) as tell:
 
         def mean_at(sigma: float) -> Interval:
             tell(Event("break-even", len(curve.known), _STEPS, {"sigma": sigma}))
             here = hardware.with_sigma(sigma)
-            draws = evaluate(model, here, test, chips=chips, seed=seed, progress=_silent, **options)
+            draws = evaluate(model, here, data, chips=chips, seed=seed, progress=_silent, **options)
             return draws.verdict().mean
 
         curve = _Curve(mean_at, largest, tolerance)
         clean = curve.at(0.0).estimate
-        goal = _goal(target, drop, clean)
-        low = curve.crossing(lambda mean: (mean.low or 0.0) < goal)
-        middle = curve.crossing(lambda mean: mean.estimate < goal)
-        high = curve.crossing(lambda mean: (1.0 if mean.high is None else mean.high) < goal)
+        goal = _goal(target, drop, clean, score)
+        low = curve.crossing(lambda mean: _worse(_bad_end(mean), goal, score, missing=True))
+        middle = curve.crossing(lambda mean: _worse(mean.estimate, goal, score))
+        high = curve.crossing(lambda mean: _worse(_good_end(mean), goal, score))
     sigma = None if middle is None else curve.between(middle, goal)
     noise = None if sigma is None else effective_sigma(model, hardware.with_sigma(sigma))
     of_max, of_rms = (None, None) if noise is None else (noise.of_max, noise.of_rms)
     bounds = (largest if low is None else low[0]), (None if high is None else high[1])
     steps = tuple(sorted(curve.known.items()))
-    return BreakEven(goal, clean, sigma, *bounds, of_max, of_rms, chips, largest, steps)
+    return BreakEven(goal, clean, sigma, *bounds, of_max, of_rms, chips, largest, steps, score)
 
 
 class _Curve:
@@ -150,31 +158,56 @@ class _Curve:
         return low if above <= below else low + (high - low) * (above - goal) / (above - below)
 
 
-def _goal(target: float | None, drop: str | None, clean: float) -> float:
-    points = 0.0 if drop is None else _points(drop)
-    goal = clean - points / 100 if target is None else target
-    if not 0 < goal < clean:
+def _bad_end(mean: Interval) -> float | None:
+    return mean.low if mean.score.higher_is_better else mean.high
+
+
+def _good_end(mean: Interval) -> float | None:
+    return mean.high if mean.score.higher_is_better else mean.low
+
+
+def _worse(value: float | None, goal: float, score: Score, *, missing: bool = False) -> bool:
+    """Whether a mean, or a bound of it, misses the goal; missing: whether one that is refused does."""
+    return missing if value is None else score.sign * value < score.sign * goal
+
+
+def _goal(target: float | None, drop: str | None, clean: float, score: Score) -> float:
+    points = 0.0 if drop is None else _points(drop, score)
+    goal = clean - score.sign * points / score.scale if target is None else target
+    low, high = score.within or (-math.inf, math.inf)
+    if not (low < goal < high and score.sign * goal < score.sign * clean):
+        found, without = (f"{score.scale * one:.4g} {score.unit}".rstrip() for one in (goal, clean))
+        between = (
+            f"an {score.name} between 0 and that" if score == ACCURACY else f"a {score.name} worse than that"
+        )
         raise ConfigError(
             "break_even.target" if drop is None else "break_even.drop",
-            found=f"{100 * goal:.4g} %, while the accuracy without noise is {100 * clean:.4g} %",
-            expected="an accuracy between 0 and that",
+            found=f"{found}, while the {score.name} without noise is {without}",
+            expected=between,
         )
     return goal
 
 
-def _points(drop: str) -> float:
+def _points(drop: str, score: Score) -> float:
     found = _DROP.fullmatch(str(drop).strip())
-    if found is None or not 0 < float(found[1]) < 100:
-        raise ConfigError("break_even.drop", found=repr(drop), expected='points of accuracy, as in "1 point"')
+    if found is None or float(found[1]) == 0 or (score.unit == "%" and float(found[1]) >= 100):
+        expected = 'points of accuracy, as in "1 point"' if score == ACCURACY else f'{score.step}, as in "1"'
+        raise ConfigError("break_even.drop", found=repr(drop), expected=expected)
     return float(found[1])
 
 
-def _refuse(target: float | None, drop: str | None, chips: int, largest: float, tolerance: float) -> None:
+def _refuse(
+    target: float | None, drop: str | None, chips: int, largest: float, tolerance: float, score: Score
+) -> None:
     if (target is None) == (drop is None):
         found = "neither target nor drop" if target is None else "both target and drop"
         raise ConfigError("break_even", found=found, expected='one: target=0.9 or drop="1 point"')
-    if target is not None and not 0 < target < 1:
-        raise ConfigError("break_even.target", found=f"{target:g}", expected="an accuracy between 0 and 1")
+    low, high = score.within or (-math.inf, math.inf)
+    if target is not None and not low < target < high:
+        expected = (
+            "an accuracy between 0 and 1" if score == ACCURACY else f"a {score.name} of {low:g} … {high:g}"
+        )
+        raise ConfigError("break_even.target", found=f"{target:g}", expected=expected)
     if chips < 2:
         raise SampleSizeError("break_even.chips", found=f"{chips}", expected="at least 2 for an interval")
     if not 0 < largest < math.inf:

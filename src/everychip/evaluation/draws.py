@@ -4,16 +4,17 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, replace
 from pathlib import Path
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from everychip.errors import DataError, MissingExtraError
-from everychip.evaluation.metrics import METRICS
+from everychip.errors import DataError, MissingExtraError, known_names
+from everychip.scores import ACCURACY, Score
 from everychip.statistics.paired_comparison import Comparison, compare
 from everychip.statistics.stopping import Until
 from everychip.statistics.verdict import Verdict, verdict
@@ -24,7 +25,10 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, eq=False)
 class Draws:
-    """What each chip of one trained network did with the test set; metrics in float64, chips by number.
+    """What each chip of one trained network did with the test set; scores in float64, chips by number.
+
+    `scores` holds every number that was measured of the chips, by name, and each is an attribute, too:
+    `draws.accuracy`, `draws.nll`. `score` says which of them is judged and how it is read: it is `values`.
 
     `images` is how many test images each chip met; `whole_test` says that these were all of them, the same
     for every chip, and not a random part of its own. `until` says that the chips were watched, and the
@@ -39,11 +43,7 @@ class Draws:
     at 95 % it needs 72 chips, these are 3; failures of up to 63 % of chips may be unseen
     """
 
-    accuracy: Float[Tensor, " chips"]
-    nll: Float[Tensor, " chips"]
-    brier: Float[Tensor, " chips"]
-    ece: Float[Tensor, " chips"]
-    confidence: Float[Tensor, " chips"]
+    scores: Mapping[str, Float[Tensor, " chips"]]
     chip: Int[Tensor, " chips"]
     seed: int
     images: int
@@ -52,12 +52,15 @@ class Draws:
     treatment: tuple[Mapping[str, Any], ...] = ()
     purpose: str = "evaluate"
     cells: tuple[str, ...] | None = field(default=None, repr=False)
+    score: Score = ACCURACY
 
     def __post_init__(self) -> None:
-        for name in METRICS:
-            object.__setattr__(self, name, torch.as_tensor(getattr(self, name)).detach().cpu().double())
+        scores = {name: torch.as_tensor(one).detach().cpu().double() for name, one in self.scores.items()}
+        object.__setattr__(self, "scores", MappingProxyType(scores))
         object.__setattr__(self, "chip", torch.as_tensor(self.chip).detach().cpu().long())
-        shapes = {tuple(getattr(self, name).shape) for name in (*METRICS, "chip")}
+        if self.score.name not in scores:
+            raise DataError("draws.score", found=f"{self.score.name!r}", remedy=known_names("", scores))
+        shapes = {tuple(column.shape) for column in (*scores.values(), self.chip)}
         if shapes != {(self.chip.numel(),)} or not len(self):
             raise DataError(
                 "draws",
@@ -68,10 +71,23 @@ class Draws:
         if times > 1:
             raise DataError("draws", found=f"chip {number} more than once", expected="every chip once")
 
+    def __getattr__(self, name: str) -> Tensor:
+        scores = self.__dict__.get("scores", {})
+        if name in scores:
+            column: Tensor = scores[name]
+            return column
+        known = f"; scores: {', '.join(scores)}" if scores and not name.startswith("_") else ""
+        raise AttributeError(f"these draws have no {name!r}{known}")
+
+    @property
+    def values(self) -> Float[Tensor, " chips"]:
+        """The score that is judged, of every chip."""
+        return self.scores[self.score.name]
+
     @classmethod
     def of(
         cls,
-        rows: Sequence[dict[str, float]],
+        rows: Sequence[Mapping[str, float]],
         *,
         seed: int,
         images: int,
@@ -79,20 +95,23 @@ class Draws:
         whole_test: bool = True,
         until: Until | None = None,
         treatment: tuple[Mapping[str, Any], ...] = (),
+        score: Score = ACCURACY,
     ) -> Draws:
-        """Draws from the rows of `metrics.per_chip`, of chips 0, 1, 2, … unless their numbers are given."""
+        """Draws from one row of scores by name for each chip, 0, 1, 2, … unless their numbers are given.
+
+        score: which of them is judged.
+        """
         numbers = range(len(rows)) if chips is None else chips
-        columns: dict[str, Any] = {
-            name: torch.tensor([row[name] for row in rows], dtype=torch.float64) for name in METRICS
-        }
+        names = rows[0] if rows else (score.name,)
         return cls(
-            **columns,
+            scores={name: torch.tensor([row[name] for row in rows], dtype=torch.float64) for name in names},
             chip=torch.tensor(list(numbers)),
             seed=seed,
             images=images,
             whole_test=whole_test,
             until=until,
             treatment=treatment,
+            score=score,
         )
 
     @classmethod
@@ -104,19 +123,12 @@ class Draws:
         for part in parts[1:]:
             first._must_share_setting(part, where="Draws.join")
         order = torch.cat([part.chip for part in parts]).argsort(stable=True)
-        columns: dict[str, Any] = {
-            name: torch.cat([getattr(part, name) for part in parts])[order] for name in (*METRICS, "chip")
-        }
         until = next((part.until for part in parts if part.until), None)
-        return cls(
-            **columns,
-            seed=first.seed,
-            images=first.images,
-            whole_test=first.whole_test,
+        return replace(
+            first,
+            scores={name: torch.cat([part.scores[name] for part in parts])[order] for name in first.scores},
+            chip=torch.cat([part.chip for part in parts])[order],
             until=until,
-            treatment=first.treatment,
-            purpose=first.purpose,
-            cells=first.cells,
         )
 
     def __len__(self) -> int:
@@ -125,12 +137,18 @@ class Draws:
     def verdict(self, *, target: float | None = None, k: float = 5.0, level: float = 0.95) -> Verdict:
         """What these draws say of the network: mean, worst, KPP_k, and yield where a target is given."""
         fixed = verdict(
-            self.accuracy, target=target, k=k, whole_test=self.whole_test, images=self.images, level=level
+            self.values,
+            target=target,
+            k=k,
+            whole_test=self.whole_test,
+            images=self.images,
+            level=level,
+            score=self.score,
         )
-        return fixed if self.until is None else self.until.verdict(fixed, self.accuracy)
+        return fixed if self.until is None else self.until.verdict(fixed, self.values)
 
     def compare(self, other: Draws, *, level: float = 0.95) -> Comparison:
-        """This network's accuracy less the other's, chip by chip over the same chips."""
+        """This network's score less the other's, chip by chip over the same chips."""
         self._must_share_setting(other, where="Draws.compare")
         mine, theirs = self.chip.sort(), other.chip.sort()
         if not torch.equal(mine.values, theirs.values):
@@ -140,17 +158,18 @@ class Draws:
                 expected="the same chips in both",
                 remedy="evaluate both with the same seed and number of chips",
             )
-        return compare(self.accuracy[mine.indices], other.accuracy[theirs.indices], level=level)
+        a, b = self.values[mine.indices], other.values[theirs.indices]
+        return compare(a, b, level=level, score=self.score)
 
     def columns(self) -> dict[str, list[float] | list[int] | list[bool]]:
         """The draws as plain columns, one entry per chip, for a table or a parquet file."""
-        one = {"seed": self.seed, "images": self.images, "whole_test": self.whole_test}
+        n = len(self)
         return {
-            column.name: [one[column.name]] * len(self)
-            if column.name in one
-            else getattr(self, column.name).tolist()
-            for column in fields(self)
-            if column.name not in ("until", "treatment", "purpose", "cells")
+            **{name: column.tolist() for name, column in self.scores.items()},
+            "chip": self.chip.tolist(),
+            "seed": [self.seed] * n,
+            "images": [self.images] * n,
+            "whole_test": [self.whole_test] * n,
         }
 
     def to_pandas(self) -> Any:
@@ -207,14 +226,14 @@ class Draws:
 
     def __repr__(self) -> str:
         chips = "1 chip" if len(self) == 1 else f"{len(self)} chips"
-        mean = f"mean accuracy {100 * float(self.accuracy.mean()):.1f} %"
+        mean = f"mean {self.score.name} {self.score.text(float(self.values.mean()))}"
         return f"Draws({chips}, {mean}, seed {self.seed}, {self.images} images)"
 
     def _repr_html_(self) -> str:
         return self.verdict()._repr_html_()
 
     def _must_share_setting(self, other: Draws, *, where: str) -> None:
-        for name in ("seed", "images", "whole_test", "purpose"):
+        for name in ("seed", "images", "whole_test", "purpose", "score"):
             mine, theirs = getattr(self, name), getattr(other, name)
             if mine != theirs:
                 raise DataError(

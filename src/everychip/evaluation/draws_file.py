@@ -13,7 +13,7 @@ import torch
 
 from everychip.errors import EverychipError, StoreError
 from everychip.evaluation.draws import Draws
-from everychip.evaluation.metrics import METRICS
+from everychip.scores import ACCURACY, Score
 from everychip.statistics.stopping import Until
 from everychip.storage.table import metadata_of, read_table, write_table
 
@@ -39,6 +39,7 @@ def save(draws: Draws, path: str | Path) -> None:
         "until": None if draws.until is None else asdict(draws.until),
         "treatment": [dict(facts) for facts in draws.treatment],
         "cells": draws.cells,
+        **({} if draws.score == ACCURACY else {"score": draws.score.facts()}),
     }
     text = json.dumps({**about, SEAL: _seal(columns, about)})
     write_table(Path(path), columns, metadata={KEY: text})
@@ -53,15 +54,16 @@ def load(path: str | Path) -> Draws:
         seal, until = about.pop(SEAL), about["until"]
         if seal != _seal(columns, about):
             raise StoreError(str(path), found="content that differs from its own SHA-256", expected=_EXPECTED)
-        tensors: dict[str, Any] = {name: torch.tensor(columns[name], dtype=torch.float64) for name in METRICS}
+        scores = [name for name in columns if name not in ("chip", "seed", "images", "whole_test")]
         return Draws(
-            **tensors,
+            scores={name: torch.tensor(columns[name], dtype=torch.float64) for name in scores},
             chip=torch.tensor(columns["chip"]),
             **{name: columns[name][0] for name in ("seed", "images", "whole_test")},
             purpose=about["purpose"],
             until=None if until is None else Until(**until),
             treatment=tuple(about["treatment"]),
             cells=None if about["cells"] is None else tuple(about["cells"]),
+            score=Score.of(about.get("score")),
         )
     except EverychipError:
         raise

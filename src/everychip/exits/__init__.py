@@ -5,9 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Literal
 
-from torch import Tensor, nn
+from torch import nn
 
+from everychip.data.inputs import Inputs
 from everychip.errors import ModelError
+from everychip.exits.dense import places_only
 from everychip.exits.heads import Exits, Init
 from everychip.exits.multi_exit import MultiExit, multi_exit
 from everychip.exits.positions import choose
@@ -19,7 +21,7 @@ __all__ = ["Exits", "Init", "MultiExit", "Site", "attach", "multi_exit", "start_
 
 def attach(
     model: nn.Module,
-    sample: Tensor,
+    sample: Inputs,
     *,
     classes: int | None = None,
     where: Literal["auto", "paper"] | Sequence[str] = "auto",
@@ -28,6 +30,7 @@ def attach(
     pool: int | Sequence[int] | None = None,
     init: Init | Literal["auto"] = "auto",
     seed: int = 0,
+    axis: int | None = None,
 ) -> Exits:
     """Make exits for a model: AdaptiveAvgPool(k) → flatten → Linear(hidden) → ReLU → Linear(classes).
 
@@ -36,6 +39,8 @@ def attach(
     default the paper's, or min(4, size). init: how both linear layers start: "fan_out" is the authors',
     Kaiming normal of std √(2 / outputs) with biases 0; "default" is PyTorch's; "auto" is the authors' where
     the positions are theirs, else PyTorch's. sample: a batch as the model takes it; it sizes the heads.
+    axis: where the classes are in an output that has places, 1 of [n, classes, h, w], −1 of [n, t, classes]:
+    the heads then answer at every place of their features, and are not pooled.
     The model is left as it was; see `Exits.tap` for how the exits read it.
 
     Source: Qin et al., arXiv 2305.14561 (multi-exit; IRS).
@@ -52,6 +57,8 @@ def attach(
         if value is not None and value < 1:
             raise ModelError(f"exits.{name}", found=str(value), expected="at least 1")
     seen = survey(model, sample)
+    if axis is not None:
+        seen, classes = places_only(model, seen, axis=axis)
     sites = choose(model, seen, where=where, count=count, pool=pool)
     with seeded_global_generator(seed, "exits"):
         return Exits(
@@ -59,6 +66,7 @@ def attach(
             hidden=hidden,
             classes=classes or output_classes(model, seen),
             init=start_of_exits(init, where=where),
+            dense=axis is not None,
         )
 
 

@@ -8,8 +8,9 @@ from dataclasses import asdict, dataclass, field, fields
 from typing import Any, Self
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
+from everychip.data.inputs import Inputs, rows_of, taken
 from everychip.hardware.hardware import Hardware, Placement, Why
 from everychip.hardware.placement import Placed
 from everychip.network.macs import trace
@@ -138,11 +139,12 @@ class Coverage:
         return "\n".join([*lines, *_wrapped(self.summary())])
 
 
-def check(model: nn.Module, hardware: Hardware, sample: Tensor | None = None) -> Coverage:
+def check(model: nn.Module, hardware: Hardware, sample: Inputs | None = None) -> Coverage:
     """Say which parameters and which share of the MACs are on the crossbar, and why the others are not.
 
-    sample: a batch as the model takes it; with it the multiply-accumulates (MACs, per input) are counted, and
-    where there is an array, its reads are tried. What an array cannot carry out is refused.
+    sample: a batch as the model takes it, several inputs as a tuple or by name in a dict; with it the
+    multiply-accumulates (MACs, per input) are counted, and where there is an array, its reads are tried. What
+    an array cannot carry out is refused.
 
     >>> import torch, everychip as ec
     >>> model = torch.nn.Sequential(torch.nn.Linear(8, 4), torch.nn.LayerNorm(4), torch.nn.Linear(4, 2))
@@ -156,21 +158,21 @@ def check(model: nn.Module, hardware: Hardware, sample: Tensor | None = None) ->
     placed = Placed.of(model, hardware)  # refuses a model without matrices
     by_parameter, between, of_buffers = None, None, {}
     if sample is not None:
-        few = sample[:2]
-        counted = trace(model, few)
-        by_parameter = {name: macs // len(few) for name, macs in counted.by_parameter.items()}
-        between = counted.between_activations // len(few)
-        of_buffers = {name: macs // len(few) for name, macs in counted.by_buffer.items()}
+        few = taken(sample, slice(2))
+        counted, rows = trace(model, few), rows_of(few)
+        by_parameter = {name: macs // rows for name, macs in counted.by_parameter.items()}
+        between = counted.between_activations // rows
+        of_buffers = {name: macs // rows for name, macs in counted.by_buffer.items()}
         if hardware.array is not None:
             _read_through(model, placed, few)
-    rows = [
+    listed = [
         _row(model, row, None if by_parameter is None else by_parameter.get(row.name, 0))
         for row in placed.rows
     ]
-    return Coverage(type(model).__name__, tuple(rows), between, of_buffers)
+    return Coverage(type(model).__name__, tuple(listed), between, of_buffers)
 
 
-def _read_through(model: nn.Module, placed: Placed, sample: Tensor) -> None:
+def _read_through(model: nn.Module, placed: Placed, sample: Inputs) -> None:
     """Run one chip, which refuses whatever would compute past the converters."""
     chip = placed.program(seed=0, path=("evaluate", 0))
     with torch.no_grad(), evaluating(model), seeded_global_generator(0, "check"):

@@ -5,7 +5,7 @@ from __future__ import annotations
 from abc import abstractmethod
 from collections.abc import Iterator, Mapping
 from functools import cached_property
-from typing import Annotated, ClassVar, Self
+from typing import Annotated, Any, ClassVar, Self
 
 import torch
 from pydantic import Field
@@ -13,18 +13,22 @@ from torch import Tensor, nn
 
 from everychip.config.component import Component
 from everychip.config.validation import must_be
+from everychip.data.inputs import Inputs, rows_of, taken
 from everychip.errors import ConfigError
 from everychip.exits import Exits, multi_exit
+from everychip.exits.dense import spread_like
 from everychip.hardware.chip import NoiseGradient
 from everychip.hardware.hardware import Hardware
 from everychip.hardware.placement import Placed
 from everychip.mapping import Columns
 from everychip.methods.constraints import Constraint
-from everychip.methods.exit_loss import exits_cross_entropy, listening_to_exits
+from everychip.methods.exit_loss import exits_loss, listening_to_exits
 from everychip.methods.losses import cross_entropy
 from everychip.methods.reminder import Reminder
 from everychip.network.order import order_of_use
 from everychip.network.running import Runner
+from everychip.network.soundness import device_of
+from everychip.tasks import Classification, Task
 
 
 class Method(Component, family="method"):
@@ -58,8 +62,11 @@ class Method(Component, family="method"):
     loss_forward: ClassVar[int] = 0
     """Which of a step's forwards with a gradient the exits' own losses are of, where exits stay."""
 
+    any_task: ClassVar[bool] = False
+    """Whether the method trains by `Objective.criterion`, any task's loss, or by logits and class labels."""
+
     @abstractmethod
-    def loss(self, objective: Objective, x: Tensor, y: Tensor) -> Tensor:
+    def loss(self, objective: Objective, x: Inputs, y: Any) -> Tensor:
         """The loss of one batch, through the objective's chips."""
 
     def resolved(self, hardware: Hardware) -> Self:
@@ -73,20 +80,26 @@ class Method(Component, family="method"):
         """The internal classifiers the method needs, or None."""
         return None
 
+    def dense_exits(self, model: nn.Module, sample: Inputs, *, seed: int, axis: int) -> Exits | None:
+        """The internal classifiers of a model that answers at every place, its classes on this axis."""
+        return None
+
     def bind(
         self,
         model: nn.Module,
         hardware: Hardware,
         *,
         seed: int = 0,
-        sample: Tensor | None = None,
+        sample: Inputs | None = None,
         steps: int | None = None,
+        task: Task | Mapping[str, Any] | str = "classification",
     ) -> Objective:
         """The objective for one model: `loss = objective(x, y)`, then `objective.after_step()`.
 
         sample: a batch of at least two inputs, which sizes the exits of the methods that have them and tells
         which matrix is the last. steps: the length of training in steps, at least 1, which a ramp, a
-        distillation's teacher and `Resilient.population` are shares of.
+        distillation's teacher and `Resilient.population` are shares of. task: what the network is asked
+        (`everychip.tasks`), whose loss it is trained by.
         """
         if steps is not None:
             remedy = "bind(model, hardware, steps=epochs * batches)"
@@ -98,14 +111,31 @@ class Method(Component, family="method"):
                 expected="the number of steps that the ramp is a share of",
                 remedy="bind(model, hardware, steps=epochs * batches)",
             )
+        asked = Task.parse(task)
+        self._must_train(asked)
         method = self.resolved(hardware)
         method.validate_for(hardware, sample)
         if self.exit_loss:
             multi_exit(model, where="method.exit_loss")
-        exits = None if sample is None else method.exits(model, sample, seed=seed)
-        objective = Objective(method, model, hardware, seed=seed, exits=exits, steps=steps, sample=sample)
+        exits = None if sample is None else _exits(method, model, sample, seed=seed, axis=asked.class_axis)
+        objective = Objective(
+            method, model, hardware, seed=seed, exits=exits, steps=steps, sample=sample, task=asked
+        )
         method.prepare(objective)
         return objective
+
+    def _must_train(self, task: Task) -> None:
+        """Refuse a task that the method's equation has no meaning for."""
+        if task.kind != "classification" and not self.any_task:
+            raise ConfigError(
+                f"method {self.kind}",
+                found=f"the task {task.kind}",
+                expected="classification: this method is defined on logits and class labels",
+                remedy="a method of any task: noise_injection, irs, ovf, resilient",
+            )
+        if self.label_smoothing and not task.smooths:
+            found = f"{self.label_smoothing:g} for the task {task.kind}, which has no classes"
+            raise ConfigError("method.label_smoothing", found=found, expected="0")
 
     def prepare(self, objective: Objective) -> None:
         """Add to a new objective what the method needs beside the model, as a part of its state."""
@@ -136,10 +166,11 @@ class Objective(nn.Module):
         seed: int,
         exits: Exits | None,
         steps: int | None,
-        sample: Tensor | None = None,
+        sample: Inputs | None = None,
+        task: Task | None = None,
     ) -> None:
         super().__init__()
-        self.model, self.exits = model, exits
+        self.model, self.exits, self.task = model, exits, task or Classification()
         self.method, self.seed, self.steps = method, seed, steps
         self.placed, self.runner = Placed.of(model, hardware), Runner(model)
         self.step, self.part, self.begun = 0, 0, -1
@@ -149,7 +180,7 @@ class Objective(nn.Module):
             self._last_trained().data.mul_(method.last_layer_gain)
         self.method.constrain(self)
 
-    def forward(self, x: Tensor, y: Tensor) -> Tensor:
+    def forward(self, x: Inputs, y: Any) -> Tensor:
         """The loss of one batch: the mean over the chips that share it, if several do."""
         if torch.is_grad_enabled():
             self._reminder.before_forward(self.step)
@@ -158,20 +189,24 @@ class Objective(nn.Module):
             self.method.begin_step(self)
         if self.method.chips in (None, 1):
             return self._loss(x, y)
-        total = torch.zeros((), device=y.device)
+        total, n = torch.zeros((), device=device_of(self.model)), rows_of(x)
         for part, (inputs, labels) in enumerate(_shares(x, y, self.method.chips)):
             self.part = part
-            total = total + self._loss(inputs, labels) * (len(labels) / len(y))
+            total = total + self._loss(inputs, labels) * (rows_of(inputs) / n)
         self.part = 0
         return total
 
-    def _loss(self, x: Tensor, y: Tensor) -> Tensor:
+    def criterion(self, answer: Tensor, y: Any) -> Tensor:
+        """The task's loss of logits, with the method's label smoothing: what the method trains by."""
+        return self.task.loss(answer, y, label_smoothing=self.method.label_smoothing)
+
+    def _loss(self, x: Inputs, y: Any) -> Tensor:
         """The method's loss of one part of a batch, and that of the exits that stay."""
         if not self.method.exit_loss:
             return self.method.loss(self, x, y)
         with listening_to_exits(multi_exit(self.model, where="method.exit_loss")) as forwards:
             loss = self.method.loss(self, x, y)
-        return loss + self.method.exit_loss * exits_cross_entropy(self.method, forwards, y)
+        return loss + self.method.exit_loss * exits_loss(self, forwards, y)
 
     @property
     def address(self) -> tuple[int, ...]:
@@ -238,12 +273,12 @@ class Objective(nn.Module):
             gradient=self.method.noise_gradient,
         )
 
-    def noisy_logits(self, x: Tensor, **draw: object) -> Tensor:
+    def noisy_logits(self, x: Inputs, **draw: object) -> Tensor:
         """The logits of a fresh chip of this step; keywords as for `chip`."""
         return self.runner.logits(self.chip(**draw), x)  # type: ignore[arg-type]
 
     def logits_with_exits(
-        self, x: Tensor, *, exit_hardware: Hardware | None = None
+        self, x: Inputs, *, exit_hardware: Hardware | None = None
     ) -> tuple[Tensor, list[Tensor]]:
         """The logits of the backbone and of every exit, each on fresh cells of the same step."""
         if self.exits is None:
@@ -254,7 +289,10 @@ class Objective(nn.Module):
         with self.exits.tap(self.model) as taps:
             backbone = self.runner.logits(self.chip(), x)
         chip = self.chip(hardware=exit_hardware, weights=heads, part="exits")
-        return backbone, self.exits.logits(taps, chip=chip)
+        exits, axis = self.exits.logits(taps, chip=chip), self.task.class_axis
+        if axis is not None:
+            exits = [spread_like(z_n, backbone, axis=axis) for z_n in exits]
+        return backbone, exits
 
     def after_step(self) -> None:
         """Call after each optimiser step: applies the constraint and moves the schedules on."""
@@ -274,7 +312,16 @@ class Objective(nn.Module):
         return self.model
 
 
-def _shares(x: Tensor, y: Tensor, chips: int) -> Iterator[tuple[Tensor, Tensor]]:
+def _exits(method: Method, model: nn.Module, sample: Inputs, *, seed: int, axis: int | None) -> Exits | None:
+    if axis is None:
+        return method.exits(model, sample, seed=seed)
+    return method.dense_exits(model, sample, seed=seed, axis=axis)
+
+
+def _shares(x: Inputs, y: Any, chips: int) -> Iterator[tuple[Any, Any]]:
     """A batch in as many parts as there are chips, each of at least two examples, which batch norm needs."""
-    parts = max(1, min(chips, len(y) // 2))
-    yield from zip(x.tensor_split(parts), y.tensor_split(parts), strict=True)
+    n = rows_of(x)
+    parts = max(1, min(chips, n // 2))
+    for rows in torch.arange(n).tensor_split(parts):
+        part = slice(int(rows[0]), int(rows[-1]) + 1)
+        yield taken(x, part), taken(y, part)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from typing import Annotated
+from typing import Annotated, ClassVar
 
 import torch
 from pydantic import Field
@@ -33,6 +33,8 @@ class Censored(Method):
     -0.0833
     """
 
+    any_task: ClassVar[bool] = True
+
     threshold: Annotated[float, Field(gt=0, le=10)] = 1.0
     ratio: Annotated[float, Field(gt=0)] = 1.0
     mean_corrected: bool = False
@@ -57,7 +59,7 @@ class Censored(Method):
             )
 
     def loss(self, objective: Objective, x: Tensor, y: Tensor) -> Tensor:
-        return self.cross_entropy(objective.runner.logits(self.chip(objective), x), y)
+        return objective.criterion(objective.runner.logits(self.chip(objective), x), y)
 
     def chip(self, objective: Objective) -> dict[str, Tensor]:
         """The weights of this step under censored noise; ramp and noise gradient as for every method."""

@@ -30,6 +30,8 @@ class Consistency(Method):
     0.3
     """
 
+    any_task: ClassVar[bool] = True
+
     weight: Annotated[float, Field(ge=0)] = 0.01
     forwards: ClassVar[float] = 1 + FORWARD_ONLY
 
@@ -39,7 +41,7 @@ class Consistency(Method):
             forward_frozen_stats(objective.runner, {}, x)
         with outputs(objective.model, names) as noisy:
             z = objective.noisy_logits(x)
-        return self.cross_entropy(z, y) + self.weight * relative_error(noisy, clean)
+        return objective.criterion(z, y) + self.weight * relative_error(noisy, clean)
 
 
 def relative_error(

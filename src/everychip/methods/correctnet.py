@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable
-from typing import Annotated, Literal
+from typing import Annotated, ClassVar, Literal
 
 import torch
 from jaxtyping import Float
@@ -37,6 +37,8 @@ class CorrectNet(Method, kind="correctnet"):
     0.0005
     """
 
+    any_task: ClassVar[bool] = True
+
     beta: Annotated[float, Field(ge=0)] = 5e-4
     view: Literal["matrix", "kernel"] = "matrix"
     scale: Annotated[float, Field(gt=0)] | None = None
@@ -57,7 +59,7 @@ class CorrectNet(Method, kind="correctnet"):
         if self.view == "matrix":
             weights = {name: outputs_first(w, objective.columns[name]) for name, w in weights.items()}
         penalty = departure(weights.values(), self._scale(objective.hardware), view=self.view)
-        return self.cross_entropy(z, y) + self.beta * penalty
+        return objective.criterion(z, y) + self.beta * penalty
 
     def _scale(self, hardware: Hardware) -> float:
         if self.scale is not None:

@@ -4,15 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, nn
 
 from everychip.exits import MultiExit
+from everychip.exits.dense import spread_to
 
 if TYPE_CHECKING:
-    from everychip.methods.base import Method
+    from everychip.methods.base import Objective
 
 
 @contextmanager
@@ -31,7 +32,10 @@ def listening_to_exits(model: MultiExit) -> Iterator[list[list[Tensor]]]:
         handle.remove()
 
 
-def exits_cross_entropy(method: Method, forwards: list[list[Tensor]], y: Tensor) -> Tensor:
-    """mean_n CE(z_n, y) over the exits of that forward of the step which the method's own loss reads."""
-    losses = [method.cross_entropy(z_n, y) for z_n in forwards[method.loss_forward]]
+def exits_loss(objective: Objective, forwards: list[list[Tensor]], y: Any) -> Tensor:
+    """mean_n L(z_n, y), L the task's loss, over the exits of that forward which the method's loss reads."""
+    exits, axis = forwards[objective.method.loss_forward], objective.task.class_axis
+    if axis is not None:
+        exits = [spread_to(z_n, y.shape[1:], axis=axis) for z_n in exits]
+    losses = [objective.criterion(z_n, y) for z_n in exits]
     return torch.stack(losses).mean()

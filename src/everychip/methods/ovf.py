@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field
 from torch import Tensor, nn
@@ -32,6 +32,8 @@ class OVF(Method):
     >>> OVF().increments
     (0.15, 0.1, 0.05)
     """
+
+    any_task: ClassVar[bool] = True
 
     beta: float = 1e-3
     increments: Annotated[tuple[Annotated[float, Field(ge=0)], ...], Field(min_length=1)] = (0.15, 0.10, 0.05)
@@ -67,10 +69,10 @@ class OVF(Method):
             feedback,
             beta=self.beta,
             decay=self.decay,
-            backbone_share=self.backbone_share,
+            backbone_share=share_of_backbone(self.backbone_share, objective),
             feedback_share=self.feedback_share,
         )
-        return self.cross_entropy(seen, y)
+        return objective.criterion(seen, y)
 
     def _feedback(self, objective: Objective, x: Tensor, sigma: float, n: int) -> Tensor:
         raised = objective.hardware.with_sigma(sigma)
@@ -81,6 +83,11 @@ class OVF(Method):
             chip = {**objective.chip(part=n), **objective.chip(hardware=raised, weights=ends, part=n)}
         statistics = running_statistics(objective.model) if self.batch_norm == "backbone" else {}
         return objective.runner.logits({**chip, **statistics}, x)
+
+
+def share_of_backbone(given: float | None, objective: Objective) -> float | None:
+    """a_b of a negative feedback: as given, or 1 where answers have a scale; None, 1/(N+1)."""
+    return 1.0 if given is None and objective.task.has_scale else given
 
 
 def running_statistics(model: nn.Module) -> dict[str, Tensor]:

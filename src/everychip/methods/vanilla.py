@@ -18,7 +18,9 @@ class Vanilla(Method):
     False
     """
 
+    any_task: ClassVar[bool] = True
+
     noisy: ClassVar[bool] = False
 
     def loss(self, objective: Objective, x: Tensor, y: Tensor) -> Tensor:
-        return self.cross_entropy(objective.runner.logits({}, x), y)
+        return objective.criterion(objective.runner.logits({}, x), y)

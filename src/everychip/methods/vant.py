@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, ClassVar
 
 import torch
 from pydantic import Field
@@ -26,6 +26,8 @@ class VANT(Method):
     1.0
     """
 
+    any_task: ClassVar[bool] = True
+
     alpha: Annotated[float, Field(ge=0)] = 1.0
     theta: Annotated[float, Field(ge=0)] = 0.1
 
@@ -41,4 +43,4 @@ class VANT(Method):
 
     def loss(self, objective: Objective, x: Tensor, y: Tensor) -> Tensor:
         drawn = objective.hardware.with_sigma(self.sigma(objective))
-        return self.cross_entropy(objective.noisy_logits(x, hardware=drawn), y)
+        return objective.criterion(objective.noisy_logits(x, hardware=drawn), y)

@@ -8,6 +8,8 @@ from contextlib import contextmanager
 
 from torch import nn
 
+from everychip.errors import ModelError
+
 _changed = threading.Condition()
 _holders: dict[int, list[int]] = {}
 """By the id of a module that is in use: the thread that uses it, once for every use it is inside of."""
@@ -39,3 +41,30 @@ def exclusive(model: nn.Module, *, thread: int | None = None) -> Iterator[None]:
                 if not _holders[module]:
                     del _holders[module]
             _changed.notify_all()
+
+
+_chips: set[int] = set()
+"""The ids of the modules that hold a chip at the moment."""
+
+
+@contextmanager
+def holding_a_chip(model: nn.Module) -> Iterator[None]:
+    """Inside, the model is a chip, and `must_not_be_a_chip` refuses it."""
+    must_not_be_a_chip(model)
+    modules = {id(module) for module in model.modules()}
+    _chips.update(modules)
+    try:
+        yield
+    finally:
+        _chips.difference_update(modules)
+
+
+def must_not_be_a_chip(model: nn.Module) -> None:
+    """Refuse a model whose weights are those of a chip at the moment."""
+    if _chips and any(id(module) in _chips for module in model.modules()):
+        raise ModelError(
+            type(model).__name__,
+            found="a model that is a chip at the moment, inside a loop over ec.chips",
+            expected="its own weights",
+            remedy="run it there, and program, evaluate or train it outside of the loop",
+        )

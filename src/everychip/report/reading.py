@@ -14,6 +14,7 @@ from everychip.hardware.coverage import Coverage
 from everychip.report.grouping import groups_of
 from everychip.report.results import Results, Run
 from everychip.report.weak_layers import read_answer
+from everychip.scores import Score
 from everychip.statistics.outcome import read_status
 from everychip.storage.files import read_json
 from everychip.study.proof import draws_of
@@ -43,6 +44,15 @@ def load(path: str | Path) -> Results:
     )
 
 
+class _Score(BaseModel):
+    """What a run measured of every chip, as `Score.facts` writes it."""
+
+    name: str
+    higher_is_better: bool
+    within: tuple[float | None, float | None] | None
+    unit: str
+
+
 class _RunRecord(BaseModel):
     """What `report` reads of a run: an entry of study.json, or run.json itself."""
 
@@ -60,6 +70,7 @@ class _RunRecord(BaseModel):
     coverage: dict[str, Any] | None = None
     treatment: list[dict[str, Any]] = []
     machines: tuple[str, ...] = ()
+    score: _Score | None = None
 
     def run(self) -> Run:
         return Run(
@@ -74,6 +85,7 @@ class _RunRecord(BaseModel):
             training_id=self.training_id,
             treatment=tuple(self.treatment),
             classes=self.classes,
+            score=Score.of(None if self.score is None else self.score.model_dump()),
         )
 
 
@@ -166,7 +178,7 @@ def _target(table: Mapping[str, Any], *parts: str) -> float | None:
         recipe = table.get(part)
         evaluation = recipe.get("evaluation") if isinstance(recipe, Mapping) else None
         asked = evaluation.get("target") if isinstance(evaluation, Mapping) else None
-        found = asked if isinstance(asked, float) and 0 < asked < 1 else found
+        found = asked if isinstance(asked, int | float) else found
     return found
 
 

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from everychip.hardware.coverage import Coverage
+from everychip.scores import ACCURACY, Score
 
 if TYPE_CHECKING:
     from everychip.report.weak_layers import WeakLayers
@@ -72,10 +73,10 @@ class Context:
 class Group:
     """Every chip of one method at one evaluated σ, over all its training seeds.
 
-    `accuracy` maps seed → chip → accuracy in 0 … 1; `sigma` and `sigma_train` are nominal device σ (`None`
-    for a device without one); `time` is in seconds since programming (`None` for a device that does not age);
-    `of_max` and `of_rms` are σ_W / max|W| and σ_W / rms(W), means over seeds; `images` is how many test
-    images a chip met.
+    `accuracy` maps seed → chip → accuracy in 0 … 1, or what else `score` says; `sigma` and `sigma_train` are
+    nominal device σ (`None` for a device without one); `time` is in seconds since programming (`None` for a
+    device that does not age); `of_max` and `of_rms` are σ_W / max|W| and σ_W / rms(W), means over seeds;
+    `images` is how many test images a chip met.
     """
 
     method: str
@@ -92,6 +93,7 @@ class Group:
     whole_test: bool
     runs: tuple[str, ...] = ()
     time: float | None = None
+    score: Score = ACCURACY
 
     @cached_property
     def by_seed(self) -> dict[int, tuple[float, ...]]:
@@ -145,6 +147,7 @@ class Run:
     training_id: str = ""
     treatment: tuple[Mapping[str, Any], ...] = ()
     classes: int | None = None
+    score: Score = ACCURACY
 
     @property
     def name(self) -> str:
@@ -277,6 +280,11 @@ class Results:
         apart = {kind: tuple(group for group in self.groups if group.context.kind == kind) for kind in KINDS}
         found = {kind: replace(self, groups=groups) for kind, groups in apart.items() if groups}
         return {"": self} if list(found) == ["population"] else found
+
+    @property
+    def score(self) -> Score:
+        """What was measured of every chip."""
+        return self.groups[0].score if self.groups else ACCURACY
 
     def heading(self, context: Context) -> str:
         """What tells a context from the others of its study; nothing if it is the only one."""

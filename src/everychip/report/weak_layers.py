@@ -91,6 +91,10 @@ def read_answer(folder: Path, run: str = "") -> tuple[WeakLayers, ...]:
     if not path.is_file():
         return ()
     data = read_json(path, form=FORMAT)
+    measured = data.get("sensitivity")
+    score = measured.get("score") if isinstance(measured, dict) else None
+    if isinstance(score, dict) and score.get("unit") != "%":
+        return ()  # the charts count in points; `everychip sensitivity` prints these layers
     try:
         return (WeakLayers(run, Record.model_validate(data)),)
     except ValidationError as error:

@@ -11,8 +11,8 @@ import torch
 from torch import Tensor
 
 from everychip.errors import DataError, SampleSizeError
+from everychip.scores import ACCURACY, Score
 from everychip.statistics.intervals import (
-    DIFFERENCE,
     HEADLINE_SEEDS,
     Difference,
     Values,
@@ -54,7 +54,7 @@ class Comparison:
         over = f"{self.n} chips" if self.seeds == 1 else f"{self.seeds} seeds, {self.n} chips"
         named = (("t", self.p_t), ("Wilcoxon", self.p_wilcoxon))
         ps = [f"{_p(p)} ({name})" for name, p in named if p is not None]
-        text = f"{self.difference.points} paired over {over}"
+        text = f"{self.difference.points} paired over {over}{self.difference.score.remark}"
         tests = f", p = {', '.join(ps)}" if ps else ""
         return "; ".join([text + tests, *self.refusals])
 
@@ -62,7 +62,9 @@ class Comparison:
         return f"Comparison({self})"
 
 
-def compare(a: Values | Draws, b: Values | Draws, *, level: float = 0.95) -> Comparison:
+def compare(
+    a: Values | Draws, b: Values | Draws, *, level: float = 0.95, score: Score = ACCURACY
+) -> Comparison:
     """Compare two models over the same chips: t interval, t test and Wilcoxon test of a_c − b_c.
 
     It speaks of these two trained networks; of their methods speaks `compare_seeds`. Zero differences are
@@ -72,6 +74,7 @@ def compare(a: Values | Draws, b: Values | Draws, *, level: float = 0.95) -> Com
         a, b: draws, paired by the number of the chip and refused unless seed, images and cells agree; or
             one number per chip, in the same order.
         level: the coverage of the interval, 0.95.
+        score: what plain numbers measure; draws know it.
 
     Returns:
         The mean difference a − b with its interval and p-values.
@@ -88,11 +91,15 @@ def compare(a: Values | Draws, b: Values | Draws, *, level: float = 0.95) -> Com
         raise DataError("compare", found=found, expected="two sets of draws, or numbers twice", remedy=remedy)
     d = _differences(a, b, where="compare", least=2)
     p_t, p_wilcoxon, refusals = _tests(d, unit="chips")
-    return Comparison(_student(d, level=level), len(d), 1, p_t, p_wilcoxon, refusals)
+    return Comparison(_student(d, level=level, score=score), len(d), 1, p_t, p_wilcoxon, refusals)
 
 
 def compare_seeds(
-    a_by_seed: Mapping[int, Values], b_by_seed: Mapping[int, Values], *, level: float = 0.95
+    a_by_seed: Mapping[int, Values],
+    b_by_seed: Mapping[int, Values],
+    *,
+    level: float = 0.95,
+    score: Score = ACCURACY,
 ) -> Comparison:
     """Compare two methods: differences per chip, their mean per training seed, then t over the S seed means.
 
@@ -122,7 +129,8 @@ def compare_seeds(
     means = torch.stack([d.mean() for d in by_seed.values()])
     p_t, p_wilcoxon, refusals = _tests(means, unit="seeds")
     chips = sum(len(d) for d in by_seed.values())
-    difference = Difference.of(seeds_interval(by_seed, level=level, within=DIFFERENCE))
+    difference = Difference.of(seeds_interval(by_seed, level=level, within=score.difference))
+    difference = replace(difference, score=score)
     return Comparison(difference, chips, len(seeds), p_t, p_wilcoxon, refusals)
 
 
@@ -136,7 +144,8 @@ def _differences(a: Values, b: Values, *, where: str, least: int) -> Tensor:
             remedy="evaluate both with the same seed and number of chips",
         )
     # Accuracies are ratios of counts: equal differences must tie, whatever the last bits of the quotients.
-    return ((x - y) * 1e12).round() / 1e12
+    d = x - y
+    return (d * 1e12).round() / 1e12 if bool((d.abs() <= 1).all()) else d
 
 
 def _tests(d: Tensor, *, unit: str) -> tuple[float | None, float | None, tuple[str, ...]]:
@@ -168,13 +177,14 @@ def _wilcoxon(d: Tensor) -> float:
     return float(wilcoxon(d.numpy(), zero_method="wilcox").pvalue)
 
 
-def _student(d: Tensor, *, level: float) -> Difference:
+def _student(d: Tensor, *, level: float, score: Score) -> Difference:
     """The interval that belongs to the paired t test; Wilcoxon's test stands beside it for skewed ones."""
     found = t_interval(
         float(d.mean()), float(d.std()) / math.sqrt(len(d)), len(d) - 1, level=level, over="chips"
     )
     low, high = found.low or 0.0, found.high or 0.0
-    return replace(Difference.of(found), low=max(low, DIFFERENCE[0]), high=min(high, DIFFERENCE[1]))
+    least, most = score.difference or (-math.inf, math.inf)
+    return replace(Difference.of(found), low=max(low, least), high=min(high, most), score=score)
 
 
 def _p(p: float) -> str:

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from everychip.charts.notebook import html_table
 from everychip.errors import SampleSizeError
+from everychip.scores import ACCURACY, Score
 from everychip.statistics.intervals import (
     HEADLINE_SEEDS,
     Interval,
@@ -33,7 +34,7 @@ _SKEWED, _MANY = -2.0, 100
 
 @dataclass(frozen=True)
 class Verdict:
-    """The statistics of the accuracy of n chips from a number of training seeds.
+    """The statistics of the score of n chips from a number of training seeds.
 
     `mean` is over chips, or over seeds where there are enough. `worst`, `kpp` and `yield_` pool the chips,
     and speak of these trained networks: over S seeds they describe the even mixture of the S, and their
@@ -58,6 +59,7 @@ class Verdict:
     target: float | None = None
     refusals: tuple[str, ...] = ()
     cautions: tuple[str, ...] = ()
+    score: Score = ACCURACY
 
     @property
     def of(self) -> str:
@@ -91,12 +93,15 @@ class Verdict:
         """What pools the chips, each as its name and its value."""
         rows = []
         if self.worst is not None:
-            rows.append(("worst", f"{100 * self.worst:.1f} of {self.n}"))
+            digits = self.mean.plain_digits
+            rows.append(("worst", f"{self.score.number(self.worst, digits=digits)} of {self.n}"))
         if self.kpp is not None:
-            rows.append((f"KPP{self.k:g}", f"{100 * self.kpp.estimate:.1f} {self.kpp.bounds()}"))
+            digits = 1 if self.score.unit == "%" else self.mean.digits
+            estimate = self.score.number(self.kpp.estimate, digits=digits)
+            rows.append((f"KPP{self.k:g}", f"{estimate} {self.kpp.bounds(digits=digits)}"))
         if self.yield_ is not None and self.target is not None:
             bounds = self.yield_.bounds(scale=1, digits=2)
-            rows.append((f"yield at {100 * self.target:g} %", f"{self.yield_.estimate:.2f} {bounds}"))
+            rows.append((f"yield at {self.score.goal(self.target)}", f"{self.yield_.estimate:.2f} {bounds}"))
         return rows
 
 
@@ -108,8 +113,9 @@ def verdict(
     whole_test: bool = True,
     images: int | None = None,
     level: float = 0.95,
+    score: Score = ACCURACY,
 ) -> Verdict:
-    """The verdict on the chips of one trained network.
+    """The verdict on the chips of one trained network; score says what the values are.
 
     Where each chip met its own random part of the test set, its accuracy is the chip's blurred by the choice
     of images: the mean stands, and its t interval holds, but percentiles, worst and yield are refused.
@@ -119,8 +125,10 @@ def verdict(
     they need the whole test set on every chip; failures of up to 63 % of chips may be unseen
     """
     x = sample(values, where="verdict")
-    mean = mean_interval(x, level=level) if len(x) > 1 else _bare(float(x[0]), level=level)
-    return _pooled(x, Verdict(len(x), 1, images, mean, None, None, None, k, target), whole_test=whole_test)
+    within = score.within
+    mean = mean_interval(x, level=level, within=within) if len(x) > 1 else _bare(float(x[0]), level=level)
+    bare = Verdict(len(x), 1, images, replace(mean, score=score), None, None, None, k, target, score=score)
+    return _pooled(x, bare, whole_test=whole_test)
 
 
 def summarize(
@@ -131,8 +139,9 @@ def summarize(
     whole_test: bool = True,
     images: int | None = None,
     level: float = 0.95,
+    score: Score = ACCURACY,
 ) -> Verdict:
-    """The verdict on a method: one sample of chips for each training seed.
+    """The verdict on a method: one sample of chips for each training seed; score says what the values are.
 
     With at least 3 seeds the interval of the mean is over seeds, chips nested in them (`seeds_interval`).
     With fewer it is over the chips of these seeds, is labelled so, and a refusal says what is missing.
@@ -145,15 +154,16 @@ def summarize(
         raise SampleSizeError("summarize", found="no seed", expected="at least 1")
     seeds, x = len(samples), torch.cat(list(samples.values()))
     if seeds >= HEADLINE_SEEDS:
-        mean, words = seeds_interval(samples, level=level), None
+        mean, words = seeds_interval(samples, level=level, within=score.within), None
     else:
         words = f"no interval over seeds: {seeds} seed{'' if seeds == 1 else 's'}, it needs {HEADLINE_SEEDS}"
         if min(len(part) for part in samples.values()) > 1:
-            mean = chips_interval(samples, level=level)
+            mean = chips_interval(samples, level=level, within=score.within)
         else:
             mean = _bare(sum(float(part.mean()) for part in samples.values()) / seeds, level=level)
     refusals = (words,) if words else ()
-    bare = Verdict(len(x), seeds, images, mean, None, None, None, k, target, refusals)
+    mean = replace(mean, score=score)
+    bare = Verdict(len(x), seeds, images, mean, None, None, None, k, target, refusals, score=score)
     return _pooled(x, bare, whole_test=whole_test)
 
 
@@ -163,8 +173,9 @@ def _bare(estimate: float, *, level: float) -> Interval:
 
 
 def _pooled(x: Tensor, bare: Verdict, *, whole_test: bool) -> Verdict:
-    """The verdict with what needs every chip's own accuracy: worst, percentile and yield."""
-    bare = replace(bare, cautions=_cautions(x, level=bare.mean.level))
+    """The verdict with what needs every chip's own score: worst, percentile and yield."""
+    score = bare.score
+    bare = replace(bare, cautions=_cautions(score.sign * x, level=bare.mean.level))
     refusals = [*([bare.mean.refusal] if bare.mean.refusal else []), *bare.refusals]
     if not whole_test:
         part = f"{bare.images} images" if bare.images else "part of the test set"
@@ -173,11 +184,15 @@ def _pooled(x: Tensor, bare: Verdict, *, whole_test: bool) -> Verdict:
             "they need the whole test set on every chip"
         )
         return replace(bare, refusals=tuple(refusals))
-    percentile = kpp(x, k=bare.k, level=bare.mean.level)
+    percentile = kpp(x, k=bare.k, level=bare.mean.level, score=score)
     if percentile.refusal:
         refusals.append(percentile.refusal)
-    reached = None if bare.target is None else yield_at(x, target=bare.target, level=bare.mean.level)
-    return replace(bare, worst=worst(x), kpp=percentile, yield_=reached, refusals=tuple(refusals))
+    reached = None
+    if bare.target is not None:
+        reached = yield_at(x, target=bare.target, level=bare.mean.level, score=score)
+    return replace(
+        bare, worst=worst(x, score=score), kpp=percentile, yield_=reached, refusals=tuple(refusals)
+    )
 
 
 def _cautions(x: Tensor, *, level: float) -> tuple[str, ...]:
@@ -195,9 +210,11 @@ def _skewness(x: Tensor) -> float:
 
 
 def _mean_words(mean: Interval) -> str:
+    score = mean.score
     if mean.half is None:
-        return f"mean {100 * mean.estimate:.1f} %"
+        return f"mean{score.named} {mean.text}"
     over = "" if mean.over == "chips" else f" over {mean.over}"
-    digits, half = mean.digits, 100 * mean.half
+    digits, half = mean.digits, score.scale * mean.half
     width = f"± {half:.{digits}f}" if mean.even(digits) else mean.bounds(digits=digits)
-    return f"mean {100 * mean.estimate:.{digits}f} % {width} ({100 * mean.level:g} %{over})"
+    value = score.text(mean.estimate, digits=digits)
+    return f"mean{score.named} {value} {width} ({100 * mean.level:g} %{over}{score.remark})"

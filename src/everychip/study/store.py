@@ -182,6 +182,7 @@ class _Record(BaseModel):
     validation_accuracy: float | None = None
     forwards: float | None = None
     classes: int | None = None
+    score: dict[str, Any] | None = None
     history: list[dict[str, Any]] = []
     treatment: list[dict[str, Any]] = []
     coverage: dict[str, Any] | None = None

@@ -33,6 +33,7 @@ KNOWN = (
     "seconds",
     "best_epoch",
     "validation_accuracy",
+    "score",
     "forwards",
     "classes",
     "trained_by",

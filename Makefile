@@ -18,7 +18,7 @@ READY := $(VENV)/.ready
 TORCH := $(shell sed -n 's/^torch==/torch==/p' $(CONSTRAINTS))
 AIHWKIT := $(shell sed -n 's/^aihwkit==/aihwkit==/p' constraints.txt)
 
-.PHONY: help setup demo test test-fast test-oldest lint docs bench clean
+.PHONY: help setup demo test test-fast test-oldest lint docs site bench clean
 
 help: ## Show this list
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/make \1|\2/p' Makefile | awk -F'|' '{ printf "%-12s %s\n", $$1, $$2 }'
@@ -39,7 +39,7 @@ $(READY): pyproject.toml $(CONSTRAINTS)
 	@touch $(READY)
 	@echo "everychip: the environment is ready"
 
-demo: setup ## Train five methods on digits, program chips, print the verdicts, write report.html
+demo: setup ## Train a network on digits in seven ways, program chips, print verdicts and story, write report.html
 	$(BIN)/everychip demo
 
 test: setup ## Run every test, docstring example and documentation block, on all cores
@@ -64,9 +64,12 @@ docs: setup ## Write docs/reference from the code, the tables of results, and wh
 	$(BIN)/python tools/docs/leaderboard_plots.py
 	$(BIN)/python tools/docs/run_pages.py
 
+site: setup ## Build the documentation as a site in site/, warnings as errors
+	$(BIN)/sphinx-build -q -W --keep-going -c docs -b html . site
+
 bench: setup ## Measure what the methods cost beside plain training
 	$(BIN)/python benchmarks/overhead.py
 
 clean: ## Remove the environment and everything that tools left behind
-	rm -rf $(VENV) .venv-oldest dist .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache
+	rm -rf $(VENV) .venv-oldest dist site .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache
 	find src tests docs -name __pycache__ -type d -prune -exec rm -rf {} +

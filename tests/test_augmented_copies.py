@@ -12,7 +12,7 @@ import torch
 from everychip.data import Hub
 
 datasets = pytest.importorskip("datasets")
-SCRIPT = runpy.run_path(str(Path(__file__).parents[1] / "docs" / "augmented_copies.py"))
+SCRIPT = runpy.run_path(str(Path(__file__).parents[1] / "tools" / "docs" / "augmented_copies.py"))
 
 
 @pytest.fixture

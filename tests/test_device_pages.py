@@ -18,9 +18,9 @@ from everychip.hardware.hardware import Hardware
 pytestmark = pytest.mark.slow  # it makes every page
 ROOT = Path(__file__).parents[1]
 FOLDER = ROOT / "docs" / "explanation" / "devices"
-SCRIPT: dict[str, Any] = runpy.run_path(str(ROOT / "docs" / "device_pages.py"))
+SCRIPT: dict[str, Any] = runpy.run_path(str(ROOT / "tools" / "docs" / "device_pages.py"))
 PAGES: dict[str, Any] = SCRIPT["pages"]()
-CELLS: int = runpy.run_path(str(ROOT / "docs" / "device_panels.py"))["CELLS"]
+CELLS: int = runpy.run_path(str(ROOT / "tools" / "docs" / "device_panels.py"))["CELLS"]
 TOML = re.compile(r"```toml\n(.*?)```", re.DOTALL)
 EXPECTED = {
     "PCM-Nandakumar": fits.pcm,

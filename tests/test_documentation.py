@@ -25,7 +25,7 @@ LINK = re.compile(r"\[[^\]]*\]\(([^)\s]+)\)")
 
 def runner() -> Any:
     """tools/docs/run_pages.py, which is a script and no part of the package."""
-    spec = importlib.util.spec_from_file_location("run_pages", ROOT / "docs" / "run_pages.py")
+    spec = importlib.util.spec_from_file_location("run_pages", ROOT / "tools" / "docs" / "run_pages.py")
     assert spec is not None
     assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)
@@ -96,7 +96,7 @@ def test_every_page_is_reachable_from_the_readme() -> None:
 
 
 def test_the_reference_is_what_the_code_says() -> None:
-    command = [sys.executable, str(ROOT / "docs" / "make_reference.py"), "--check"]
+    command = [sys.executable, str(ROOT / "tools" / "docs" / "make_reference.py"), "--check"]
     result = subprocess.run(command, capture_output=True, text=True, timeout=100, check=False)
     assert result.returncode == 0, result.stdout + result.stderr
 

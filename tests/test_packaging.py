@@ -52,6 +52,13 @@ def test_every_public_name_exists_and_is_documented(name: str) -> None:
     assert (value.__doc__ or "").strip(), f"everychip.{name} has no docstring"
 
 
+def test_every_public_name_stands_in_the_reference() -> None:
+    page = (ROOT / "docs" / "reference" / "python.md").read_text(encoding="utf-8")
+    named = set(re.findall(r"auto\w+:: everychip\.(\w+)$", page, re.MULTILINE))
+    modules = {name for name in ec.__all__ if getattr(ec, name).__class__.__name__ == "module"}
+    assert set(ec.__all__) - named - modules - {"__version__"} == set()
+
+
 def test_an_unknown_public_name_is_an_attribute_error() -> None:
     with pytest.raises(AttributeError, match="no attribute 'programme'"):
         ec.programme

@@ -1,4 +1,4 @@
-"""Committed results are what they say: complete, readable, and the source of every row in the README."""
+"""Committed results are what they say: complete, readable, and the source of every table in docs/results."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from everychip.config.component import read_toml
+from everychip.config.toml import read_toml
 from everychip.report import load, to_markdown
 from everychip.storage.table import query
 from everychip.study.grid import Study
@@ -17,8 +17,8 @@ pytestmark = pytest.mark.slow  # it reads every committed result
 ROOT = Path(__file__).parents[1]
 FOLDERS = sorted(path.parent for path in (ROOT / "results").glob("*/study.json"))
 BOARDS = [path.stem for path in sorted((ROOT / "src" / "everychip" / "recipes").glob("leaderboard-*.toml"))]
-FILL = runpy.run_path(str(ROOT / "docs" / "fill_tables.py"))
-DRAWN = runpy.run_path(str(ROOT / "docs" / "leaderboard_plots.py"))
+FILL = runpy.run_path(str(ROOT / "tools" / "docs" / "fill_tables.py"))
+DRAWN = runpy.run_path(str(ROOT / "tools" / "docs" / "leaderboard_plots.py"))
 NEFT = ROOT / "results" / "neft-vgg8-mnist-quarter"
 
 
@@ -42,17 +42,8 @@ def test_the_committed_recipe_is_the_shipped_one_and_has_the_runs_of_the_study(f
     assert sorted(planned, key=str) == sorted(done, key=str)
 
 
-def test_every_row_of_the_readme_stands_in_the_report() -> None:
-    readme = (ROOT / "README.md").read_text(encoding="utf-8")
-    section = readme[readme.index("## Results") : readme.index("## What stands where")]
-    report = (NEFT / "README.md").read_text(encoding="utf-8").splitlines()
-    shown = [line for line in section.splitlines() if line.startswith(("| no ramp, no clip", "| ramp"))]
-    assert shown
-    assert set(shown) <= set(report)
-
-
 def test_every_row_of_the_page_on_feedback_stands_in_a_report() -> None:
-    page = (ROOT / "docs" / "explanation" / "does-feedback-help.md").read_text(encoding="utf-8")
+    page = (ROOT / "docs" / "results" / "does-feedback-help.md").read_text(encoding="utf-8")
     reports = {line for folder in FOLDERS for line in (folder / "README.md").read_text("utf-8").splitlines()}
     shown = [line for line in page.splitlines() if line.startswith(("| no ramp, no clip", "| ramp"))]
     assert shown
@@ -61,7 +52,7 @@ def test_every_row_of_the_page_on_feedback_stands_in_a_report() -> None:
 
 def test_every_page_with_results_asks_for_its_tables() -> None:
     asked = {page.stem for page in FILL["pages"]()}
-    pages = "README buechel-table-1 does-feedback-help leaderboards the-bars what-survives"
+    pages = "buechel-table-1 does-feedback-help leaderboards the-bars what-survives"
     assert asked == set(pages.split())
 
 
@@ -76,7 +67,7 @@ def test_a_table_is_what_its_script_makes_of_the_committed_draws(page: Path) -> 
 @pytest.mark.parametrize("name", ["leaderboards", "feedback"])
 def test_a_plot_of_the_leaderboards_shows_the_committed_draws(name: str) -> None:
     panels, _ = DRAWN["plots"]()[name]
-    svg = (ROOT / "docs" / "explanation" / "plots" / f"{name}.svg").read_text(encoding="utf-8")
+    svg = (ROOT / "docs" / "results" / "plots" / f"{name}.svg").read_text(encoding="utf-8")
     assert svg.startswith("<svg")
     assert svg.rstrip().endswith(DRAWN["mark"](panels)), "make docs draws it"
     assert all(panel.found for panel in panels)
@@ -84,7 +75,7 @@ def test_a_plot_of_the_leaderboards_shows_the_committed_draws(name: str) -> None
 
 @pytest.mark.parametrize("board", BOARDS)
 def test_a_leaderboard_has_the_settings_that_tuning_chose(board: str) -> None:
-    chosen = runpy.run_path(str(ROOT / "docs" / "leaderboards.py"))["chosen"]()
+    chosen = runpy.run_path(str(ROOT / "tools" / "docs" / "leaderboards.py"))["chosen"]()
     recipes = ROOT / "src" / "everychip" / "recipes"
     shown = read_toml(recipes / f"{board}.toml")["axes"]["method"]
     tried = read_toml(recipes / "tuning-mnist.toml")["axes"]["method"]
@@ -94,7 +85,7 @@ def test_a_leaderboard_has_the_settings_that_tuning_chose(board: str) -> None:
 
 
 def test_every_leaderboard_that_was_run_is_in_the_tables() -> None:
-    boards = runpy.run_path(str(ROOT / "docs" / "leaderboards.py"))["BOARDS"]
+    boards = runpy.run_path(str(ROOT / "tools" / "docs" / "leaderboards.py"))["BOARDS"]
     assert set(boards) == {folder.name for folder in FOLDERS if folder.name.startswith("leaderboard-")}
 
 

@@ -11,36 +11,37 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from everychip import (
-        constraints,
         data,
         devices,
         exits,
         mapping,
         methods,
-        metrics,
         mitigate,
         models,
         policies,
         tasks,
     )
     from everychip.array import Array
-    from everychip.each_chip import chips
     from everychip.errors import EverychipError
     from everychip.evaluation.break_even import break_even
     from everychip.evaluation.draws import Draws
     from everychip.evaluation.monte_carlo import evaluate
     from everychip.evaluation.sensitivity import sensitivity
+    from everychip.evaluation.worst_case import worst_case_search
     from everychip.exits import MultiExit
     from everychip.hardware.calibration import calibrate
     from everychip.hardware.chip import effective_sigma, program, run
     from everychip.hardware.coverage import check
+    from everychip.hardware.each_chip import chips
     from everychip.hardware.hardware import Hardware
+    from everychip.methods import constraints
     from everychip.rng import rng_for
     from everychip.statistics.paired_comparison import compare
     from everychip.statistics.verdict import Verdict
     from everychip.study.experiment import Experiment
     from everychip.study.grid import Study
     from everychip.study.running import run_experiment, run_study
+    from everychip.tasks import metrics
     from everychip.training.loop import fit
 
 __version__ = "0.1.0"
@@ -80,39 +81,42 @@ __all__ = [
     "run_study",
     "sensitivity",
     "tasks",
+    "worst_case_search",
 ]
 
 _HOMES = {
     "Array": "array",
-    "Draws": "draws",
+    "Draws": "evaluation.draws",
     "EverychipError": "errors",
     "Experiment": "study.experiment",
-    "Hardware": "hardware",
+    "Hardware": "hardware.hardware",
     "MultiExit": "exits",
     "Study": "study.grid",
-    "Verdict": "verdict",
-    "break_even": "crossing",
-    "calibrate": "calibration",
-    "check": "coverage",
-    "chips": "each_chip",
-    "compare": "paired",
-    "effective_sigma": "chip",
-    "evaluate": "monte_carlo",
-    "fit": "training",
-    "program": "chip",
+    "Verdict": "statistics.verdict",
+    "break_even": "evaluation.break_even",
+    "calibrate": "hardware.calibration",
+    "check": "hardware.coverage",
+    "chips": "hardware.each_chip",
+    "compare": "statistics.paired_comparison",
+    "effective_sigma": "hardware.chip",
+    "evaluate": "evaluation.monte_carlo",
+    "fit": "training.loop",
+    "program": "hardware.chip",
     "rng_for": "rng",
-    "run": "chip",
+    "run": "hardware.chip",
     "run_experiment": "study.running",
     "run_study": "study.running",
-    "sensitivity": "layer_noise",
+    "sensitivity": "evaluation.sensitivity",
+    "worst_case_search": "evaluation.worst_case",
 }
+_MODULES = {"constraints": "methods.constraints", "metrics": "tasks.metrics"}
 
 
 def __getattr__(name: str) -> Any:
     if name in _HOMES:
         value = getattr(import_module(f"everychip.{_HOMES[name]}"), name)
     elif name in __all__:
-        value = import_module(f"everychip.{name}")
+        value = import_module(f"everychip.{_MODULES.get(name, name)}")
     else:
         raise AttributeError(f"module 'everychip' has no attribute {name!r}")
     globals()[name] = value

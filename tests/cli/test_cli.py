@@ -16,7 +16,7 @@ from rich.cells import cell_len
 
 from everychip.cli import call
 from everychip.cli.app import app
-from everychip.config.component import write_toml
+from everychip.config.toml import write_toml
 
 Run = Callable[..., tuple[int, str, str]]
 COMMANDS = sorted(command.callback.__name__ for command in app.registered_commands if command.callback)
@@ -244,13 +244,17 @@ def test_a_study_is_planned_executed_reported_and_asked(everychip: Run, tmp_path
 
 def test_the_demo_prints_its_verdicts_and_writes_its_page(everychip: Run, tmp_path: Path) -> None:
     quick = ("--set", "training.epochs=1", "--set", "evaluation.chips=2", "--workers", "1")
-    few = ("--set", "sweep.seed=[0]", "--set", "evaluation.sigma=[0.0,0.4]")
+    few = ("--set", "sweep.seed=[0]", "--set", "evaluation.sigma=[0.0,0.3]")
     code, out, err = everychip("demo", *quick, *few)
     assert code == 0
     assert "Traceback" not in err
-    assert "[5/5]" in err
-    for method in ("vanilla", "noise_injection", "temperature", "irs", "ovf"):
+    assert "[7/7]" in err
+    for method in ("vanilla", "noise_injection", "temperature", "irs", "ovf", "resilient"):
         assert method in out
+    *_, falls, published, survives = " ".join(out.split()).rsplit("Trained ", 3)
+    assert falls.startswith("as usual, the network is right")
+    assert published.startswith("under that noise as published")
+    assert survives.startswith("by resilient, it keeps")
     page = Path("everychip-runs", "demo", "report.html")
     assert f"Report: {page}" in out
     assert "Made by: everychip demo --set training.epochs=1" in out
@@ -265,7 +269,10 @@ def test_a_study_with_a_failed_run_ends_with_one_and_its_name(everychip: Run) ->
         "axes.method.broken.model.call=torch:nope",
     )
     few = ("--set", "sweep.seed=[0]", "--set", "training.epochs=1", "--set", "evaluation.chips=2")
-    only = ("--set", 'skip=[{method=["vanilla", "irs", "ovf", "temperature"]}]')
+    only = (
+        "--set",
+        'skip=[{method=["vanilla", "irs", "ovf", "temperature", "noise_injection(clip)", "resilient"]}]',
+    )
     base = ("--set", "base.method.kind=vanilla")
     code, out, err = everychip("study", "demo", *broken, *few, *only, *base)
     assert code == 1

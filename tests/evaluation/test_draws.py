@@ -13,11 +13,11 @@ import torch
 
 from everychip.errors import DataError, MissingExtraError, StoreError
 from everychip.evaluation.draws import Draws
-from everychip.evaluation.metrics import METRICS, per_chip
 from everychip.rng import rng_for
 from everychip.statistics.paired_comparison import compare
 from everychip.statistics.stopping import Until
 from everychip.statistics.verdict import verdict
+from everychip.tasks.metrics import METRICS, per_chip
 
 
 def draws(

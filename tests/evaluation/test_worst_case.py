@@ -14,7 +14,7 @@ from torch import nn
 import everychip as ec
 from everychip import Hardware, devices, rng_for
 from everychip.errors import ConfigError
-from everychip.mitigate import worst_case_search
+from everychip.evaluation.worst_case import worst_case_search
 from everychip.rng import seeded_global_generator
 
 HARDWARE = Hardware(device=devices.Gaussian(sigma=0.1))

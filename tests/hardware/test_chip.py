@@ -108,7 +108,7 @@ def held_twice():
 def test_a_module_held_twice_runs_on_one_array_and_comes_back_whole():
     model, x = held_twice(), torch.randn(3, 8)
     before, parameter = copy.deepcopy(model.state_dict()), model[0].weight
-    with pytest.warns(UserWarning, match=r"0 and 2 are one module.*everychip\.chip\.run"):
+    with pytest.warns(UserWarning, match=r"0 and 2 are one module.*everychip\.run"):
         chip = program(model, HARDWARE, seed=0, chip=0)
     assert list(chip) == ["0.weight", "3.weight"]
     on_chip = run(model, chip, x)
@@ -359,7 +359,7 @@ def test_a_heavy_tailed_layer_is_quieter_on_fefet6_than_on_rram1():
     }
     assert sigma["RRAM1"].of_max == pytest.approx(0.0778, abs=5e-5)
     assert sigma["RRAM1"].of_rms == pytest.approx(8 * 0.0778, rel=2e-3)
-    assert sigma["FeFET6"].of_rms / sigma["RRAM1"].of_rms == pytest.approx(0.42, abs=0.005)
+    assert sigma["FeFET6"].of_rms / sigma["RRAM1"].of_rms == pytest.approx(0.42, abs=0.01)
 
 
 def test_the_network_average_is_the_root_mean_square_over_its_weights():

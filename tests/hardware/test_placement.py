@@ -17,7 +17,7 @@ from everychip.hardware.hardware import Why
 from everychip.hardware.placement import Placed
 from everychip.models import Model
 
-SOURCE = Path(__file__).parents[1] / "src" / "everychip"
+SOURCE = Path(__file__).parents[2] / "src" / "everychip"
 HARDWARE = Hardware(device=devices.Gaussian(sigma=0.1))
 
 

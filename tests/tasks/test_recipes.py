@@ -9,7 +9,7 @@ import pytest
 
 import everychip as ec
 from everychip.cli import main
-from everychip.config.component import read_toml
+from everychip.config.toml import read_toml
 from everychip.errors import ConfigError, StoreError
 from everychip.study.experiment import Experiment
 

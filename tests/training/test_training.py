@@ -16,6 +16,7 @@ import everychip as ec
 from everychip import Hardware, constraints, devices, fit, methods, rng_for
 from everychip.data import Arrays, Augment, Data, Splits, split_holdout
 from everychip.errors import ConfigError
+from everychip.hardware import programming
 from everychip.rng import seeded_global_generator
 from everychip.training import loop as training
 
@@ -305,7 +306,7 @@ def test_the_last_epoch_is_kept_where_that_is_asked():
 @pytest.mark.parametrize("method", [methods.Vanilla(), methods.NoiseInjection(), methods.OVF()])
 def test_the_holdout_is_never_trained_on_and_chips_are_never_those_of_an_evaluation(method, monkeypatch):
     addresses = set()
-    real = ec.programming.rng_for
+    real = programming.rng_for
 
     def spy(seed, *path, **options):
         addresses.add(path[1:] if path[0] == "die" else path)

@@ -15,7 +15,7 @@ from everychip.statistics.paired_comparison import compare_seeds
 from everychip.statistics.percentiles import above_chance, kpp
 from everychip.storage.table import query
 
-RESULTS = Path(__file__).parents[1] / "results"
+RESULTS = Path(__file__).parents[2] / "results"
 INGREDIENTS = (
     "noise_injection",
     "noise_injection + ramp",

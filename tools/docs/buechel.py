@@ -10,7 +10,7 @@ from pathlib import Path
 from everychip.report.wording import MINUS, percent
 from everychip.storage.table import query
 
-RESULTS = Path(__file__).parents[1] / "results"
+RESULTS = Path(__file__).parents[2] / "results"
 SHORT = RESULTS / "buechel-fashion-mnist"
 CONTROLS = RESULTS / "buechel-controls"
 PUBLISHED = RESULTS / "buechel-published"

@@ -23,7 +23,7 @@ from plot_files import mark_of, side_by_side, write_plot
 
 from everychip import devices
 
-PLOTS = Path(__file__).parent / "explanation" / "devices" / "plots"
+PLOTS = Path(__file__).parents[2] / "docs" / "explanation" / "devices" / "plots"
 
 # The published laws, in µS unless a σ is a fraction of G_max.
 

@@ -10,7 +10,7 @@ import numpy as np
 import torch
 
 from everychip import devices
-from everychip.report.plots import Rows, chart_of, spec_of
+from everychip.charts.style import Rows, chart_of, spec_of
 from everychip.rng import rng_for
 
 CELLS = 4000

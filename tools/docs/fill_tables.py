@@ -2,7 +2,7 @@
 
     python tools/docs/fill_tables.py [PAGE ...]
 
-writes, under every `<!-- table: SCRIPT FUNCTION ARGUMENTS -->`, what that function of docs/SCRIPT.py returns.
+writes, under every `<!-- table: SCRIPT FUNCTION ARGUMENTS -->`, what that function of the script returns.
 The table that stood there goes; text stays. The tests compare instead of writing.
 """
 
@@ -13,10 +13,10 @@ import sys
 from importlib import import_module
 from pathlib import Path
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 MARK = re.compile(r"(?m)^<!-- table: (\w+) (\w+)((?: [\w.+-]+)*) -->\n((?:\|.*(?:\n|\Z))*)")
 
-sys.path.insert(0, str(ROOT / "docs"))  # the scripts stand beside this one, whoever runs it
+sys.path.insert(0, str(ROOT / "tools" / "docs"))  # the scripts stand beside this one, whoever runs it
 
 
 def pages() -> list[Path]:

@@ -12,7 +12,7 @@ from everychip.report.wording import percent, points
 from everychip.statistics.paired_comparison import compare_seeds
 from everychip.storage.table import query
 
-RESULTS = Path(__file__).parents[1] / "results"
+RESULTS = Path(__file__).parents[2] / "results"
 DRAWS = RESULTS / "resilient-vgg8-mnist-ablation" / "draws.parquet"
 ROWS = (
     "published",

@@ -19,11 +19,11 @@ sys.path.insert(0, str(Path(__file__).parent))  # the scripts stand beside this 
 from leaderboards import QUESTIONS, Accuracies, Cell, cells, mean, rows
 from plot_files import mark_of, side_by_side, write_plot
 
-from everychip.report.plots import GREY, Rows, chart_of, percent, spec_of
+from everychip.charts.style import GREY, Rows, chart_of, percent, spec_of
 from everychip.statistics.intervals import Interval, seeds_interval
 from everychip.statistics.paired_comparison import compare_seeds
 
-PLOTS = Path(__file__).parent / "explanation" / "plots"
+PLOTS = Path(__file__).parents[2] / "docs" / "results" / "plots"
 COLOURS = {"resilient": "#d55e00", "vanilla": "#7f7f7f", "noise_injection (published)": "#7f7f7f"}
 CALM = "#0072b2"
 ROW = 15

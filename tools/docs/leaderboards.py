@@ -12,7 +12,7 @@ from everychip.statistics.intervals import seeds_interval
 from everychip.statistics.paired_comparison import compare_seeds
 from everychip.storage.table import query
 
-RESULTS = Path(__file__).parents[1] / "results"
+RESULTS = Path(__file__).parents[2] / "results"
 PER_CHIP = ", per chip"
 PARTS = ("noise_injection", "temperature", "deep_supervision", "over_noise", "vant", "irs", "ovf")
 REFERENCES = ("noise_injection", "temperature", "resilient")

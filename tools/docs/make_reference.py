@@ -34,9 +34,9 @@ from everychip.study.experiment import Evaluation, Experiment
 from everychip.study.recipe_schema import FILE, as_text, recipe_schema
 from everychip.study.start import Start
 from everychip.tasks import Task
-from everychip.training_config import Training
+from everychip.training.config import Training
 
-ROOT = Path(__file__).resolve().parents[1]
+ROOT = Path(__file__).resolve().parents[2]
 REFERENCE = ROOT / "docs" / "reference"
 MADE = "<!-- Made by `make docs` from the code; change the docstrings, not this page. -->"
 LIMITS = {"ge": "≥", "gt": ">", "le": "≤", "lt": "<"}

@@ -8,8 +8,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from everychip.charts.style import STYLE
 from everychip.report.chart_files import INK
-from everychip.report.plots import STYLE
 
 
 def mark_of(kind: str, told: Any) -> str:
@@ -37,4 +37,5 @@ def write_plot(path: Path, specification: dict[str, Any], mark: str) -> None:
 
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(f"{vl_convert.vegalite_to_svg(specification)}\n{mark}\n", encoding="utf-8")
-    print(f"{path.relative_to(Path(__file__).parent)}: {path.stat().st_size:,} bytes")
+    shown = path.relative_to(Path(__file__).parent) if path.is_relative_to(Path(__file__).parent) else path
+    print(f"{shown}: {path.stat().st_size:,} bytes")

@@ -27,7 +27,7 @@ from everychip.cli import call
 from everychip.config.component import Component
 from everychip.rng import seeded_global_generator
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 PRINTS = "<!-- prints -->"
 FILE = re.compile(r"<!-- file: (\S+) -->")
 

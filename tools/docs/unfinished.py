@@ -14,7 +14,7 @@ from everychip.storage.files import write_text
 from everychip.storage.table import merge_tables
 from everychip.study import store
 
-TARGET = Path(__file__).parents[1] / "results" / "unfinished"
+TARGET = Path(__file__).parents[2] / "results" / "unfinished"
 KEPT = ("id", "labels", "status", "best_epoch", "validation_accuracy", "seconds_by_stage", "history")
 
 

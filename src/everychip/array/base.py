@@ -33,7 +33,7 @@ class Array(Config):
     rows, columns: of a tile. A linear layer has a row for each input, a convolution one for each input
     channel and kernel position; whole channels share a tile where they fit, groups have tiles of their own.
     dac_bits, adc_bits: absent, the converter is ideal.
-    ranges: full scales by the name of the parameter, as `everychip.hardware.calibration.calibrate` measures them: one
+    ranges: full scales by the name of the parameter, as `everychip.calibrate` measures them: one
     for the inputs of a layer, one for the sums of each tile. Absent, every read takes the largest values that
     it meets itself, which therefore depend on the batch.
     adc_percentile: of the |sums| that a measured range covers; below 100 the rare larger ones are clipped.

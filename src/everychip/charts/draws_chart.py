@@ -4,15 +4,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from everychip.report.plots import GREY, Rows, percent
-from everychip.report.sections.chips import SHOWN
+from everychip.charts.style import GREY, SHOWN, Rows, percent
 from everychip.scores import ACCURACY, Score
-from everychip.statistics.verdict import Verdict
 
 if TYPE_CHECKING:
     import altair as alt
 
     from everychip.evaluation.draws import Draws
+    from everychip.statistics.verdict import Verdict
 
 
 def chart_of_draws(draws: Draws, verdict: Verdict) -> alt.LayerChart:

@@ -57,9 +57,10 @@ def everychip(
 
 @app.command()
 def demo(settings: Settings = [], output: Output = None, workers: Workers = 2) -> None:  # noqa: B006
-    """Train five methods on embedded digits, program chips, compare.
+    """Train on embedded digits in seven ways, program chips, compare.
 
-    No download; under two minutes on two cores. Prints the verdicts and writes report.html.
+    No download; under two minutes on two cores. Prints the verdicts, writes report.html, and says in three
+    sentences what came of it.
     """
     from everychip.cli import commands
 
@@ -84,6 +85,10 @@ def study(
     output: Output = None,
     workers: Workers = 1,
     plan: Annotated[bool, typer.Option("--plan", help="Only list the runs, and which are complete.")] = False,
+    on: Annotated[
+        str, typer.Option("--on", help="Where runs are computed: processes, ray, slurm, or a TOML table.")
+    ] = "processes",
+    shard: Annotated[str, typer.Option("--shard", help="Only this share of the runs, such as 2/8.")] = "",
 ) -> None:
     """Execute a grid of recipes, resumably.
 
@@ -91,7 +96,8 @@ def study(
     """
     from everychip.cli import commands
 
-    raise typer.Exit(commands.study(recipe, settings, output, workers, plan=plan))
+    spread = commands.Spread(workers, on, shard)
+    raise typer.Exit(commands.study(recipe, settings, output, spread, plan=plan))
 
 
 @app.command()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shlex
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -32,8 +33,10 @@ def demo(settings: list[str], output: Path | None, workers: int) -> int:
     from everychip.study.grid import Study
 
     chosen = Study.from_toml("demo", settings)
-    outcome = _execute(chosen, output, workers, _command("demo", settings, None))
-    return report(outcome.folder, None, None) or _tell_failures(outcome)
+    outcome = _execute(chosen, output, Spread(workers), _command("demo", settings))
+    code = report(outcome.folder, None, None)
+    _tell_story(outcome.folder)
+    return code or _tell_failures(outcome)
 
 
 def executed(recipe: str, settings: list[str], output: Path | None) -> Executed:
@@ -72,14 +75,32 @@ def run(recipe: str, settings: list[str], output: Path | None) -> int:
     return 0
 
 
-def study(recipe: str, settings: list[str], output: Path | None, workers: int, *, plan: bool) -> int:
+@dataclass(frozen=True)
+class Spread:
+    """Over what a study is spread: how many workers, of which executor, and which share of the runs."""
+
+    workers: int = 1
+    on: str = "processes"
+    shard: str = ""
+
+    def words(self) -> str:
+        """The options that say it."""
+        said = {"--workers": self.workers if self.workers > 1 else "", "--shard": self.shard}
+        said["--on"] = "" if self.on == "processes" else shlex.quote(self.on)
+        return "".join(f" {option} {value}" for option, value in said.items() if value)
+
+
+def study(recipe: str, settings: list[str], output: Path | None, spread: Spread, *, plan: bool) -> int:
     """A grid of recipes into one folder."""
     from everychip.study.grid import Study
 
     chosen = Study.from_toml(recipe, settings)
     if plan:
         return _show_plan(chosen, output or RESULTS / chosen.name)
-    outcome = _execute(chosen, output, workers, _command(f"study {shlex.quote(recipe)}", settings, workers))
+    command = _command(f"study {shlex.quote(recipe)}", settings) + spread.words()
+    outcome = _execute(chosen, output, spread, command)
+    if spread.shard:
+        return _tell_share(spread.shard, outcome)
     done = len(outcome.grid.experiments) - len(outcome.failed)
     again = "" if outcome.executed else "; nothing was left to do"
     console().print(f"{done} of {len(outcome.grid.experiments)} runs are complete{again}.", highlight=False)
@@ -165,17 +186,28 @@ def _cell(value: object) -> str:
     return f"{value:.6g}" if isinstance(value, float) else visible(str(value))
 
 
-def _command(words: str, settings: list[str], workers: int | None) -> str:
-    options = [f"--set {shlex.quote(setting)}" for setting in settings]
-    return " ".join(["everychip", words, *options, *([f"--workers {workers}"] if (workers or 1) > 1 else [])])
+def _tell_share(shard: str, outcome: Outcome) -> int:
+    words = f"Share {shard} is done: {outcome.executed} runs. Once all shares are, the same command without"
+    console().print(f"{words} --shard collects them.", highlight=False, soft_wrap=True)
+    return _tell_failures(outcome)
 
 
-def _execute(study: Study, output: Path | None, workers: int, command: str) -> Outcome:
+def _command(words: str, settings: list[str]) -> str:
+    return " ".join(["everychip", words, *(f"--set {shlex.quote(setting)}" for setting in settings)])
+
+
+def _execute(study: Study, output: Path | None, spread: Spread, command: str) -> Outcome:
+    from everychip.config.component import override
+    from everychip.study.executors import Executor
+    from everychip.study.shards import Shard
     from everychip.study.study import run_study
 
+    on = Executor.parse(override({}, [f"on={spread.on}"])["on"])
+    shard = Shard.parse(spread.shard) if spread.shard else None
+    folder = output or RESULTS / study.name
     with watching(study.title or study.name) as watcher:
         return run_study(
-            study, output or RESULTS / study.name, workers=workers, watcher=watcher, command=command
+            study, folder, workers=spread.workers, on=on, shard=shard, watcher=watcher, command=command
         )
 
 
@@ -193,6 +225,16 @@ def _show_plan(study: Study, folder: Path) -> int:
             out.print(f"{'–':<12}  {words}: {', '.join(labels.values())}", highlight=False, soft_wrap=True)
     out.print(f"{len(grid.experiments)} runs in {folder}", highlight=False, soft_wrap=True)
     return 0
+
+
+def _tell_story(folder: Path) -> None:
+    """What the study shows, in sentences that can be repeated."""
+    from everychip.report.reading import load
+    from everychip.report.story import story
+
+    out = console()
+    for sentence in ("", *story(load(folder))):
+        out.print(sentence, highlight=False, markup=False)
 
 
 def _where(folder: Path, following: str) -> None:

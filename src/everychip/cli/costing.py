@@ -7,13 +7,16 @@ from pathlib import Path
 from textwrap import wrap
 from typing import TYPE_CHECKING, Any
 
+from everychip.cli.answering import measured_shares, show_answers
 from everychip.cli.checking import asked, write_output
 from everychip.cli.watching import console
+from everychip.report.wording import quantity
 
 if TYPE_CHECKING:
     from rich.table import Table
+    from torch import Tensor, nn
 
-    from everychip.cost import Components, Cost, ExitCost
+    from everychip.cost import Answer, Components, Cost, ExitCost
     from everychip.study.experiment import Experiment
 
 WIDTH = 80
@@ -34,14 +37,33 @@ def cost(
         found = estimate(network, experiment.hardware, sample, components=table)
         design = _on_the_design(found, table)
         training = exit_cost(network, experiment.method, sample, seed=experiment.seed)
-    facts = json.dumps(_facts(experiment, found, design, training), indent=1, ensure_ascii=False)
+        answered = _answers(model, network, experiment, sample, table)
+    told = {**_facts(experiment, found, design, training), **_answer_facts(answered)}
+    facts = json.dumps(told, indent=1, ensure_ascii=False)
     if output is not None:
         write_output(output, facts + "\n")
     if as_json:
         print(facts)  # noqa: T201
     else:
-        _show(experiment, found, design, training)
+        _show(experiment, found, design, training, answered)
     return 0
+
+
+def _answers(
+    model: str, network: nn.Module, experiment: Experiment, sample: Tensor, table: Components
+) -> tuple[Answer, ...]:
+    """What each way to answer takes; none of a network without exits."""
+    from everychip.cost import answers
+    from everychip.exits import MultiExit
+
+    if not isinstance(network, MultiExit):
+        return ()
+    ways = answers(network, experiment.hardware, sample, components=table)
+    return ways.rows(measured_shares(model))
+
+
+def _answer_facts(answered: tuple[Answer, ...]) -> dict[str, Any]:
+    return {"answers": [one.facts() for one in answered]} if answered else {}
 
 
 def _on_the_design(found: Cost, table: Components) -> Cost | None:
@@ -52,12 +74,20 @@ def _on_the_design(found: Cost, table: Components) -> Cost | None:
     return None if form is None else estimate_matrices(found.matrices, form, table)
 
 
-def _show(experiment: Experiment, found: Cost, design: Cost | None, training: ExitCost) -> None:
+def _show(
+    experiment: Experiment,
+    found: Cost,
+    design: Cost | None,
+    training: ExitCost,
+    answered: tuple[Answer, ...],
+) -> None:
     out = console()
     width = min(WIDTH, out.width)
     out.print(_table(found), width=width)
     for line in _lines(experiment, found, training, width=width - 1):
         out.print(line, highlight=False, markup=False)
+    if answered:
+        show_answers(answered, out, width=width)
     for paragraph in (_beside(design), _caution(found)):
         if paragraph:
             out.print()
@@ -184,17 +214,6 @@ def _caution(found: Cost) -> str:
         "of writes, copies of early layers. ADCs are the table's, whatever bits the hardware asks for. "
         "Components of your own: --components my.toml"
     )
-
-
-def quantity(value: float, unit: str) -> str:
-    """A quantity with three digits and the prefix that suits it.
-
-    >>> quantity(1.6e-6, "s"), quantity(0.0, "J")
-    ('1.6 µs', '0 J')
-    """
-    prefixes = {0: "", -3: "m", -6: "µ", -9: "n", -12: "p"}
-    power = next((p for p in prefixes if abs(value) >= 10.0**p), -12 if value else 0)
-    return f"{value / 10.0**power:.3g} {prefixes[power]}{unit}"
 
 
 def _facts(experiment: Experiment, found: Cost, design: Cost | None, training: ExitCost) -> dict[str, Any]:

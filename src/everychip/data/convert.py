@@ -27,6 +27,13 @@ _ACCEPTED = (
 def arrays(x: Any, y: Any) -> Arrays:
     """Inputs and labels, tensors or numpy arrays, as checked Arrays; numpy's float64 becomes float32.
 
+    Args:
+        x: inputs [n, …].
+        y: labels [n].
+
+    Returns:
+        The checked pair.
+
     >>> import numpy as np
     >>> len(arrays(np.zeros((2, 4)), [0, 1]))
     2
@@ -35,10 +42,18 @@ def arrays(x: Any, y: Any) -> Arrays:
     return Arrays(tensors_of(x, where="x") if several else tensor_of(x, where="x"), tensor_of(y, where="y"))
 
 
-def as_arrays(data: Any, *, split: Split | None = None) -> Arrays:
+def as_arrays(data: Any, *, split: Split | None = None, where: str = "data") -> Arrays:
     """Anything that holds inputs and class labels, as Arrays; a data set of two splits needs `split`.
 
     A loader or a torch Dataset is gone through once and kept; the global generator does not move.
+
+    Args:
+        data: (x, y), a DataLoader, a torch Dataset, an `everychip.data` component or Arrays.
+        split: "train" or "test", of data that has both.
+        where: what errors call the data.
+
+    Returns:
+        The pair of inputs and labels.
 
     >>> import torch
     >>> len(as_arrays((torch.zeros(2, 4), torch.tensor([0, 1]))))
@@ -50,11 +65,13 @@ def as_arrays(data: Any, *, split: Split | None = None) -> Arrays:
         return data
     if _is_pair(data):
         return arrays(data[0], data[1])
-    found = as_examples(data, split=split)
+    found = as_examples(data, split=split, where=where)
     return found if isinstance(found, Arrays) else Arrays(found.x, found.y)
 
 
-def as_examples(data: Any, *, split: str | None = None, labelled: bool = True) -> Examples:
+def as_examples(
+    data: Any, *, split: str | None = None, labelled: bool = True, where: str = "data"
+) -> Examples:
     """Anything that holds inputs and targets of any kind, as Examples.
 
     Args:
@@ -63,6 +80,10 @@ def as_examples(data: Any, *, split: str | None = None, labelled: bool = True) -
             frame (`columns` names what is read); a component of `everychip.data`.
         split: "train" or "test", where there are both.
         labelled: False takes inputs alone, too.
+        where: what errors call the data.
+
+    Returns:
+        The inputs with their targets.
 
     >>> import torch
     >>> len(as_examples(({"ids": torch.zeros(2, 4), "mask": torch.ones(2, 4)}, torch.zeros(2, 3))))
@@ -79,23 +100,30 @@ def as_examples(data: Any, *, split: str | None = None, labelled: bool = True) -
     if is_table(data):
         return columns(data, split=split, labelled=labelled)
     if isinstance(data, DataLoader):
-        return _gather(data, batched=_has_batches(data), labelled=labelled)
+        return _gather(data, batched=_has_batches(data), labelled=labelled, where=where)
     if isinstance(data, Dataset):
-        return _gather(_items(data), batched=False, labelled=labelled)
+        return _gather(_items(data, where), batched=False, labelled=labelled, where=where)
     if _is_pair(data) or isinstance(data, Mapping) or (not labelled and isinstance(data, Tensor)):
         x, y = pair_of(data, labelled=labelled)
         return Examples(tensors_of(x, where="x"), None if y is None else tensors_of(y, where="y"))
-    raise DataError("data", found=f"a {type(data).__name__}", expected=_ACCEPTED)
+    raise DataError(where, found=f"a {type(data).__name__}", expected=_ACCEPTED)
 
 
-def as_calibration(data: Any) -> Examples:
+def as_calibration(data: Any, *, where: str = "calibration") -> Examples:
     """The training part of anything that holds inputs, with or without labels; class labels are checked.
+
+    Args:
+        data: in any form that `as_examples` takes, or inputs alone.
+        where: what errors call the data.
+
+    Returns:
+        The inputs, with their labels where there are any.
 
     >>> import torch
     >>> as_calibration(torch.zeros(3, 2)).y is None
     True
     """
-    found = as_examples(data, split="train", labelled=False)
+    found = as_examples(data, split="train", labelled=False, where=where)
     y = found.y
     classes = isinstance(y, Tensor) and y.ndim == 1 and not (y.is_floating_point() or y.is_complex())
     return Arrays(found.x, y) if classes and not isinstance(found, Arrays) else found
@@ -126,11 +154,11 @@ def _split(splits: Splits, split: str | None) -> Examples:
     return splits.train if split == "train" else splits.test
 
 
-def _items(dataset: Dataset[Any]) -> Iterable[Any]:
+def _items(dataset: Dataset[Any], where: str) -> Iterable[Any]:
     if isinstance(dataset, IterableDataset):
         return dataset
     if not hasattr(dataset, "__len__"):
-        raise DataError("data", found=f"{type(dataset).__name__} without a length", expected="a __len__")
+        raise DataError(where, found=f"{type(dataset).__name__} without a length", expected="a __len__")
     return _indexed(dataset, len(dataset))
 
 
@@ -139,7 +167,7 @@ def _indexed(dataset: Dataset[Any], length: int) -> Iterator[Any]:
         yield dataset[index]
 
 
-def _gather(source: Iterable[Any], *, batched: bool, labelled: bool) -> Examples:
+def _gather(source: Iterable[Any], *, batched: bool, labelled: bool, where: str) -> Examples:
     inputs: list[Any] = []
     targets: list[Any] = []
     with seeded_global_generator(0, "data", "gather"):
@@ -148,13 +176,13 @@ def _gather(source: Iterable[Any], *, batched: bool, labelled: bool) -> Examples
             inputs.append(tensors_of(x, where="x"))
             targets.append(None if y is None else tensors_of(y, where="y"))
     if not inputs:
-        raise DataError("data", found="no items", expected="at least one input with its label")
+        raise DataError(where, found="no items", expected="at least one input with its label")
     together = joined if batched else stacked
     try:
         x = together(inputs)
         y = None if targets[0] is None else together(targets)
     except RuntimeError as error:
-        raise DataError("data", found=f"inputs of different shapes ({error})", expected="one shape") from None
+        raise DataError(where, found=f"inputs of different shapes ({error})", expected="one shape") from None
     if not batched and any(isinstance(leaf, list) for leaf in leaves(x)) and isinstance(y, Tensor):
-        raise DataError("data", found="inputs of different shapes", expected="one shape")
+        raise DataError(where, found="inputs of different shapes", expected="one shape")
     return Examples(x, y)

@@ -14,7 +14,16 @@ _Some = TypeVar("_Some", bound=Examples)
 
 
 def split_holdout(data: _Some, share: float, *, seed: int) -> tuple[_Some, _Some]:
-    """The training data without a random share of it, and that share, for selection."""
+    """The training data without a random share of it, and that share, for selection.
+
+    Args:
+        data: training data.
+        share: of the rows, 0 … 1.
+        seed: of all draws, a whole number.
+
+    Returns:
+        The rest, and the share.
+    """
     kept = min(len(data) - 2, max(1, round(share * len(data))))
     if kept < 1:
         raise ConfigError("training data", found=f"{len(data)} examples", expected="at least 3")

@@ -7,10 +7,10 @@ from typing import Any
 
 import numpy as np
 
+from everychip.charts.style import GREY, STYLE, Rows, chart_of, spec_of
 from everychip.device_fit.fitting import Fit, Level, TimeFit, root_error
 from everychip.report.chart_files import INK
 from everychip.report.palette import OTHERS
-from everychip.report.plots import GREY, STYLE, Rows, chart_of, spec_of
 
 WIDTH, HEIGHT = 360, 220
 POINTS = 500

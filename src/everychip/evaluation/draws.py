@@ -99,7 +99,18 @@ class Draws:
     ) -> Draws:
         """Draws from one row of scores by name for each chip, 0, 1, 2, … unless their numbers are given.
 
-        score: which of them is judged.
+        Args:
+            rows: the scores of each chip, by name.
+            seed: of all draws, a whole number.
+            images: how many test images a chip met.
+            chips: the chips' numbers.
+            whole_test: whether each met the whole test set.
+            until: the rule by which the evaluation stopped.
+            treatment: what mitigations and policies report.
+            score: which of them is judged.
+
+        Returns:
+            The draws; scores in float64, one per chip.
         """
         numbers = range(len(rows)) if chips is None else chips
         names = rows[0] if rows else (score.name,)
@@ -116,7 +127,14 @@ class Draws:
 
     @classmethod
     def join(cls, parts: Sequence[Draws]) -> Draws:
-        """The draws of a resumed or divided evaluation as one, in the order of the chips' numbers."""
+        """The draws of a resumed or divided evaluation as one, in the order of the chips' numbers.
+
+        Args:
+            parts: draws of one setting, of different chips.
+
+        Returns:
+            All chips in one, in the order of their numbers.
+        """
         if not parts:
             raise DataError("draws", found="nothing to join", expected="at least one set of draws")
         first = parts[0]
@@ -135,7 +153,16 @@ class Draws:
         return self.chip.numel()
 
     def verdict(self, *, target: float | None = None, k: float = 5.0, level: float = 0.95) -> Verdict:
-        """What these draws say of the network: mean, worst, KPP_k, and yield where a target is given."""
+        """What these draws say of the network: mean, worst, KPP_k, and yield where a target is given.
+
+        Args:
+            target: an accuracy, 0 … 1, whose yield is asked for.
+            k: the percentile, 0 … 100 %.
+            level: the coverage of intervals, 0 … 1.
+
+        Returns:
+            Mean, worst, KPP_k and yield, each with its interval or a refusal.
+        """
         fixed = verdict(
             self.values,
             target=target,
@@ -148,7 +175,15 @@ class Draws:
         return fixed if self.until is None else self.until.verdict(fixed, self.values)
 
     def compare(self, other: Draws, *, level: float = 0.95) -> Comparison:
-        """This network's score less the other's, chip by chip over the same chips."""
+        """This network's score less the other's, chip by chip over the same chips.
+
+        Args:
+            other: draws of the same chips.
+            level: the coverage of intervals, 0 … 1.
+
+        Returns:
+            The mean difference with its interval and p-values.
+        """
         self._must_share_setting(other, where="Draws.compare")
         mine, theirs = self.chip.sort(), other.chip.sort()
         if not torch.equal(mine.values, theirs.values):

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Literal
+from typing import Literal, get_args
 
 from torch import nn
 
+from everychip.config.arguments import a, index, one_of, optional, several, takes, whole
 from everychip.data.inputs import Inputs
-from everychip.errors import ModelError
 from everychip.exits.dense import places_only
 from everychip.exits.heads import Exits, Init
 from everychip.exits.multi_exit import MultiExit, multi_exit
@@ -19,6 +19,16 @@ from everychip.rng import seeded_global_generator
 __all__ = ["Exits", "Init", "MultiExit", "Site", "attach", "multi_exit", "start_of_exits"]
 
 
+@takes(
+    model=a(nn.Module, "a torch.nn.Module"),
+    classes=optional(whole(least=1)),
+    count=whole(least=1),
+    hidden=whole(least=1),
+    seed=index,
+    where=several(a(str, '"auto", "paper" or a list of names')),
+    pool=optional(several(whole(least=1))),
+    init=one_of(*get_args(Init), "auto"),
+)
 def attach(
     model: nn.Module,
     sample: Inputs,
@@ -34,14 +44,26 @@ def attach(
 ) -> Exits:
     """Make exits for a model: AdaptiveAvgPool(k) → flatten → Linear(hidden) → ReLU → Linear(classes).
 
-    where: "auto" takes `count` positions at even shares of the compute; "paper" those that the model's class
-    names in `exit_positions`; else submodule names, earliest first. pool: k for all exits or for each; by
-    default the paper's, or min(4, size). init: how both linear layers start: "fan_out" is the authors',
-    Kaiming normal of std √(2 / outputs) with biases 0; "default" is PyTorch's; "auto" is the authors' where
-    the positions are theirs, else PyTorch's. sample: a batch as the model takes it; it sizes the heads.
-    axis: where the classes are in an output that has places, 1 of [n, classes, h, w], −1 of [n, t, classes]:
-    the heads then answer at every place of their features, and are not pooled.
     The model is left as it was; see `Exits.tap` for how the exits read it.
+
+    Args:
+        model: the network, any `nn.Module`; it is left as it is.
+        sample: a batch as the model takes it; it sizes the heads.
+        classes: the logits of an exit; None, as many as the model gives.
+        where: "auto", `count` positions at even shares of the compute; "paper", those that the model's class
+            names in `exit_positions`; or submodule names, earliest first.
+        count: how many automatic positions.
+        hidden: the width of each head.
+        pool: k for all exits or for each; None, the paper's, or min(4, size).
+        init: how both linear layers start: "fan_out", the authors', Kaiming normal of std √(2 / outputs) with
+            biases 0; "default", PyTorch's; "auto", the authors' where the positions are theirs, else
+            PyTorch's.
+        seed: of all draws, a whole number.
+        axis: where the classes are in an output that has places, 1 of [n, classes, h, w], −1 of [n, t,
+            classes]: the heads then answer at every place of their features, and are not pooled.
+
+    Returns:
+        The exits, which read the model by `Exits.tap`.
 
     Source: Qin et al., arXiv 2305.14561 (multi-exit; IRS).
 
@@ -53,9 +75,6 @@ def attach(
     >>> [tuple(z_n.shape) for z_n in exits.logits(taps)]
     [(2, 4)]
     """
-    for name, value in (("count", count), ("hidden", hidden), ("classes", classes)):
-        if value is not None and value < 1:
-            raise ModelError(f"exits.{name}", found=str(value), expected="at least 1")
     seen = survey(model, sample)
     if axis is not None:
         seen, classes = places_only(model, seen, axis=axis)
@@ -72,6 +91,13 @@ def attach(
 
 def start_of_exits(init: Init | Literal["auto"], *, where: str | Sequence[str]) -> Init:
     """The start that "auto" stands for: the authors' where the positions are theirs, else PyTorch's.
+
+    Args:
+        init: what was asked for.
+        where: where the exits stand.
+
+    Returns:
+        "fan_out" or "default".
 
     >>> start_of_exits("auto", where="paper"), start_of_exits("auto", where="auto")
     ('fan_out', 'default')

@@ -78,7 +78,7 @@ class Placed:
             seed: of all draws.
             path: where below it those of this chip have their place.
             strength: the share of the noise, without unit.
-            gradient: what backward sees of the noise (`everychip.hardware.chip.program_weights`); None, nothing.
+            gradient: what backward sees of the noise (`program_weights`); None, nothing.
             draw: another law of the deviation than the device's, for weights in full precision.
 
         Returns:

@@ -21,8 +21,8 @@ class Censored(Method):
 
     threshold: th, in units of σ_t, at most 10 (the authors' code searches 0.5, 0.7, 1, 1.5, 2). ratio: σ_t
     over the device's own σ_W / max|W| in each layer (its rms over the layer's weights); the paper searches
-    σ_t, too: `everychip.training.search.search` does both on validation chips. All weights of a layer get the same
-    σ_t, whatever the device's law. mean_corrected: subtract the noise's negative mean, th·(1 − Φ(th)) −
+    σ_t, too: everychip.training.search does both on validation chips. All weights of a layer get the
+    same σ_t, whatever the device's law. mean_corrected: subtract the noise's negative mean, th·(1 − Φ(th)) −
     φ(th), −0.083 σ_t at th = 1: the control for a mere shift of all weights. The noise is that of whole
     weights, so that an array which converts every digit alone is refused.
     Cost: 1 forward per step.
@@ -33,6 +33,7 @@ class Censored(Method):
     -0.0833
     """
 
+    controls: ClassVar[tuple[str, ...]] = ("noise_injection",)
     any_task: ClassVar[bool] = True
 
     threshold: Annotated[float, Field(gt=0, le=10)] = 1.0
@@ -62,7 +63,14 @@ class Censored(Method):
         return objective.criterion(objective.runner.logits(self.chip(objective), x), y)
 
     def chip(self, objective: Objective) -> dict[str, Tensor]:
-        """The weights of this step under censored noise; ramp and noise gradient as for every method."""
+        """The weights of this step under censored noise; ramp and noise gradient as for every method.
+
+        Args:
+            objective: the method bound to its model.
+
+        Returns:
+            Programmed weights by name.
+        """
         # The scale is that of the nominal device, whatever each die has of its own.
         nominal, shift = objective.hardware, self.mean if self.mean_corrected else 0.0
 

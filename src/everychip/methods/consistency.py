@@ -30,6 +30,7 @@ class Consistency(Method):
     0.3
     """
 
+    controls: ClassVar[tuple[str, ...]] = ("noise_injection",)
     any_task: ClassVar[bool] = True
 
     weight: Annotated[float, Field(ge=0)] = 0.01

@@ -37,6 +37,7 @@ class CorrectNet(Method, kind="correctnet"):
     0.0005
     """
 
+    controls: ClassVar[tuple[str, ...]] = ("noise_injection",)
     any_task: ClassVar[bool] = True
 
     beta: Annotated[float, Field(ge=0)] = 5e-4

@@ -8,6 +8,7 @@ import torch
 from pydantic import Field
 from torch import Tensor, nn
 
+from everychip.config.registering import Before
 from everychip.data.inputs import Inputs
 from everychip.exits import Exits, multi_exit
 from everychip.hardware.hardware import Hardware
@@ -36,13 +37,16 @@ class IRS(InternalExits):
     0.1
     """
 
+    controls: ClassVar[tuple[str, ...]] = ("noise_injection", "temperature", "deep_supervision")
+    claim_control: ClassVar[str] = "temperature"
+    colour: ClassVar[str] = "#0072b2"
     any_task: ClassVar[bool] = True
 
     beta: float = 1e-2
     decay: Annotated[float, Field(gt=0)] = 0.1
     backbone_share: float | None = None
     feedback_share: float | None = None
-    deploy: Literal["backbone", "combined"] = "backbone"
+    deploy: Annotated[Literal["backbone", "combined"], Before("backbone")] = "backbone"
 
     def exits(self, model: nn.Module, sample: Tensor, *, seed: int) -> Exits | None:
         """The exits to be dropped, if any are."""
@@ -66,6 +70,12 @@ class IRS(InternalExits):
 
     def combination(self, exits: int) -> Tensor:
         """w_1 … w_{N+1}: what the loss multiplies the logits of N exits and of the backbone by.
+
+        Args:
+            exits: N, how many there are.
+
+        Returns:
+            [exits + 1], the backbone's weight last.
 
         >>> IRS(beta=0.4).combination(3)
         tensor([-0.1000, -0.0100, -0.0010,  0.2500])

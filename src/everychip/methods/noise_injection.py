@@ -6,7 +6,7 @@ from typing import ClassVar
 
 from torch import Tensor
 
-from everychip.methods.base import Method, Objective
+from everychip.methods.base import Method, Objective, Role
 
 
 class NoiseInjection(Method):
@@ -18,6 +18,9 @@ class NoiseInjection(Method):
     0.5
     """
 
+    role: ClassVar[Role] = "baseline"
+    controls: ClassVar[tuple[str, ...]] = ("vanilla",)
+    colour: ClassVar[str] = "#e69f00"
     any_task: ClassVar[bool] = True
 
     def loss(self, objective: Objective, x: Tensor, y: Tensor) -> Tensor:

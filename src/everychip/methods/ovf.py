@@ -33,6 +33,15 @@ class OVF(Method):
     (0.15, 0.1, 0.05)
     """
 
+    controls: ClassVar[tuple[str, ...]] = (
+        "noise_injection",
+        "temperature",
+        "temperature_statistics",
+        "over_noise",
+        "vant",
+    )
+    claim_control: ClassVar[str] = "temperature"
+    colour: ClassVar[str] = "#d55e00"
     any_task: ClassVar[bool] = True
 
     beta: float = 1e-3

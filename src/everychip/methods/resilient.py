@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import math
+from collections.abc import Iterable
 from typing import Annotated, Any, ClassVar, Literal, Self
 
 import torch
@@ -69,6 +70,7 @@ class Resilient(Method):
     (1.86, 'pathwise')
     """
 
+    own: ClassVar[bool] = True
     any_task: ClassVar[bool] = True
 
     alpha: Annotated[float, Field(ge=1)] | Literal["auto"] = "auto"
@@ -81,6 +83,11 @@ class Resilient(Method):
     ramp: Annotated[float, Field(ge=0, le=1)] = 0.5
     chips: Annotated[int, Field(ge=1)] = 4
     noise_gradient: Literal["auto", "detached", "pathwise", "clean"] = "auto"  # type: ignore[assignment]
+
+    @classmethod
+    def compared_with(cls, kinds: Iterable[str]) -> tuple[str, ...]:
+        """Every other method of the study that is trained for noise: it claims to beat them all."""
+        return tuple(kind for kind in kinds if kind != cls.kind and Method.of_kind(kind).noisy)
 
     @field_validator("alpha", mode="before")
     @classmethod

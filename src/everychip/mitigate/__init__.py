@@ -1,6 +1,5 @@
 """Mitigation: what is done after training, to each programmed chip before it is used."""
 
-from everychip.evaluation.worst_case import WorstCase, worst_case_search
 from everychip.mitigate.base import Address, BoundMitigation, Mitigation
 from everychip.mitigate.bn_recalibration import BNRecalibration
 from everychip.mitigate.drift_compensation import DriftCompensation
@@ -17,6 +16,4 @@ __all__ = [
     "Selection",
     "SelectiveWriteVerify",
     "Sequence",
-    "WorstCase",
-    "worst_case_search",
 ]

@@ -15,7 +15,7 @@ from everychip.data import Examples
 from everychip.data.inputs import Inputs, as_call, in_batches, leaves, mapped, moved, shape_of, taken
 from everychip.errors import EverychipError, ModelError
 from everychip.network.eager import eager_on
-from everychip.network.exclusive import exclusive
+from everychip.network.exclusive import exclusive, parts_of
 from everychip.network.memory_format import safe_layout, to_memory_format
 from everychip.network.modes import evaluating
 from everychip.network.recomputation import recomputed_with
@@ -71,7 +71,7 @@ class Runner:
             computed again with the same chip.
         """
         args, named = as_call(x)
-        with exclusive(self.model):
+        with exclusive(self.model, parts=self.parts):
             if not chip:
                 return self.model(*args, **named)
             names = self.aliases
@@ -125,6 +125,11 @@ class Runner:
     def autocast(self) -> torch.autocast:
         """The context in which products are computed in the runner's precision."""
         return autocast(device_of(self.model), self.precision)
+
+    @cached_property
+    def parts(self) -> frozenset[int]:
+        """The model's modules, by which `exclusive` keeps threads apart."""
+        return parts_of(self.model)
 
     @cached_property
     def aliases(self) -> Mapping[str, tuple[str, ...]]:

@@ -21,6 +21,8 @@ from everychip.policies.base import Policy
 from everychip.policies.fixed import Set
 
 ROUNDING = 1e-12
+SHARES = "shares leaving at each output"
+"""The fact under which a treatment reports which share of the inputs leaves at each output."""
 GRID = (0.0, 0.001, 0.002, 0.005, 0.01, 0.02, 0.03, 0.05, 0.075, 0.1, 0.15, 0.2, 0.3, 0.4, 0.5, 0.7, 1.0)
 """The rates of disagreement that are tried, the most careful one first."""
 
@@ -80,7 +82,7 @@ class Early(Policy):
             "mitigation": "early",
             "disagreement allowed at each exit": rate,
             "thresholds": [round(float(t), 4) for t in thresholds],
-            "shares leaving at each output": [round(share, 4) for share in shares],
+            SHARES: [round(share, 4) for share in shares],
             "share of the MACs": round(cost.mean_macs(shares) / cost.macs[-1], 4),
             "layers used": round(sum(s * n for s, n in zip(shares, cost.layers, strict=True)), 2),
         }
@@ -101,7 +103,14 @@ class Early(Policy):
         return self.calibration_inputs(calibration, self.images, classes=classes, seed=seed)
 
     def choose(self, answers: Answers) -> tuple[float, Float[Tensor, " exits"]]:
-        """The largest rate that holds, and its thresholds, from what validation chips answered."""
+        """The largest rate that holds, and its thresholds, from what validation chips answered.
+
+        Args:
+            answers: of every output on the validation chips.
+
+        Returns:
+            The rate, and a threshold for each exit.
+        """
         first, second = answers.halves()
         taken: tuple[float, Tensor] | None = None
         for rate in GRID:

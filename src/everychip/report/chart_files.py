@@ -7,10 +7,10 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from everychip.charts.style import STYLE
 from everychip.errors import ConfigError, known_names
 from everychip.report.blocks import Figure
 from everychip.report.engine import must_start
-from everychip.report.plots import STYLE
 from everychip.report.results import Results
 from everychip.report.sections import figures
 from everychip.storage.files import make_folder, write_whole

@@ -9,12 +9,12 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+from everychip.charts.style import STYLE
 from everychip.errors import StoreError
 from everychip.report.blocks import Block, Details, Figure, Table, Text
 from everychip.report.engine import WORDS, starts
 from everychip.report.markup import to_html, to_plain
 from everychip.report.palette import looks
-from everychip.report.plots import STYLE
 from everychip.report.reading import load
 from everychip.report.results import Results
 from everychip.report.sections import build

@@ -6,6 +6,7 @@ import math
 from collections.abc import Callable, Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
+from everychip.charts.style import GREY, chart_of, percent
 from everychip.report.palette import Look, looks
 from everychip.report.results import Group, Panel, Results
 from everychip.report.tables import verdict_of
@@ -14,52 +15,6 @@ from everychip.scores import ACCURACY, Score
 
 if TYPE_CHECKING:
     import altair as alt
-
-GREY = "#8a8a8a"
-AXIS = {"labelColor": "currentColor", "titleColor": "currentColor", "gridColor": GREY, "gridOpacity": 0.25}
-AXIS_LINES = {"domainColor": GREY, "tickColor": GREY}
-AXIS_TEXT = {"labelFontSize": 12, "titleFontSize": 12, "titleFontWeight": "normal", "labelLimit": 220}
-STYLE: dict[str, Any] = {
-    "background": None,
-    "view": {"stroke": None},
-    "axis": AXIS | AXIS_LINES | AXIS_TEXT | {"titlePadding": 8},
-    "legend": {"labelColor": "currentColor", "labelFontSize": 12, "symbolOpacity": 1, "symbolSize": 80},
-    "title": {"color": "currentColor", "fontSize": 13, "fontWeight": "normal", "anchor": "start"},
-}
-"""Vega's config: text takes the colour of the page around it, so one chart serves light, dark and print."""
-
-Rows = list[dict[str, Any]]
-
-
-def chart_of(name: str) -> alt.Chart:
-    """A chart of the rows that `spec_of` is given under this name."""
-    import altair as alt
-
-    return alt.Chart(alt.NamedData(name=name))
-
-
-def spec_of(layers: Sequence[alt.Chart], *, height: int | dict[str, int], **data: Rows) -> dict[str, Any]:
-    """The Vega-Lite specification of layers over named rows, without style and width: the page gives it both.
-
-    The first rows stand once, for all layers that share them.
-    """
-    import altair as alt
-
-    # Rows join after altair is done: it would check every number of them against its schema.
-    spec: dict[str, Any] = alt.layer(*layers).to_dict(validate=False)
-    spec.pop("config", None)
-    spec.pop("data", None)
-    common = next(iter(data))
-    for layer in spec["layer"]:
-        name = layer.pop("data", {"name": common})["name"]
-        if name != common:
-            layer["data"] = {"values": data[name]}
-    return {**spec, "data": {"values": data[common]}, "height": height}
-
-
-def percent(share: float, score: Score = ACCURACY) -> float:
-    """A share in percent, or another score, as exact as a chart can show it."""
-    return round(100 * share, 3) if score.unit == "%" else float(f"{share:.6g}")
 
 
 def title_of(results: Results, panel: Panel, words: str) -> str:

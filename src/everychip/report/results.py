@@ -14,27 +14,7 @@ from everychip.scores import ACCURACY, Score
 
 if TYPE_CHECKING:
     from everychip.report.weak_layers import WeakLayers
-
-METHOD_ORDER = (
-    "vanilla",
-    "noise_injection",
-    "temperature",
-    "temperature_statistics",
-    "deep_supervision",
-    "over_noise",
-    "vant",
-    "censored",
-    "correctnet",
-    "distillation",
-    "consistency",
-    "adversarial_weight",
-    "sam",
-    "samson",
-    "irs",
-    "ovf",
-    "resilient",
-)
-"""The order of the shipped methods where a study does not name its own: baselines, controls, methods."""
+    from everychip.study.records import Answered
 
 CONTEXT = ("model", "data", "device", "variant")
 """The names of the parts of a context."""
@@ -146,6 +126,7 @@ class Run:
     history: tuple[Mapping[str, Any], ...] = ()
     training_id: str = ""
     treatment: tuple[Mapping[str, Any], ...] = ()
+    answers: tuple[Answered, ...] = ()
     classes: int | None = None
     score: Score = ACCURACY
 

@@ -11,17 +11,6 @@ from everychip.scores import ACCURACY, Score
 from everychip.statistics.intervals import Interval
 
 MINUS = "\N{MINUS SIGN}"
-CONTROLS = ("noise_injection", "temperature", "deep_supervision")
-"""Methods that exist to test the claims of others (METHODS: controls)."""
-
-
-def kind_of(label: str) -> str:
-    """The kind of method behind a label.
-
-    >>> kind_of("irs(beta=0.1)")
-    'irs'
-    """
-    return label.replace("(", " ").split()[0] if label.strip() else label
 
 
 def percent(share: float, *, digits: int | None = None, score: Score = ACCURACY) -> str:
@@ -82,9 +71,19 @@ def points(difference: Interval) -> str:
     '−0.4 [−1.0, +0.2]'
     """
     digits, score = digits_of_points(difference), difference.score
+    return f"{signed(difference.estimate, digits=digits, score=score)} {bounds_in_points(difference)}"
+
+
+def bounds_in_points(difference: Interval) -> str:
+    """The bounds of a difference, in points of percent or in what else the score is counted in.
+
+    >>> bounds_in_points(Interval(-0.004, None, 0.002, over="3 seeds"))
+    '[–, +0.2]'
+    """
+    digits, score = digits_of_points(difference), difference.score
     bounds = (difference.low, difference.high)
     low, high = ("–" if b is None else signed(b, digits=digits, score=score) for b in bounds)
-    return f"{signed(difference.estimate, digits=digits, score=score)} [{low}, {high}]"
+    return f"[{low}, {high}]"
 
 
 def digits_of_points(difference: Interval) -> int:
@@ -158,6 +157,17 @@ def trained_at(panel: Panel) -> str:
     if panel.sigma_train is None:
         return "no noise in training" if panel.sigma is not None else "trained on the device"
     return f"trained at {at_sigma(panel.sigma_train, panel.at_sigma)}"
+
+
+def quantity(value: float, unit: str) -> str:
+    """A quantity with three digits and the prefix that suits it.
+
+    >>> quantity(1.6e-6, "s"), quantity(0.0, "J")
+    ('1.6 µs', '0 J')
+    """
+    prefixes = {0: "", -3: "m", -6: "µ", -9: "n", -12: "p"}
+    power = next((p for p in prefixes if abs(value) >= 10.0**p), -12 if value else 0)
+    return f"{value / 10.0**power:.3g} {prefixes[power]}{unit}"
 
 
 def duration(seconds: float | None) -> str:

@@ -34,8 +34,9 @@ def kpp(values: Values, *, k: float = 5.0, level: float = 0.95, score: Score = A
     """
     from scipy.special import bdtr, bdtrc
 
+    must_be(k, "kpp.k", above=0, below=100)
     x = (score.sign * sample(values, where="kpp")).sort().values
-    share, tail, n = fraction(k / 100, "kpp, k as a fraction"), (1 - fraction(level, "level")) / 2, len(x)
+    share, tail, n = k / 100, (1 - fraction(level, "level")) / 2, len(x)
     counts = torch.arange(n, dtype=torch.float64).numpy()
     first = int((bdtr(counts, n, share) <= tail).sum()) - 1
     last = int((bdtrc(counts, n, share) > tail).sum())

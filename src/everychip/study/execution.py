@@ -23,6 +23,7 @@ from everychip.scores import ACCURACY
 from everychip.storage.files import held, make_folder, write_whole
 from everychip.storage.table import COLUMNS, merge_tables, write_table
 from everychip.study import store
+from everychip.study.answered import answered
 from everychip.study.environment import environment
 from everychip.study.experiment import Condition, Experiment
 from everychip.study.inputs import refuse_others
@@ -83,6 +84,7 @@ class _Execution:
         load_weights(model, self.folder / store.MODEL)
         seconds = self._evaluate(model, splits, dict(state["seconds"]))
         record = {key: value for key, value in state.items() if key not in OF_STATE}
+        said = self.unfinished.treatments(len(self.experiment.conditions()))
         return store.finish(
             self.folder,
             {
@@ -100,6 +102,7 @@ class _Execution:
                 **({} if self.experiment.task == Classification() else {"score": self._score()}),
                 "coverage": self._coverage(model, splits),
                 **self.unfinished.treatment(len(self.experiment.conditions())),
+                **answered(self.experiment, model, splits, said),
                 **record,
             },
         )

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 from everychip.progress import Event, Listener, Progress, listening
 from everychip.study import study as studies
 from everychip.study.execution import run
+from everychip.study.executors import Executor
 from everychip.study.experiment import Experiment
 from everychip.study.grid import Study
 from everychip.study.store import Run
@@ -37,7 +40,12 @@ def run_experiment(experiment: Experiment, folder: str | Path, *, progress: Prog
 
 
 def run_study(
-    study: Study, folder: str | Path, *, workers: int = 1, progress: Progress = None
+    study: Study,
+    folder: str | Path,
+    *,
+    workers: int = 1,
+    on: Executor | Mapping[str, Any] | str | None = None,
+    progress: Progress = None,
 ) -> studies.Outcome:
     """Execute the runs of a study that its folder lacks, as `everychip study` does.
 
@@ -45,13 +53,15 @@ def run_study(
         study: a base and its axes.
         folder: of this study alone; runs lie in `runs/<id>`, all draws in `draws.parquet`.
         workers: how many runs at a time, each in a process of its own where there are several.
+        on: where they are computed, as a component, its table or its kind: "processes", "ray", "slurm".
         progress: True, a bar; False, none; absent, one on a terminal; or a function of `progress.Event`.
 
     Returns:
         How many runs were executed, and which failed and why.
     """
     with listening(progress) as tell:
-        return studies.run_study(study, Path(folder), workers=workers, watcher=_Telling(tell))
+        chosen = Executor.parse("processes" if on is None else on)
+        return studies.run_study(study, Path(folder), workers=workers, on=chosen, watcher=_Telling(tell))
 
 
 class _Telling(studies.Watcher):

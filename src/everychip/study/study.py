@@ -5,13 +5,13 @@ from __future__ import annotations
 import os
 import time
 from collections import deque
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, BrokenExecutor, Future, wait
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from everychip.config.component import content_hash, read_toml, write_toml
+from everychip.config.toml import content_hash, read_toml, write_toml
 from everychip.errors import ConfigError, StoreError
 from everychip.progress import Event
 from everychip.storage.files import digest, held, make_folder, read_json, write_record, write_text
@@ -19,9 +19,10 @@ from everychip.storage.table import merge_tables
 from everychip.study import store
 from everychip.study.environment import distinct, environment, machine
 from everychip.study.execution import opened
-from everychip.study.executors import Processes, Serial, execute, executor
+from everychip.study.executors import Executor, Pool, Processes
 from everychip.study.experiment import Experiment
 from everychip.study.grid import Grid, Study
+from everychip.study.shards import Shard
 from everychip.study.sharing import trainings
 from everychip.study.start import beside
 
@@ -39,6 +40,8 @@ KNOWN = (
     "trained_by",
 )
 """What study.json repeats of each run's record."""
+SAID = ("treatment", "answers")
+"""What it repeats besides, where there is something to say."""
 _SAVE_EVERY = 10.0  # seconds between two merges of the draws
 
 
@@ -71,25 +74,56 @@ class Outcome:
 
 
 def run_study(
-    study: Study, folder: Path, *, workers: int = 1, watcher: Watcher | None = None, command: str = ""
+    study: Study,
+    folder: Path,
+    *,
+    workers: int = 1,
+    on: Executor | None = None,
+    shard: Shard | None = None,
+    watcher: Watcher | None = None,
+    command: str = "",
 ) -> Outcome:
     """Execute the runs of a study that its folder does not hold yet, `workers` at a time.
 
     Runs lie in `runs/<id>`. After every run the folder holds study.json and the draws of all complete runs,
     so a report is possible at any time. A run that fails is named in study.json, and the others go on.
     Runs that differ in their evaluation only are trained once: the others take the weights of the first.
+
+    Args:
+        study: a base and its axes.
+        folder: of this study alone.
+        workers: at most so many runs at a time.
+        on: where they are computed; absent, on this machine.
+        shard: only this share of the runs, beside others in the same folder; the study without shards
+            then opens what they all computed and writes study.json.
+        watcher: is told what happens.
+        command: for the record.
     """
-    grid = study.expand()
+    grid, on = study.expand(), on or Processes()
+    if shard is not None:
+        return _run_shard(study, grid, folder, shard, workers=workers, on=on, watcher=watcher or Watcher())
     for experiment in grid.experiments:
         if not store.is_complete(folder / RUNS / experiment.id):
             experiment.compute.must_be_here()
     if _only_readable(folder, grid):
         _claim(folder, study, write=False)
-        return _Execution(study, grid, folder, watcher or Watcher(), command).only_open()
+        return _Execution(study, grid, folder, watcher or Watcher(), command, on).only_open()
     make_folder(folder)
     with held(folder):
         _claim(folder, study)
-        return _Execution(study, grid, folder, watcher or Watcher(), command).execute(workers)
+        return _Execution(study, grid, folder, watcher or Watcher(), command, on).execute(workers)
+
+
+def _run_shard(
+    study: Study, grid: Grid, folder: Path, shard: Shard, *, workers: int, on: Executor, watcher: Watcher
+) -> Outcome:
+    """One share of the runs into the folder that all shares have in common; study.json is left alone."""
+    make_folder(folder)
+    _claim(folder, study)
+    make_folder(shard.lock(folder))
+    with held(shard.lock(folder)):
+        own = _Execution(study, grid, folder, watcher, "", on, only=shard.of(grid.in_order()))
+        return own.execute(workers)
 
 
 def _only_readable(folder: Path, grid: Grid) -> bool:
@@ -107,7 +141,7 @@ def _claim(folder: Path, study: Study, *, write: bool = True) -> None:
             raise StoreError(str(path), found=error.found, expected="the recipe of a study") from None
         if found != study.name:
             raise _foreign(folder, f"the study {found!r}", f"the study {study.name!r}")
-    elif any(folder.iterdir()):
+    elif any(not child.name.startswith(".") for child in folder.iterdir()):
         raise _foreign(folder, "files that are no study of everychip", "a study")
     if not write:
         return
@@ -124,8 +158,19 @@ def _foreign(folder: Path, found: str, expected: str) -> StoreError:
 
 
 class _Execution:
-    def __init__(self, study: Study, grid: Grid, folder: Path, watcher: Watcher, command: str) -> None:
+    def __init__(
+        self,
+        study: Study,
+        grid: Grid,
+        folder: Path,
+        watcher: Watcher,
+        command: str,
+        on: Executor,
+        *,
+        only: Sequence[Experiment] | None = None,
+    ) -> None:
         self.study, self.grid, self.folder, self.watcher, self.command = study, grid, folder, watcher, command
+        self.on, self.shared, self.asked = on, only is not None, only or grid.in_order()
         self.complete: dict[str, store.Run] = {}
         self.failed: dict[str, str] = {}
         self.suspects: deque[Experiment] = deque()
@@ -134,7 +179,7 @@ class _Execution:
         self.seconds_before = _seconds_so_far(folder / RECORD)
 
     def execute(self, workers: int) -> Outcome:
-        waiting = deque(self._open(self.grid.in_order()))
+        waiting = deque(self._open(self.asked))
         executed = len(waiting)
         if waiting:
             self.trained = trainings(self.folder / RUNS)
@@ -144,7 +189,7 @@ class _Execution:
             while waiting or self.suspects:  # again only after a worker died
                 self._retry_alone()
                 if waiting:
-                    with executor(workers, self.watcher.event, tasks=len(waiting)) as pool:
+                    with self.on.opened(workers, self.watcher.event, self.folder) as pool:
                         self._work(pool, waiting, workers)
         finally:
             if executed:
@@ -153,7 +198,7 @@ class _Execution:
 
     def only_open(self) -> Outcome:
         """What there is, where nothing is to be done and nothing can be written."""
-        self._open(self.grid.in_order())
+        self._open(self.asked)
         self.watcher.begin(0, len(self.complete))
         return self._outcome(0)
 
@@ -166,7 +211,7 @@ class _Execution:
         """Run each one that was under way when a worker died in a process by itself: who dies again is it."""
         while self.suspects:
             alone = deque([self.suspects.popleft()])
-            with executor(1, self.watcher.event, apart=True) as pool:
+            with Processes(apart=True).opened(1, self.watcher.event, self.folder) as pool:
                 self._work(pool, alone, 1, alone=True)
 
     def _open(self, experiments: Iterable[Experiment]) -> list[Experiment]:
@@ -183,9 +228,7 @@ class _Execution:
                 self.failed[experiment.id] = str(error)
         return waiting
 
-    def _work(
-        self, pool: Serial | Processes, waiting: deque[Experiment], workers: int, *, alone: bool = False
-    ) -> None:
+    def _work(self, pool: Pool, waiting: deque[Experiment], workers: int, *, alone: bool = False) -> None:
         flying: dict[Future[str], Experiment] = {}
         broken = False
         while flying or (waiting and not broken):
@@ -194,10 +237,9 @@ class _Execution:
                 if experiment is None:
                     break
                 self.watcher.started(experiment)
-                trained = str(self.trained.get(experiment.training_id, ""))
-                arguments = (experiment.table(), str(self._folder(experiment)), trained)
+                trained = self.trained.get(experiment.training_id)
                 try:
-                    flying[pool.submit(execute, *arguments)] = experiment
+                    flying[pool.submit(experiment, self._folder(experiment), trained)] = experiment
                 except BrokenExecutor:
                     waiting.appendleft(experiment)
                     broken = True
@@ -243,9 +285,13 @@ class _Execution:
 
     def _save(self, *, counting: bool = True) -> None:
         """Merge the draws of all complete runs and write study.json, so that a report is possible now."""
+        self.saved = time.monotonic()
+        if self.shared:
+            return
         runs = [self.complete[e.id] for e in self.grid.experiments if e.id in self.complete]
         if runs:
-            merge_tables(self.folder / DRAWS, [run.draws_path for run in runs])
+            parts = [run.draws_path for run in runs]
+            merge_tables(self.folder / DRAWS, parts, renamed=self._renamed())
         elapsed = time.monotonic() - self.started if counting else 0.0
         machines = self._machines()
         write_record(
@@ -270,7 +316,15 @@ class _Execution:
                 },
             },
         )
-        self.saved = time.monotonic()
+
+    def _renamed(self) -> dict[str, dict[str, str]]:
+        """The labels of complete runs that the study calls otherwise now than when they were made."""
+        complete = ((e, self.complete.get(e.id)) for e in self.grid.experiments)
+        return {
+            experiment.id: experiment.said()
+            for experiment, run in complete
+            if run is not None and dict(run.record.get("labels") or {}) != experiment.labels
+        }
 
     def _machines(self) -> list[str]:
         """The processors that the complete runs were computed on."""
@@ -299,7 +353,7 @@ class _Execution:
             words = self.failed.get(experiment.id, "")
             return {**row, "status": "failed" if words else "unfinished", "words": words}
         record = self.complete[experiment.id].record
-        said = {"treatment": record["treatment"]} if record.get("treatment") else {}
+        said = {key: record[key] for key in SAID if record.get(key)}
         return {**row, **{key: record.get(key) for key in KNOWN}, **said}
 
 

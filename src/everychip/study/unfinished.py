@@ -95,10 +95,13 @@ class Unfinished:
         about = {"format": FORMAT, "sha256": digest(self.draws(index)), **said}
         write_record(self._said(index), about)
 
+    def treatments(self, conditions: int) -> list[list[dict[str, Any]]]:
+        """What the mitigation has to report under each condition."""
+        return [(_read(self._said(index)) or {}).get("treatment", []) for index in range(conditions)]
+
     def treatment(self, conditions: int) -> dict[str, Any]:
         """What the mitigation has to report, once where it did the same under every condition."""
-        every = [_read(self._said(index)) or {} for index in range(conditions)]
-        said = [one["treatment"] for one in every if "treatment" in one]
+        said = [one for one in self.treatments(conditions) if one]
         once = [facts for index, facts in enumerate(said) if facts not in said[:index]]
         return {"treatment": [fact for facts in once for fact in facts]} if once else {}
 

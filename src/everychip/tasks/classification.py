@@ -11,10 +11,10 @@ from torch import Tensor
 
 from everychip.data import Examples, as_arrays
 from everychip.errors import DataError, ModelError
-from everychip.evaluation.metrics import Answers, answers_of, summary
 from everychip.network.running import Runner
 from everychip.scores import ACCURACY, Score
 from everychip.tasks.base import Task
+from everychip.tasks.metrics import Answers, answers_of, summary
 
 
 class Classification(Task):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import operator
 import warnings
 from collections.abc import Mapping
 from copy import deepcopy
@@ -14,8 +15,8 @@ import torch
 from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
-from everychip.config.component import content_hash
-from everychip.config.validation import whole
+from everychip.config.arguments import a, index, optional, takes
+from everychip.config.toml import content_hash
 from everychip.data import Examples, split_holdout
 from everychip.data.inputs import Inputs, leaves, moved, taken
 from everychip.data.repeatable import must_be_repeatable
@@ -35,9 +36,9 @@ from everychip.scores import ACCURACY
 from everychip.statistics.outcome import Status, classify_outcome, judge_score, read_status, words_of
 from everychip.tasks import Classification, Task
 from everychip.training import checkpoint as files
+from everychip.training.config import Training as Training  # noqa: PLC0414 (taken from here)
 from everychip.training.optimizers import optimizer_of, share_of_rate
 from everychip.training.options import TrainingOptions
-from everychip.training_config import Training as Training  # noqa: PLC0414 (taken from here)
 
 
 @dataclass(frozen=True)
@@ -52,6 +53,12 @@ class Fitted:
     forwards: int
 
 
+@takes(
+    model=a(nn.Module, "a torch.nn.Module"),
+    hardware=a(Hardware, "an everychip.Hardware"),
+    seed=index,
+    checkpoint=optional(a((str, Path), "the path of a file")),
+)
 def fit(
     model: nn.Module,
     method: Method | Mapping[str, Any] | str,
@@ -93,7 +100,7 @@ def fit(
     >>> bool(((model(x).argmax(1) == y).float().mean()) > 0.9)
     True
     """
-    training, seed, method = Training(**options), whole(seed, "fit.seed"), Method.parse(method)
+    training, seed, method = Training(**options), operator.index(seed), Method.parse(method)
     place = None if checkpoint is None else Path(checkpoint)
     must_be_repeatable(data)
     question = Task.parse(task)

@@ -10,7 +10,7 @@ from everychip.training.optimizers import Optimizer, Schedule
 
 
 class TrainingOptions(TypedDict, total=False):
-    """The fields of `everychip.training.loop.Training`, whose docstring explains them and whose bounds hold."""
+    """The fields of `Training`, whose docstring explains them and whose bounds hold."""
 
     epochs: int
     passes: float | None

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
+from everychip.charts.style import spec_of
 from everychip.report.blocks import Block, Figure, Section
 from everychip.report.blocks import Panel as Chart
-from everychip.report.plots import curves, domain_of, point_of, spec_of, title_of, vertical
+from everychip.report.plots import curves, domain_of, point_of, title_of, vertical
 from everychip.report.results import Group, Panel, Results
 from everychip.report.tables import apart, at_training_sigma, everything, overview
 from everychip.report.wording import sigma_text, spread, trained_at

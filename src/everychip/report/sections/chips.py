@@ -4,15 +4,15 @@ from __future__ import annotations
 
 from typing import Any
 
+from everychip.charts.style import GREY, SHOWN, Rows, chart_of, percent, spec_of
 from everychip.report.blocks import Figure, Section
 from everychip.report.blocks import Panel as Chart
-from everychip.report.plots import GREY, Rows, chart_of, colour, percent, spec_of, title_of
+from everychip.report.plots import colour, title_of
 from everychip.report.results import Group, Panel, Results
 from everychip.report.tables import verdict_of
 from everychip.report.wording import at_sigma
 from everychip.scores import Score
 
-SHOWN = 200
 """A chart draws at most so many chips of a method, taken evenly from the sorted ones."""
 CAPTION = (
     f"Each tick is one chip (at most {SHOWN} are drawn), and every method meets the same chips. "

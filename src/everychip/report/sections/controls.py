@@ -5,13 +5,15 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+from everychip.charts.style import GREY, chart_of, percent, spec_of
 from everychip.report.blocks import Block, Details, Figure, Section, Text
 from everychip.report.blocks import Panel as Chart
 from everychip.report.compared import Difference, differences
-from everychip.report.plots import GREY, chart_of, colour, percent, spec_of, title_of
+from everychip.report.method_kinds import method_of
+from everychip.report.plots import colour, title_of
 from everychip.report.results import Results
 from everychip.report.tables import controls_apart
-from everychip.report.wording import MINUS, at_sigma, kind_of
+from everychip.report.wording import MINUS, at_sigma
 from everychip.scores import Score
 
 LEAD = (
@@ -49,8 +51,8 @@ def forest(results: Results, found: Sequence[Difference]) -> Figure | None:
     """Each difference with its interval, a panel for each context and training σ."""
     panels = []
     for panel in results.panels:
-        # What noise injection gains over vanilla training dwarfs every other difference: the table has it.
-        mine = [d for d in found if d.panel is panel and kind_of(d.control.method) != "vanilla"]
+        # What training under noise gains at all dwarfs every other difference: the table has it.
+        mine = [d for d in found if d.panel is panel and method_of(d.control.method).noisy]
         if mine:
             panels.append(Chart(_place(results, mine[0]), _chart(results, mine)))
     if not panels:

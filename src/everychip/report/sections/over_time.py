@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
+from everychip.charts.style import spec_of
 from everychip.report.blocks import Block, Figure, Section
 from everychip.report.blocks import Panel as Chart
 from everychip.report.over_time import aged, over_time
-from everychip.report.plots import curves, domain_of, point_of, spec_of, title_of
+from everychip.report.plots import curves, domain_of, point_of, title_of
 from everychip.report.results import Panel, Results
 from everychip.report.tables import headed
 from everychip.report.wording import time_text

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from everychip.report.blocks import Block, Column, Details, Row, Section, Table
 from everychip.report.results import Results
-from everychip.report.tables import apart, everything
+from everychip.report.tables import everything, headed
 from everychip.report.wording import count, duration
 
 
@@ -22,10 +22,10 @@ def section(results: Results, *, target: float | None) -> Section:
     }
     lines = tuple(Row((name, value)) for name, value in facts.items() if value)
     blocks: list[Block] = [Table("", (Column("", "key"), Column("", "remark")), lines)]
-    for table in apart(results, lambda part: everything(part, target=target)):
-        words = table.title.partition(", ")[2]
+    for kind, part in results.kinds.items():
         summary = "Every number: all methods at every σ"
-        blocks.append(Details(f"{summary}, {words}" if words else summary, table))
+        table = headed(everything(part, target=target), kind)
+        blocks.append(Details(f"{summary}, {kind}" if kind else summary, table))
     if results.recipe:
         blocks.append(Details("The recipe, resolved (TOML)", results.recipe))
     if results.left_out:

@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections import Counter
 from typing import Any
 
+from everychip.charts.style import Rows, chart_of, spec_of
 from everychip.report.blocks import Block, Figure, Section, Text
 from everychip.report.blocks import Panel as Chart
 from everychip.report.converged import probabilities
 from everychip.report.palette import looks
-from everychip.report.plots import Rows, chart_of, spec_of, vertical
+from everychip.report.plots import vertical
 from everychip.report.results import FAILED, Results, Run
 from everychip.report.tables import headed
 from everychip.report.wording import count, listing

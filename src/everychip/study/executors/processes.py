@@ -1,4 +1,4 @@
-"""Where runs are executed: in this process, or in worker processes, both behind `concurrent.futures`."""
+"""In this process, or in worker processes, which die with it and leave nothing half-written."""
 
 from __future__ import annotations
 
@@ -8,66 +8,43 @@ import signal
 import sys
 import threading
 import time
-import traceback
 from collections.abc import Callable, Iterator
-from concurrent.futures import Executor, Future, ProcessPoolExecutor
+from concurrent.futures import Future, ProcessPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 from queue import Empty
 from typing import Any
 
-from everychip.errors import EverychipError
-from everychip.progress import Event
-from everychip.storage.files import write_text
-from everychip.study.execution import run
+from everychip.study.executors.base import Executor, Pool, Tell
+from everychip.study.executors.work import execute
 from everychip.study.experiment import Experiment
-from everychip.study.store import PARTIAL
-
-Tell = Callable[[str, Event], None]
-"""Receives the id of a run and how far it is."""
-FAILURE = "failure.txt"
-_TELL_EVERY = 0.2  # seconds
 
 
-def execute(table: dict[str, Any], folder: str, trained: str = "", *, tell: Tell) -> str:
-    """Run one recipe, its weights from the folder `trained` if named; "", or one line why there is no run."""
-    experiment = Experiment.read(table, where="recipe")
-    last = 0.0
+class Processes(Executor):
+    """Worker processes on this machine; one worker is this process itself.
 
-    def progress(event: Event) -> None:
-        nonlocal last
-        if time.monotonic() - last >= _TELL_EVERY or event.done >= event.total:
-            last = time.monotonic()
-            tell(experiment.id, event)
+    apart: in a process of its own, even if there is one worker only, which then may die alone.
 
-    try:
-        run(experiment, Path(folder), trained=Path(trained) if trained else None, progress=progress)
-    except EverychipError as error:
-        return str(error)
-    except Exception as error:  # noqa: BLE001 - a study goes on without the runs that fail
-        return _keep_traceback(error, Path(folder) / PARTIAL)
-    return ""
+    >>> Executor.parse("processes")
+    Processes(apart=False)
+    """
+
+    apart: bool = False
+
+    def pool(self, workers: int, tell: Tell, folder: Path) -> Pool:
+        return SerialPool(tell) if workers == 1 and not self.apart else ProcessPool(workers, tell)
 
 
-def _keep_traceback(error: Exception, folder: Path) -> str:
-    words = f"{type(error).__name__}: {' '.join(str(error).split())}"[:300]
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        write_text(folder / FAILURE, traceback.format_exc())
-    except OSError:
-        return words
-    return f"{words} (see {folder.parent.name}/{PARTIAL}/{FAILURE})"
-
-
-class Serial(Executor):
-    """Executes in this process, while being asked to."""
+class SerialPool:
+    """Computes in this process, while it is asked to."""
 
     def __init__(self, tell: Tell) -> None:
         self._tell = tell
 
-    def submit(self, fn: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Future[Any]:
-        future: Future[Any] = Future()
-        future.set_result(fn(*args, **kwargs, tell=self._tell))
+    def submit(self, experiment: Experiment, folder: Path, trained: Path | None) -> Future[str]:
+        """Compute it now."""
+        future: Future[str] = Future()
+        future.set_result(execute(experiment.table(), str(folder), str(trained or ""), tell=self._tell))
         return future
 
     def drain(self) -> None:
@@ -80,8 +57,8 @@ class Serial(Executor):
         """Nothing runs that could be stopped."""
 
 
-class Processes:
-    """Executes in worker processes, which die with this one and leave nothing half-written."""
+class ProcessPool:
+    """Computes in worker processes."""
 
     def __init__(self, count: int, tell: Tell) -> None:
         self._tell = tell
@@ -90,11 +67,12 @@ class Processes:
         self._pool = ProcessPoolExecutor(count, context, initializer=_prepare, initargs=(self._messages,))
         self._before = set(multiprocessing.active_children())
 
-    def submit(self, fn: Callable[..., Any], /, *args: Any) -> Future[Any]:
-        """Execute `fn(*args, tell=...)` in a worker."""
+    def submit(self, experiment: Experiment, folder: Path, trained: Path | None) -> Future[str]:
+        """Compute it in a worker; BrokenExecutor where one has died."""
+        arguments = (experiment.table(), str(folder), str(trained or ""))
         # Ctrl-C reaches the whole terminal group; workers inherit that they do not hear it, we stop them.
         with _interrupts_unheard():
-            return self._pool.submit(_call, fn, args)
+            return self._pool.submit(_call, execute, arguments)
 
     def drain(self) -> None:
         """Pass on what the workers said since the last time."""
@@ -123,28 +101,6 @@ class Processes:
                 worker.join()
         self._messages.close()
         self._messages.cancel_join_thread()
-
-
-@contextmanager
-def executor(
-    workers: int, tell: Tell, *, tasks: int = 1, apart: bool = False
-) -> Iterator[Serial | Processes]:
-    """An executor of so many workers, no more than tasks, stopped at once when something happens.
-
-    apart: in a process of its own, even if there is one worker only.
-
-    >>> with executor(1, lambda run, event: None) as one:
-    ...     type(one).__name__
-    'Serial'
-    """
-    serial = workers == 1 and not apart
-    chosen = Serial(tell) if serial else Processes(max(1, min(workers, tasks)), tell)
-    try:
-        yield chosen
-        chosen.finish()
-    except BaseException:
-        chosen.stop()
-        raise
 
 
 @contextmanager

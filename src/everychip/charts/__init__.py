@@ -1,0 +1,1 @@
+"""How values look where they are asked: a chart and a table for a notebook."""

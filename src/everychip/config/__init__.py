@@ -1,0 +1,1 @@
+"""Configuration: components that are built from tables, what they refuse, and their JSON schema."""

@@ -1,0 +1,1 @@
+"""Statistics of chips: intervals, percentiles, comparisons, stopping, verdicts. Knows no network."""

@@ -1,0 +1,1 @@
+"""Training: the loop, its checkpoints, its optimizers, and the search of settings on validation chips."""

@@ -46,6 +46,12 @@ class Score:
     def of(cls, facts: Mapping[str, Any] | None) -> Self:
         """What `facts` said; nothing is accuracy.
 
+        Args:
+            facts: plain values, or None.
+
+        Returns:
+            The score.
+
         >>> Score.of(Score("RMSE", False, (0.0, math.inf)).facts()).within
         (0.0, inf)
         """
@@ -107,6 +113,13 @@ class Score:
     def digits(self, half: float | None, value: float = 0.0) -> int:
         """Decimals that show an interval of this half width, or without one, four digits of a value.
 
+        Args:
+            half: half the width of the interval, or None.
+            value: what is printed without one.
+
+        Returns:
+            How many.
+
         >>> ACCURACY.digits(0.004), ACCURACY.digits(0.0004), Score("RMSE").digits(0.42, 53.0)
         (1, 2, 2)
         """
@@ -119,16 +132,38 @@ class Score:
         return min(max(kept - math.floor(math.log10(size)), 0), 9)
 
     def number(self, value: float, *, digits: int | None = None) -> str:
-        """The value without its unit."""
+        """The value without its unit.
+
+        Args:
+            value: of the score.
+            digits: decimals; None, as many as show it.
+
+        Returns:
+            Text.
+        """
         places = self.digits(None, value) if digits is None else digits
         return f"{self.scale * value:.{places}f}"
 
     def text(self, value: float, *, digits: int | None = None) -> str:
-        """The value with its unit."""
+        """The value with its unit.
+
+        Args:
+            value: of the score.
+            digits: decimals; None, as many as show it.
+
+        Returns:
+            Text.
+        """
         return f"{self.number(value, digits=digits)} {self.unit}".rstrip()
 
     def goal(self, target: float) -> str:
         """A target as a table's head has it.
+
+        Args:
+            target: a value of the score.
+
+        Returns:
+            Text.
 
         >>> ACCURACY.goal(0.9), Score("RMSE", higher_is_better=False).goal(60)
         ('90 %', 'RMSE ≤ 60')
@@ -139,7 +174,15 @@ class Score:
         return f"{self.name} {relation} {self.scale * target:g} {self.unit}".rstrip()
 
     def reaches(self, value: float, target: float) -> bool:
-        """Whether a value is as good as a target, but for rounding in float32."""
+        """Whether a value is as good as a target, but for rounding in float32.
+
+        Args:
+            value: of a chip.
+            target: what it should reach.
+
+        Returns:
+            True where it is.
+        """
         return self.sign * (value - target) >= -1e-7 * max(1.0, abs(target))
 
 

@@ -269,7 +269,7 @@ def test_other_threads_wait_for_the_loop_to_end(model):
     clean, seen = model(X).detach(), []
     loop = ec.chips(model, HW, count=2)
     next(loop)
-    thread = Thread(target=lambda: seen.append(ec.chip.run(model, {}, X).detach()))
+    thread = Thread(target=lambda: seen.append(ec.run(model, {}, X).detach()))
     thread.start()
     thread.join(timeout=0.3)
     assert not seen, "it waits"

@@ -138,7 +138,7 @@ def test_a_causal_language_model_has_the_perplexity_that_transformers_gives_it()
     labels = torch.where(MASK.bool(), IDS, -100)
     with torch.no_grad():
         chip = ec.program(model, HW, seed=0, chip=0)
-        loss = ec.chip.run(model, chip, {**batch, "labels": labels, "return_dict": False})
+        loss = ec.run(model, chip, {**batch, "labels": labels, "return_dict": False})
     assert float(draws.loss[0]) == pytest.approx(float(loss), rel=1e-5)
     assert float(draws.perplexity[0]) == pytest.approx(float(loss.exp()), rel=1e-5)
 

@@ -50,6 +50,9 @@ def columns(
         size: side in pixels that images are resized to.
         labelled: False takes a table without targets, too.
 
+    Returns:
+        Inputs and targets, a row each.
+
     >>> import pandas as pd
     >>> frame = pd.DataFrame({"a": [1.0, 2.0], "b": [3.0, 4.0], "target": [0.5, 0.7]})
     >>> columns(frame).x.shape, columns(frame, x="a").x.shape

@@ -104,7 +104,7 @@ def as_examples(
     if isinstance(data, Dataset):
         return _gather(_items(data, where), batched=False, labelled=labelled, where=where)
     if _is_pair(data) or isinstance(data, Mapping) or (not labelled and isinstance(data, Tensor)):
-        x, y = pair_of(data, labelled=labelled)
+        x, y = pair_of(data, labelled=labelled, where=where)
         return Examples(tensors_of(x, where="x"), None if y is None else tensors_of(y, where="y"))
     raise DataError(where, found=f"a {type(data).__name__}", expected=_ACCEPTED)
 
@@ -172,7 +172,7 @@ def _gather(source: Iterable[Any], *, batched: bool, labelled: bool, where: str)
     targets: list[Any] = []
     with seeded_global_generator(0, "data", "gather"):
         for item in source:
-            x, y = pair_of(item, labelled=labelled)
+            x, y = pair_of(item, labelled=labelled, where=where)
             inputs.append(tensors_of(x, where="x"))
             targets.append(None if y is None else tensors_of(y, where="y"))
     if not inputs:

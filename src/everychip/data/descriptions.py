@@ -32,7 +32,7 @@ class Descriptions(Data):
     (32, torch.int64, 96)
     """
 
-    length: int = Field(default=64, ge=2, le=4096)
+    length: int = Field(default=64, ge=2, le=4096, description="Characters of a piece.")
 
     def content(self) -> str:
         """SHA-256 of the texts, which are those of the installed scikit-learn."""

@@ -48,7 +48,14 @@ class Examples:
         return rows_of(self.x)
 
     def take(self, indices: Int[Tensor, " k"] | list[int] | slice) -> Self:
-        """The rows at `indices`, in that order: a copy, but for a slice a view."""
+        """The rows at `indices`, in that order: a copy, but for a slice a view.
+
+        Args:
+            indices: row numbers [k], or a slice.
+
+        Returns:
+            The chosen rows.
+        """
         rows = torch.as_tensor(indices) if isinstance(indices, list) else indices
         chosen = object.__new__(type(self))  # rows of checked examples need no second check
         object.__setattr__(chosen, "x", taken(self.x, rows))

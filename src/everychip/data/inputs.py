@@ -8,10 +8,19 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from everychip.errors import DataError
+from everychip.errors import DataError, shown
 
 Inputs = Any
 """A tensor [n, …]; a tuple or a dict of such, or of further ones; or a list with one item for each input."""
+
+
+def batch(value: Any, where: str) -> None:
+    """Refuse what is no batch: a tensor, a tuple or a dict of tensors, or a list of items."""
+    parts = leaves(value) if isinstance(value, Tensor | tuple | Mapping | list) else []
+    if not parts or not all(isinstance(part, Tensor | list) and len(part) for part in parts):
+        raise DataError(
+            where, found=shown(value), expected="a batch of inputs: a tensor, or a tuple or dict of them"
+        )
 
 
 def as_call(x: Inputs) -> tuple[tuple[Any, ...], dict[str, Any]]:

@@ -15,7 +15,7 @@ LABELS = ("labels", "label", "y", "target", "targets")
 """What targets are called in a dict, in the order in which they are looked for."""
 
 
-def pair_of(batch: Any, *, labelled: bool = True) -> tuple[Any, Any]:
+def pair_of(batch: Any, *, labelled: bool = True, where: str = "data") -> tuple[Any, Any]:
     """Inputs and targets of one batch or item.
 
     A pair is (x, y); of three or more the last is y and the others are several inputs. In a dict the targets
@@ -26,7 +26,7 @@ def pair_of(batch: Any, *, labelled: bool = True) -> tuple[Any, Any]:
     ((1, 2), ((1, 2), 3), (1, None))
     """
     if isinstance(batch, Mapping):
-        return _of_dict(batch, labelled=labelled)
+        return _of_dict(batch, labelled=labelled, where=where)
     if isinstance(batch, tuple | list) and len(batch) == 2:
         return batch[0], batch[1]
     if isinstance(batch, tuple | list) and len(batch) > 2:
@@ -34,18 +34,18 @@ def pair_of(batch: Any, *, labelled: bool = True) -> tuple[Any, Any]:
     if not labelled:
         return (batch[0] if isinstance(batch, tuple | list) and len(batch) == 1 else batch), None
     raise DataError(
-        "data",
+        where,
         found=f"items that are a {type(batch).__name__}",
         expected="pairs (x, y), or a dict with labels",
     )
 
 
-def _of_dict(batch: Mapping[str, Any], *, labelled: bool) -> tuple[Any, Any]:
+def _of_dict(batch: Mapping[str, Any], *, labelled: bool, where: str) -> tuple[Any, Any]:
     key = next((name for name in LABELS if name in batch), None)
     inputs = {str(name): part for name, part in batch.items() if name != key}
     if (key is None and labelled) or not inputs:
         raise DataError(
-            "data",
+            where,
             found=f"a dict of {', '.join(map(str, batch)) or 'nothing'}",
             expected=f"inputs and one of {', '.join(LABELS)}",
             remedy="ec.data.columns(data, x=…, y=…) says which is which",

@@ -21,7 +21,7 @@ from everychip.network.running import Precision
 from everychip.progress import Event, Listener, listening
 from everychip.scores import ACCURACY, Score
 from everychip.statistics.intervals import Interval
-from everychip.tasks import OwnScore, Task
+from everychip.tasks import OwnScore, Task, a_score
 
 _DROP = re.compile(r"(\d+(?:\.\d*)?|\.\d+)\s*(?:points?|%)?")
 _STEPS = 60
@@ -74,8 +74,8 @@ class BreakEven:
 @takes(
     model=a(nn.Module, "a torch.nn.Module"),
     hardware=a(Hardware, "an everychip.Hardware"),
-    target=optional(number()),
     chips=whole(),
+    score=optional(a_score),
     seed=index,
     largest=number(above=0),
     tolerance=number(least=1e-4, below=1),
@@ -114,8 +114,8 @@ def break_even(
         hardware: device, mapping and array that it is programmed into.
         data: test data, in any form that `evaluate` takes.
         target: an accuracy, 0 … 1, or a value of the task's score.
-        drop: instead of a target, how many points (or of what else the score is counted in) worse than
-            without noise: "1 point".
+        drop: instead of a target, how much worse than without noise, in points (or the score's own unit), such
+            as "1 point".
         chips: how many, the same at every σ (common random numbers), so that the curve is smooth enough to
             bisect; it is taken to fall.
         seed: of all draws, a whole number.
@@ -143,17 +143,9 @@ def break_even(
     """
     judged = Asked.of(task, score).score
     _refuse(target, drop, chips, judged)
-    asked: dict[str, Any] = {
-        "chips": chips,
-        "seed": seed,
-        "task": task,
-        "score": score,
-        "batch_size": batch_size,
-        "precision": precision,
-        "images": images,
-        "mitigation": mitigation,
-        "calibration": calibration,
-    }
+    asked: dict[str, Any] = {"chips": chips, "seed": seed, "task": task, "score": score, "images": images}
+    asked |= {"batch_size": batch_size, "precision": precision}
+    asked |= {"mitigation": mitigation, "calibration": calibration}
 
     def mean_at(sigma: float) -> Interval:
         draws = evaluate(model, hardware.with_sigma(sigma), data, progress=_silent, **asked)
@@ -282,7 +274,9 @@ def _refuse(target: float | None, drop: str | None, chips: int, score: Score) ->
     low, high = score.within or (-math.inf, math.inf)
     if target is not None and not low < target < high:
         expected = (
-            "an accuracy between 0 and 1" if score == ACCURACY else f"a {score.name} of {low:g} … {high:g}"
+            "a number, more than 0 and less than 1"
+            if score == ACCURACY
+            else f"a {score.name} of {low:g} … {high:g}"
         )
         raise ConfigError("break_even.target", found=f"{target:g}", expected=expected)
     if chips < 2:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
@@ -13,7 +13,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from everychip.errors import DataError, MissingExtraError, known_names
+from everychip.errors import DataError, EverychipError, MissingExtraError, known_names
 from everychip.scores import ACCURACY, Score
 from everychip.statistics.paired_comparison import Comparison, compare
 from everychip.statistics.stopping import Until
@@ -225,9 +225,16 @@ class Draws:
         Args:
             path: the file; it appears whole or not at all, and replaces an older one.
         """
-        from everychip.evaluation.draws_file import save
+        from everychip.evaluation.draws_file import write
 
-        save(self, path)
+        about = {
+            "purpose": self.purpose,
+            "until": None if self.until is None else asdict(self.until),
+            "treatment": [dict(facts) for facts in self.treatment],
+            "cells": self.cells,
+            **({} if self.score == ACCURACY else {"score": self.score.facts()}),
+        }
+        write(Path(path), self.columns(), about)
 
     @classmethod
     def load(cls, path: str | Path) -> Draws:
@@ -238,10 +245,34 @@ class Draws:
 
         Returns:
             The same draws, with seed, images, purpose, stopping rule and treatment.
-        """
-        from everychip.evaluation.draws_file import load
 
-        return load(path)
+        >>> import tempfile
+        >>> row = {"accuracy": 0.9, "nll": 0.3, "brier": 0.1, "ece": 0.02, "confidence": 0.9}
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     Draws.of([row, row], seed=3, images=360).save(f"{folder}/draws.parquet")
+        ...     Draws.load(f"{folder}/draws.parquet")
+        Draws(2 chips, mean accuracy 90.0 %, seed 3, 360 images)
+        """
+        from everychip.evaluation.draws_file import damaged, read
+
+        columns, about = read(Path(path))
+        try:
+            scores = [name for name in columns if name not in ("chip", "seed", "images", "whole_test")]
+            until = about["until"]
+            return cls(
+                scores={name: torch.tensor(columns[name], dtype=torch.float64) for name in scores},
+                chip=torch.tensor(columns["chip"]),
+                **{name: columns[name][0] for name in ("seed", "images", "whole_test")},
+                purpose=about["purpose"],
+                until=None if until is None else Until(**until),
+                treatment=tuple(about["treatment"]),
+                cells=None if about["cells"] is None else tuple(about["cells"]),
+                score=Score.of(about.get("score")),
+            )
+        except EverychipError:
+            raise
+        except (KeyError, TypeError, ValueError, IndexError) as error:
+            raise damaged(path, error) from None
 
     def plot(self, *, target: float | None = None, k: float = 5.0) -> alt.LayerChart:
         """A chart with a tick for each chip, the mean and its interval, KPP_k and the worst chip.
@@ -252,9 +283,9 @@ class Draws:
         Returns:
             An Altair chart: a notebook shows it, and `.save("draws.svg")` writes it.
         """
-        from everychip.charts.draws_chart import chart_of_draws
+        from everychip.charts.draws_chart import chart_of_chips
 
-        return chart_of_draws(self, self.verdict(target=target, k=k))
+        return chart_of_chips(self.values, self.chip.tolist(), self.verdict(target=target, k=k).marks())
 
     def __str__(self) -> str:
         return str(self.verdict())

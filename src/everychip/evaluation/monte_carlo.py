@@ -28,13 +28,14 @@ from everychip.policies import Policy
 from everychip.progress import Event, Progress, listening
 from everychip.rng import seeded_global_generator
 from everychip.statistics.stopping import Until, enough
-from everychip.tasks import Classification, OwnScore, Task
+from everychip.tasks import Classification, OwnScore, Task, a_score
 
 
 @takes(
     model=a(nn.Module, "a torch.nn.Module"),
     hardware=a(Hardware, "an everychip.Hardware"),
     chips=whole(least=1),
+    score=optional(a_score),
     seed=index,
     batch_size=whole(least=1),
     images=optional(whole(least=1)),
@@ -67,7 +68,11 @@ def evaluate(
     Args:
         model: the network, any `nn.Module`; it is left as it is.
         hardware: device, mapping and array that it is programmed into.
-        data: test data: (x, y), a DataLoader, Arrays or an `everychip.data` component (its test part).
+        data: test data: (x, y), a DataLoader, a table of the hub, or an `everychip.data` component (its test
+            part); a `Stream` is not kept in memory.
+        task: what the network is asked, as a component, its table or its kind (`everychip.tasks`).
+        score: a function to judge chips by in the place of the task's score, of predictions and targets or of
+            a chip that can be run (`everychip.tasks.scored_by`).
         chips: how many, or the most where `until` stops; chips 0 … chips−1 of a seed are the same whatever is
             asked beside them.
         seed: of all draws, a whole number.
@@ -88,7 +93,7 @@ def evaluate(
         progress: True, a bar; False, none; absent, one on a terminal; or a function of `progress.Event`.
 
     Returns:
-        A row per chip: accuracy, loss, calibration and confidence.
+        A row per chip with its scores: of a classification accuracy, loss, calibration and confidence.
 
     >>> import torch, everychip as ec
     >>> model = torch.nn.Linear(4, 2)

@@ -26,7 +26,7 @@ from everychip.progress import Event, Listener, listening
 from everychip.rng import seeded_global_generator
 from everychip.scores import ACCURACY, Score
 from everychip.statistics.intervals import Interval, mean_interval
-from everychip.tasks import OwnScore, Task
+from everychip.tasks import OwnScore, Task, a_score
 
 Mode = Literal["only", "all_but"]
 Advice = Literal["digital", "write-verify", ""]
@@ -141,6 +141,7 @@ class Sensitivity:
     model=a(nn.Module, "a torch.nn.Module"),
     hardware=a(Hardware, "an everychip.Hardware"),
     chips=whole(),
+    score=optional(a_score),
     seed=index,
     mode=one_of(*get_args(Mode)),
     batch_size=whole(least=1),
@@ -174,6 +175,8 @@ def sensitivity(
         chips: those that `evaluate` programs with the same seed: a layer has the same noise in all of its
             measurements, so that differences are paired.
         seed: of all draws, a whole number.
+        task: what the network is asked, as in `evaluate`.
+        score: a function to judge chips by, as in `evaluate`.
         mode: "only", noise on one layer at a time; "all_but", on all others.
         batch_size: inputs that are run at once.
         precision: of the products: "float32" or "bfloat16".

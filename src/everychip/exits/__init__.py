@@ -8,7 +8,7 @@ from typing import Literal, get_args
 from torch import nn
 
 from everychip.config.arguments import a, index, one_of, optional, several, takes, whole
-from everychip.data.inputs import Inputs
+from everychip.data.inputs import Inputs, batch
 from everychip.exits.dense import places_only
 from everychip.exits.heads import Exits, Init
 from everychip.exits.multi_exit import MultiExit, multi_exit
@@ -21,6 +21,7 @@ __all__ = ["Exits", "Init", "MultiExit", "Site", "attach", "multi_exit", "start_
 
 @takes(
     model=a(nn.Module, "a torch.nn.Module"),
+    sample=batch,
     classes=optional(whole(least=1)),
     count=whole(least=1),
     hidden=whole(least=1),

@@ -10,9 +10,9 @@ import torch
 from pydantic import Field, computed_field, model_validator
 from torch import nn
 
-from everychip.config.arguments import a, takes
+from everychip.config.arguments import a, optional, takes
 from everychip.config.result import Result
-from everychip.data.inputs import Inputs, rows_of, taken
+from everychip.data.inputs import Inputs, batch, rows_of, taken
 from everychip.hardware.hardware import Hardware, Placement, Why
 from everychip.hardware.placement import Placed
 from everychip.network.macs import trace
@@ -124,6 +124,7 @@ class Coverage(Result):
 @takes(
     model=a(nn.Module, "a torch.nn.Module"),
     hardware=a(Hardware, "an everychip.Hardware"),
+    sample=optional(batch),
 )
 def check(model: nn.Module, hardware: Hardware, sample: Inputs | None = None) -> Coverage:
     """Say which parameters and which share of the MACs are on the crossbar, and why the others are not.

@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from everychip.exits import MultiExit
 from everychip.exits.dense import spread_to
-
-if TYPE_CHECKING:
-    from everychip.methods.base import Objective
 
 
 @contextmanager
@@ -32,10 +29,20 @@ def listening_to_exits(model: MultiExit) -> Iterator[list[list[Tensor]]]:
         handle.remove()
 
 
-def exits_loss(objective: Objective, forwards: list[list[Tensor]], y: Any) -> Tensor:
-    """mean_n L(z_n, y), L the task's loss, over the exits of that forward which the method's loss reads."""
-    exits, axis = forwards[objective.method.loss_forward], objective.task.class_axis
+def exits_loss(
+    loss: Callable[[Tensor, Any], Tensor], exits: list[Tensor], y: Any, *, axis: int | None = None
+) -> Tensor:
+    """mean_n L(z_n, y), L the task's loss, over the exits of one forward.
+
+    Args:
+        loss: L.
+        exits: z_n, the logits of each exit.
+        y: labels, or what the loss takes.
+        axis: of the classes, where an output has places; exits are then spread to the places of y.
+
+    Returns:
+        A scalar.
+    """
     if axis is not None:
         exits = [spread_to(z_n, y.shape[1:], axis=axis) for z_n in exits]
-    losses = [objective.criterion(z_n, y) for z_n in exits]
-    return torch.stack(losses).mean()
+    return torch.stack([loss(z_n, y) for z_n in exits]).mean()

@@ -86,7 +86,9 @@ def _least(confidence: Tensor, agrees: Tensor, rate: float) -> float:
     return float(confidence[order[allowed[-1]]]) if len(allowed) else NEVER
 
 
-def _answer(runner: Runner, chip: dict[str, Tensor], data: Examples, combination: Tensor) -> tuple[Tensor, ...]:
+def _answer(
+    runner: Runner, chip: dict[str, Tensor], data: Examples, combination: Tensor
+) -> tuple[Tensor, ...]:
     outputs = predict_all_outputs(runner, chip, data.x)
     combined = combine(outputs, combination).argmax(-1).cpu()
     exits = outputs[:-1].float().softmax(-1)

@@ -13,8 +13,8 @@ from everychip.hardware.coverage import Coverage
 from everychip.scores import ACCURACY, Score
 
 if TYPE_CHECKING:
-    from everychip.report.weak_layers import WeakLayers
     from everychip.study.records import Answered
+    from everychip.study.sensitivity import SensitivityRecord
 
 CONTEXT = ("model", "data", "device", "variant")
 """The names of the parts of a context."""
@@ -192,6 +192,14 @@ class Panel:
         """The same method without device noise, if it was evaluated so."""
         key = (group.method, group.sigma_train, 0.0)
         return next((g for g in self.over_sigma if (g.method, g.sigma_train, g.sigma) == key), None)
+
+
+@dataclass(frozen=True)
+class WeakLayers:
+    """What `everychip sensitivity` answered for one run; `run` is what to call it, empty where alone."""
+
+    run: str
+    record: SensitivityRecord
 
 
 @dataclass(frozen=True)

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from everychip.charts.style import GREY, Rows, chart_of, percent, spec_of
 from everychip.evaluation.sensitivity import WORTH
 from everychip.report.blocks import Column, Figure, Panel, Row, Table
+from everychip.report.results import WeakLayers
 from everychip.report.wording import effective, sigma_text
 from everychip.report.wording import percent as in_percent
 from everychip.storage.files import read_json
@@ -20,14 +20,6 @@ LOST = {
     "only": "Points lost by the noise of one layer alone",
     "all_but": "Points that come back where one layer has no noise",
 }
-
-
-@dataclass(frozen=True)
-class WeakLayers:
-    """The answer of one run; `run` is what to call it, empty where there is no other."""
-
-    run: str
-    record: SensitivityRecord
 
 
 def read_answer(folder: Path, run: str = "") -> tuple[WeakLayers, ...]:

@@ -5,12 +5,14 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
+from typing import Any, Protocol, runtime_checkable
 
 import torch
 from pydantic.dataclasses import dataclass
 from torch import Tensor
 
+from everychip.config.arguments import a as an
+from everychip.config.arguments import takes
 from everychip.errors import DataError, SampleSizeError
 from everychip.scores import ACCURACY, Score
 from everychip.statistics.intervals import (
@@ -22,15 +24,12 @@ from everychip.statistics.intervals import (
     t_interval,
 )
 
-if TYPE_CHECKING:
-    from everychip.evaluation.draws import Draws
-
 # Five differences of one sign have a two-sided Wilcoxon p of 0.0625: below six the test cannot speak.
 _WILCOXON_LEAST = 6
 
 
 @runtime_checkable
-class _Drawn(Protocol):
+class Drawn(Protocol):
     """Draws know which chips they are of, and compare themselves."""
 
     def compare(self, other: Any, *, level: float = 0.95) -> Comparison: ...
@@ -63,8 +62,9 @@ class Comparison:
         return f"Comparison({self})"
 
 
+@takes(score=an(Score, "an everychip.tasks.Score"))
 def compare(
-    a: Values | Draws, b: Values | Draws, *, level: float = 0.95, score: Score = ACCURACY
+    a: Values | Drawn, b: Values | Drawn, *, level: float = 0.95, score: Score = ACCURACY
 ) -> Comparison:
     """Compare two models over the same chips: t interval, t test and Wilcoxon test of a_c − b_c.
 
@@ -85,9 +85,9 @@ def compare(
     >>> compare([0.9, 0.8, 0.7], [0.9, 0.8, 0.7]).p_t
     1.0
     """
-    if isinstance(a, _Drawn) and isinstance(b, _Drawn):
+    if isinstance(a, Drawn) and isinstance(b, Drawn):
         return a.compare(b, level=level)
-    if isinstance(a, _Drawn) or isinstance(b, _Drawn):
+    if isinstance(a, Drawn) or isinstance(b, Drawn):
         found, remedy = "draws beside plain numbers", "draws.accuracy are the numbers of draws"
         raise DataError("compare", found=found, expected="two sets of draws, or numbers twice", remedy=remedy)
     d = _differences(a, b, where="compare", least=2)

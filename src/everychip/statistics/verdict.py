@@ -23,10 +23,12 @@ from everychip.statistics.intervals import (
     sample,
     seeds_interval,
 )
-from everychip.statistics.percentiles import kpp, unseen, worst, yield_at
+from everychip.statistics.percentiles import kpp, must_be_target, unseen, worst, yield_at
 
 if TYPE_CHECKING:
     import altair as alt
+
+    from everychip.charts.draws_chart import Marks
 
 RARE = 0.01
 """The share of failing chips that a sample should have shown before nothing is said of it: 300 chips do."""
@@ -69,7 +71,7 @@ class Verdict:
         return f"of {self.seeds} networks' chips" if self.seeds > 1 else ""
 
     def __str__(self) -> str:
-        parts = [f"mean {mean_words(self.mean)}", *(f"{name} {value}" for name, value in self._pooled_rows())]
+        parts = [mean_words(self.mean), *(f"{name} {value}" for name, value in self._pooled_rows())]
         whose = f" {self.of}" if self.of and len(parts) > 1 else ""
         return "; ".join([", ".join(parts) + whose, *self.refusals, *self.cautions])
 
@@ -78,7 +80,9 @@ class Verdict:
 
     def _repr_html_(self) -> str:
         pooled = ((f"{what} {self.of}".strip(), text) for what, text in self._pooled_rows())
-        return html_table([("mean", mean_words(self.mean)), *pooled], [*self.refusals, *self.cautions])
+        return html_table(
+            [("mean", mean_words(self.mean).removeprefix("mean ")), *pooled], [*self.refusals, *self.cautions]
+        )
 
     def plot(self) -> alt.LayerChart:
         """A chart of the mean with its interval, KPP_k and the worst chip; what is refused has no mark.
@@ -86,9 +90,19 @@ class Verdict:
         Returns:
             An Altair chart: a notebook shows it, and `.save("verdict.svg")` writes it.
         """
-        from everychip.charts.draws_chart import chart_of_verdict
+        from everychip.charts.draws_chart import chart_of_marks
 
-        return chart_of_verdict(self)
+        return chart_of_marks(self.marks())
+
+    def marks(self) -> Marks:
+        """What a chart shows of it; what is refused has no mark."""
+        from everychip.charts.draws_chart import Marks
+
+        kpp = None if self.kpp is None else self.kpp.estimate
+        known = (("mean", self.mean.estimate), (f"KPP{self.k:g}", kpp), ("worst", self.worst))
+        points = tuple((name, value) for name, value in known if value is not None)
+        low, high = self.mean.low, self.mean.high
+        return Marks(self.score, points, None if low is None or high is None else (low, high))
 
     def _pooled_rows(self) -> list[tuple[str, str]]:
         """What pools the chips, each as its name and its value."""
@@ -125,7 +139,7 @@ def verdict(
     mean 80.0 % [55.2, 100.0] (95 %); no worst, KPP5 or yield: each chip met its own random 100 images,
     they need the whole test set on every chip; failures of up to 63 % of chips may be unseen
     """
-    _must_be_asked(target, k)
+    _must_be_asked(target, k, score)
     x = sample(values, where="verdict")
     within = score.within
     mean = mean_interval(x, level=level, within=within) if len(x) > 1 else _bare(float(x[0]), level=level)
@@ -151,7 +165,7 @@ def summarize(
     >>> print(summarize({0: [0.90, 0.92, 0.94]}).mean)
     92.0 % [87.0, 97.0] (95 % over chips, one seed)
     """
-    _must_be_asked(target, k)
+    _must_be_asked(target, k, score)
     samples = {seed: sample(x, where=f"seed {seed}") for seed, x in values_by_seed.items()}
     if not samples:
         raise SampleSizeError("summarize", found="no seed", expected="at least 1")
@@ -170,11 +184,11 @@ def summarize(
     return _pooled(x, bare, whole_test=whole_test)
 
 
-def _must_be_asked(target: float | None, k: float) -> None:
-    """Refuse what is no accuracy, or no percentile."""
+def _must_be_asked(target: float | None, k: float, score: Score) -> None:
+    """Refuse what the score cannot be, or what is no percentile."""
     must_be(k, "kpp.k", above=0, below=100)
     if target is not None:
-        must_be(target, "target", above=0, most=1, remedy="90 % is 0.9")
+        must_be_target(target, score)
 
 
 def _bare(estimate: float, *, level: float) -> Interval:

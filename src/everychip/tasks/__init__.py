@@ -23,7 +23,7 @@ from everychip.tasks.classification import Classification
 from everychip.tasks.detection import Detection
 from everychip.tasks.embedding import Embedding
 from everychip.tasks.multilabel import Multilabel
-from everychip.tasks.own import OwnScore, scored_by
+from everychip.tasks.own import OwnScore, a_score, scored_by
 from everychip.tasks.regression import Regression
 from everychip.tasks.segmentation import Segmentation
 from everychip.tasks.tokens import Tokens
@@ -40,5 +40,6 @@ __all__ = [
     "Segmentation",
     "Task",
     "Tokens",
+    "a_score",
     "scored_by",
 ]

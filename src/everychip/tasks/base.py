@@ -20,7 +20,12 @@ class Meter(Protocol):
     """Takes batches of answers and targets, and has the scores of them all in the end."""
 
     def update(self, answer: Any, y: Any) -> None:
-        """Take in one batch: what `Task.answer` made of the model's output, and its targets."""
+        """Take in one batch.
+
+        Args:
+            answer: what `Task.answer` made of the model's output.
+            y: the targets.
+        """
 
     def compute(self) -> dict[str, float]:
         """Every score by its name, of all batches so far."""
@@ -58,11 +63,26 @@ class Task(Component, family="task"):
         return found
 
     def answer(self, output: Any) -> Any:
-        """What of a model's output is scored: its logits."""
+        """What of a model's output is scored: its logits.
+
+        Args:
+            output: what the model returned.
+
+        Returns:
+            A tensor [batch, …].
+        """
         return logits(output)
 
     def examples(self, data: Any, *, split: str | None) -> Examples:
-        """Anything that holds inputs and targets, as this task's examples."""
+        """Anything that holds inputs and targets, as this task's examples.
+
+        Args:
+            data: in any form that `evaluate` takes.
+            split: "train" or "test", of data that has both.
+
+        Returns:
+            Inputs and targets.
+        """
         return as_examples(data, split=split)
 
     @abstractmethod
@@ -77,28 +97,68 @@ class Task(Component, family="task"):
 
     @abstractmethod
     def loss(self, answer: Any, y: Any, *, label_smoothing: float = 0.0) -> Tensor:
-        """The mean loss of a batch, which a network of this task is trained by."""
+        """The mean loss of a batch, which a network of this task is trained by.
+
+        Args:
+            answer: logits [batch, …].
+            y: targets.
+            label_smoothing: the share of the target that all classes have in common, 0 … 1.
+
+        Returns:
+            A scalar.
+        """
 
     @abstractmethod
     def meter(self) -> Meter:
         """What scores the batches of one chip."""
 
     def prepared(self, runner: Runner, data: Examples) -> Examples:
-        """The examples as they are scored; a task without labels makes its own targets here."""
+        """The examples as they are scored; a task without labels makes its own targets here.
+
+        Args:
+            runner: of the digital network.
+            data: the examples.
+
+        Returns:
+            Examples with targets.
+        """
         return data
 
     def measure(self, runner: Runner, chip: Mapping[str, Tensor], data: Examples) -> dict[str, float]:
-        """The scores of one chip, or with an empty chip, of the digital network."""
+        """The scores of one chip.
+
+        Args:
+            runner: of the network.
+            chip: programmed weights by name; empty, the digital network.
+            data: the test data.
+
+        Returns:
+            Every score by name.
+        """
         meter = self.meter()
         runner.each(chip, data, lambda output, y: meter.update(self.answer(output), y))
         return meter.compute()
 
     def chance(self, y: Any) -> float | None:
-        """The judged score of the best answer that does not look at the input; None where none is known."""
+        """The judged score of the best answer that does not look at the input.
+
+        Args:
+            y: all targets.
+
+        Returns:
+            The score, or None where none is known.
+        """
         return None
 
     def outputs(self, y: Any) -> int:
-        """How many numbers a network answers with for these targets, each input or each place."""
+        """How many numbers a network answers with, each input or each place.
+
+        Args:
+            y: targets.
+
+        Returns:
+            The width of its last layer.
+        """
         raise ConfigError(f"task.{self.kind}", found="no number of outputs", expected="a model that has one")
 
 

@@ -19,6 +19,19 @@ from everychip.scores import Score, Within
 from everychip.tasks.base import Task
 
 
+def a_score(value: Any, where: str) -> None:
+    """Refuse what is no function that judges chips, nor one that `scored_by` described.
+
+    Args:
+        value: what was given.
+        where: what errors call it.
+    """
+    if not (callable(value) or isinstance(value, OwnScore)):
+        raise ConfigError(
+            where, found=f"a {type(value).__name__}", expected="a function fn(predictions, targets)"
+        )
+
+
 @dataclass(frozen=True)
 class OwnScore:
     """A function that scores a chip, and how its number is read; `scored_by` makes one."""
@@ -28,7 +41,17 @@ class OwnScore:
     runs: bool
 
     def measure(self, runner: Runner, chip: Mapping[str, Tensor], data: Any, task: Task) -> dict[str, float]:
-        """The numbers of one chip by name, the judged one first."""
+        """The numbers of one chip.
+
+        Args:
+            runner: of the network.
+            chip: programmed weights by name.
+            data: the test data.
+            task: how a batch is read.
+
+        Returns:
+            The numbers by name, the judged one first.
+        """
         if self.runs:
             run = _Run(runner, chip)
             with torch.no_grad(), evaluating(runner.model):

@@ -58,7 +58,15 @@ class Tokens(Task):
         return Examples(found.x, self.labels(found.x, found.y))
 
     def labels(self, x: Any, y: Any) -> Any:
-        """The labels of a batch: its own, or the tokens of a causal one, without what is masked out."""
+        """The labels of a batch: its own, or the tokens of a causal one, without what is masked out.
+
+        Args:
+            x: inputs, or a dict of them with `attention_mask`.
+            y: labels [n, t], or None.
+
+        Returns:
+            Labels [n, t], with `ignore` where nothing is asked.
+        """
         if y is None:
             y = (x.get("input_ids") if isinstance(x, Mapping) else x) if self.causal else None
             if not isinstance(y, Tensor):

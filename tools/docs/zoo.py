@@ -7,7 +7,7 @@ from everychip.zoo import load, shipped
 
 def table() -> str:
     """A row for each entry of the package."""
-    rows = ["| entry | digital | mean of chips | worst chip | chips | size |", "| --- | --- | --- | --- | --- | --- |"]
+    rows = ["| entry | digital | mean of chips | worst chip | chips | size |", "|" + " --- |" * 6]
     for name, folder in shipped().items():
         entry = load(name)
         about, mean = entry.about, entry.verdict.mean

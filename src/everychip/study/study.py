@@ -35,6 +35,7 @@ KNOWN = (
     "best_epoch",
     "validation_accuracy",
     "digital",
+    "score",
     "forwards",
     "classes",
     "trained_by",

@@ -15,10 +15,10 @@ OLDEST_PYTHON ?= python3.11
 
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
-TORCH := $(shell sed -n 's/^torch==/torch==/p' $(CONSTRAINTS))
+TORCH := $(or $(shell sed -n 's/^torch==/torch==/p' $(CONSTRAINTS)),torch)
 AIHWKIT := $(shell sed -n 's/^aihwkit==/aihwkit==/p' constraints.txt)
 
-.PHONY: help setup demo test test-fast test-oldest lint docs site bench clean
+.PHONY: help setup demo test test-fast test-oldest test-newest dist dist-check lint docs site bench clean
 
 help: ## Show this list
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/make \1|\2/p' Makefile | awk -F'|' '{ printf "%-12s %s\n", $$1, $$2 }'
@@ -52,6 +52,21 @@ test-oldest: ## Run the quick tests on the lowest promised versions: Python 3.11
 	$(MAKE) setup VENV=.venv-oldest PYTHON=$(OLDEST_PYTHON) CONSTRAINTS=constraints-oldest.txt
 	$(MAKE) test-fast VENV=.venv-oldest CONSTRAINTS=constraints-oldest.txt PYTEST_ADDOPTS="-W default"
 
+test-newest: ## Run the quick tests on whatever versions pip finds today
+	$(MAKE) setup VENV=.venv-newest CONSTRAINTS=constraints-none.txt
+	$(MAKE) test-fast VENV=.venv-newest CONSTRAINTS=constraints-none.txt PYTEST_ADDOPTS="-W default"
+
+dist: setup ## Build wheel and sdist into dist/
+	rm -rf dist
+	$(BIN)/python -m hatchling build -d dist
+
+dist-check: dist ## Install the wheel into an empty environment and run the demo there
+	rm -rf .venv-dist && $(PYTHON) -m venv .venv-dist
+	.venv-dist/bin/python -m pip install --quiet --disable-pip-version-check -c constraints.txt $(TORCH_PIP) $(TORCH)
+	.venv-dist/bin/python -m pip install --quiet --disable-pip-version-check -c constraints.txt dist/*.whl
+	cd .venv-dist && bin/everychip demo -o demo && test -s demo/report.html
+	cd .venv-dist && bin/python -c "import everychip as ec; print(ec.load('digits-lenet-gaussian-0.3'))"
+
 lint: setup ## Check style, types and the direction of imports
 	$(BIN)/ruff check .
 	$(BIN)/mypy
@@ -71,5 +86,5 @@ bench: setup ## Measure what the methods cost beside plain training
 	$(BIN)/python benchmarks/overhead.py
 
 clean: ## Remove the environment and everything that tools left behind
-	rm -rf $(VENV) .venv-oldest dist site .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache
+	rm -rf $(VENV) .venv-oldest .venv-newest .venv-dist dist site .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache
 	find src tests docs -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -6,6 +6,7 @@ import os
 import re
 import subprocess
 import sys
+import tarfile
 import tomllib
 import zipfile
 from importlib.metadata import version
@@ -164,3 +165,47 @@ def test_ci_runs_the_readme_s_test_command() -> None:
     assert "make demo" in readme and "make test" in readme
     assert "\nmake test\n" in ci and "\nmake lint\n" in ci
     assert os.access(ROOT / ".ci" / "run", os.X_OK)
+
+
+def test_the_sdist_holds_what_a_wheel_is_built_from(tmp_path: Path) -> None:
+    subprocess.run(
+        [sys.executable, "-m", "hatchling", "build", "-t", "sdist", "-d", str(tmp_path)],
+        cwd=ROOT, check=True, capture_output=True, timeout=100,
+    )  # fmt: skip
+    (sdist,) = tmp_path.glob("*.tar.gz")
+    with tarfile.open(sdist) as archive:
+        names = {name.partition("/")[2] for name in archive.getnames()}
+    package = {
+        str(path.relative_to(ROOT)) for path in (ROOT / "src" / "everychip").rglob("*") if path.is_file()
+    }
+    assert {name for name in package if "__pycache__" not in name} <= names
+    assert {"pyproject.toml", "README.md", "LICENSE", "CHANGELOG.md", "CITATION.cff", "Makefile"} <= names
+    assert not any("everychip-runs" in name or name.endswith(".pyc") for name in names)
+
+
+def test_the_public_ci_tries_every_promised_python_and_only_targets_that_exist() -> None:
+    yaml = pytest.importorskip("yaml")
+    jobs = yaml.safe_load((ROOT / ".github" / "workflows" / "ci.yml").read_text(encoding="utf-8"))["jobs"]
+    rows = jobs["test"]["strategy"]["matrix"]["include"]
+    promised = {one.rpartition(" ")[2] for one in PROJECT["classifiers"] if re.search(r":: 3\.\d+$", one)}
+    assert {row["python"] for row in rows} == promised
+    assert PROJECT["requires-python"] == f">={min(promised, key=lambda v: int(v.partition('.')[2]))}"
+    targets = set(re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(encoding="utf-8"), re.MULTILINE))
+    assert {row["target"] for row in rows} == {"test", "test-fast", "test-oldest", "test-newest"}
+    runs = re.findall(
+        r"make ([a-z-]+)", (ROOT / ".github" / "workflows" / "ci.yml").read_text(encoding="utf-8")
+    )
+    assert {*runs, *(row["target"] for row in rows)} <= targets
+
+
+def test_the_issue_form_of_an_entry_offers_the_shipped_tasks() -> None:
+    yaml = pytest.importorskip("yaml")
+    from everychip.leaderboard import shipped
+
+    forms = {
+        path.stem: yaml.safe_load(path.read_text(encoding="utf-8"))
+        for path in (ROOT / ".github" / "ISSUE_TEMPLATE").glob("*.yml")
+    }
+    assert {"device", "method", "leaderboard-entry"} <= set(forms)
+    fields = {field["id"]: field for field in forms["leaderboard-entry"]["body"]}
+    assert fields["task"]["attributes"]["options"] == list(shipped())

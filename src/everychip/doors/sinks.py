@@ -36,7 +36,7 @@ def tensorboard(folder: str, *, every: int = 1) -> Sink:
 
 
 def mlflow(*, every: int = 1) -> Sink:
-    """A listener for `progress=` that logs metrics to the active MLflow run (extra `mlflow`).
+    """A listener for `progress=` that logs metrics to the active MLflow run (`pip install mlflow`).
 
     Args:
         every: one event in so many is logged.
@@ -47,12 +47,12 @@ def mlflow(*, every: int = 1) -> Sink:
     try:
         import mlflow as client
     except ImportError:
-        raise MissingExtraError("everychip.doors.sinks", "mlflow") from None
+        raise MissingExtraError("everychip.doors.sinks", "mlflow", command="pip install mlflow") from None
     return _sink(lambda values, step: client.log_metrics(values, step=step), every)
 
 
 def wandb(*, every: int = 1) -> Sink:
-    """A listener for `progress=` that logs to the current run of Weights & Biases (extra `wandb`).
+    """A listener for `progress=` that logs to the current run of Weights & Biases (`pip install wandb`).
 
     Args:
         every: one event in so many is logged.
@@ -63,7 +63,7 @@ def wandb(*, every: int = 1) -> Sink:
     try:
         import wandb as client
     except ImportError:
-        raise MissingExtraError("everychip.doors.sinks", "wandb") from None
+        raise MissingExtraError("everychip.doors.sinks", "wandb", command="pip install wandb") from None
     # A step of its own for each stage, because W&B drops whatever comes with a smaller step than the last.
     return _sink(lambda values, step: client.log({**values, "everychip/step": step}), every)
 

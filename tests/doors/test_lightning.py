@@ -81,8 +81,26 @@ def test_lightning_trains_as_a_plain_loop_does_to_the_bit(
     expected = by_hand(3, accumulate=accumulate, method=method).state_dict()
     assert all(torch.equal(value, expected[name]) for name, value in module.detach().state_dict().items())
     logged = run.callback_metrics
-    assert 0.25 < float(logged["val_accuracy"]) <= 1
-    assert logged["val_accuracy"] != logged["val_accuracy_digital"]
+    draws = ec.evaluate(module.detach(), HW, (X, Y), chips=4, seed=0, purpose="validate")
+    assert float(logged["val_accuracy"]) == pytest.approx(float(draws.accuracy.mean()))
+    assert float(logged["val_loss"]) == pytest.approx(float(draws.nll.mean()), abs=1e-5)
+    right = (module.detach()(X).argmax(1) == Y).float().mean()
+    assert float(logged["val_accuracy_digital"]) == pytest.approx(float(right))
+
+
+def test_another_task_is_trained_by_its_loss_and_validated_by_its_score(tmp_path: Path) -> None:
+    values = X[:, :1] * 2 + 1
+    loader = DataLoader(TensorDataset(X, values), batch_size=16)
+    module = ChipModule(
+        nn.Linear(8, 1), "noise_injection", HW, optimizer=sgd, task="regression",
+    )  # fmt: skip
+    run = trainer(tmp_path, max_epochs=10)
+    run.fit(module, loader, loader)
+    name = module.task.headline.name
+    draws = ec.evaluate(
+        module.detach(), HW, (X, values), chips=4, seed=0, purpose="validate", task="regression"
+    )
+    assert float(run.callback_metrics[f"val_{name}"]) == pytest.approx(float(draws.values.mean()), rel=1e-4)
 
 
 def test_a_resumed_training_ends_as_the_one_that_was_not_stopped(tmp_path: Path) -> None:

@@ -13,6 +13,8 @@ from everychip.errors import ConfigError, MissingExtraError
 from everychip.hardware.hardware import Hardware
 from everychip.methods import Method, Objective
 from everychip.network.modes import evaluating
+from everychip.tasks import Task
+from everychip.tasks.base import Meter
 
 try:
     import lightning as L
@@ -65,6 +67,7 @@ class ChipModule(L.LightningModule):
         chips: on how many chips, disjoint from those of an evaluation, each validation batch is tried.
         labels: the names under which a dict batch may hold its labels.
         steps: the length of training in optimizer steps; absent, Lightning's own estimate of it.
+        task: what the network is asked, as in `everychip.fit`; its loss trains, its score is validated.
 
     >>> import everychip as ec
     >>> hw = ec.Hardware(device=ec.devices.Gaussian(sigma=0.1))
@@ -85,6 +88,7 @@ class ChipModule(L.LightningModule):
         chips: int = 4,
         labels: str | Sequence[str] = LABELS,
         steps: int | None = None,
+        task: Task | Mapping[str, Any] | str = "classification",
     ) -> None:
         super().__init__()
         if chips < 1:
@@ -92,8 +96,10 @@ class ChipModule(L.LightningModule):
         self.model, self.method, self.hardware = model, Method.parse(method), hardware
         self.seed, self.sample, self.optimizer_of = seed, sample, optimizer
         self.validation_chips, self.labels, self.steps = chips, labels, steps
+        self.task = Task.parse(task)
         self.objective: Objective | None = None
         self._chips: list[dict[str, Tensor]] = []
+        self._meters: list[Meter] = []
 
     def setup(self, stage: str) -> None:
         """Bind the method, once Lightning knows how long training is."""
@@ -104,6 +110,7 @@ class ChipModule(L.LightningModule):
                 seed=self.seed,
                 sample=self.sample,
                 steps=self.steps or self._steps(),
+                task=self.task,
             )
 
     def _steps(self) -> int | None:
@@ -146,24 +153,30 @@ class ChipModule(L.LightningModule):
     def on_validation_epoch_start(self) -> None:
         """Program the validation's chips with the weights of now."""
         with torch.no_grad():
+            chips = range(self.validation_chips)
             self._chips = [
-                self.bound.placed.program(seed=self.seed, path=("validate", chip))
-                for chip in range(self.validation_chips)
+                self.bound.placed.program(seed=self.seed, path=("validate", chip)) for chip in chips
             ]
+        self._meters = [self.task.meter() for _ in ({}, *self._chips)]
 
     def validation_step(self, batch: Any, batch_idx: int) -> None:
-        """Log `val_loss` and `val_accuracy`, means over the chips, and `val_accuracy_digital`."""
+        """Log `val_loss`, a mean over the chips, and let the task's meters take the batch in."""
         x, y = self._split(batch)
-        with evaluating(self.model):
-            answers = [self.bound.runner.logits(chip, x) for chip in ({}, *self._chips)]
-        digital, *right = [(z.argmax(-1) == y).float().mean() for z in answers]
-        losses = torch.stack([nn.functional.cross_entropy(z.float(), y) for z in answers[1:]])
-        values = {"val_loss": losses.mean(), "val_accuracy": torch.stack(right).mean()}
-        self.log_dict({**values, "val_accuracy_digital": digital}, batch_size=len(y), prog_bar=True)
+        losses = []
+        for chip, meter in zip(({}, *self._chips), self._meters, strict=True):
+            with evaluating(self.model):
+                answer = self.task.answer(self.bound.runner.outputs(chip, x))
+            meter.update(answer, y)
+            losses.append(self.task.loss(answer.float(), y))
+        self.log("val_loss", torch.stack(losses[1:]).mean(), batch_size=len(y), prog_bar=True)
 
     def on_validation_epoch_end(self) -> None:
-        """Give the chips' memory back."""
-        self._chips = []
+        """Log the task's score: `val_accuracy`, a mean over the chips, and `val_accuracy_digital`."""
+        name = self.task.headline.name
+        digital, *scores = [meter.compute()[name] for meter in self._meters]
+        values = {f"val_{name}": sum(scores) / len(scores), f"val_{name}_digital": digital}
+        self.log_dict(values, prog_bar=True)
+        self._chips, self._meters = [], []
 
     def detach(self) -> nn.Module:
         """The trained network, without exits.

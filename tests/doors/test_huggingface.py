@@ -178,3 +178,42 @@ def test_the_best_checkpoint_comes_back_whole(tmp_path: Path) -> None:
     run.train()
     best = weights[int(str(run.state.best_model_checkpoint).rpartition("-")[2])]
     assert all(torch.equal(value, best[name]) for name, value in run.model.state_dict().items())
+
+
+def bert(kind: str) -> Any:
+    config = transformers.BertConfig(
+        vocab_size=20, hidden_size=16, num_hidden_layers=1, num_attention_heads=2, intermediate_size=16,
+        max_position_embeddings=8, num_labels=2, hidden_dropout_prob=0.0, attention_probs_dropout_prob=0.0,
+    )  # fmt: skip
+    with torch.random.fork_rng():
+        torch.random.default_generator.manual_seed(0)
+        return getattr(transformers, f"BertFor{kind}")(config)
+
+
+@pytest.mark.parametrize(
+    ("kind", "task", "method"),
+    [("SequenceClassification", "classification", WITH_EXITS), ("TokenClassification", "tokens", METHOD)],
+)
+def test_several_named_inputs_reach_the_network_and_any_task_trains(
+    kind: str, task: str, method: Any, tmp_path: Path
+) -> None:
+    ids = torch.randint(1, 20, (16, 6), generator=ec.rng_for(0, "ids"))
+    mask = (torch.arange(6) < torch.arange(16)[:, None] % 4 + 3).long()
+    labels = ids % 2 if task == "tokens" else ids[:, 0] % 2
+    rows = [
+        {"input_ids": i, "attention_mask": m, "labels": y} for i, m, y in zip(ids, mask, labels, strict=True)
+    ]
+    run = ChipTrainer(
+        bert(kind), arguments(tmp_path, eval_strategy="epoch"), method=method, hardware=HW,
+        train_dataset=rows, eval_dataset=rows, task=task,
+    )  # fmt: skip
+    masks: list[torch.Tensor] = []
+    run.model.register_forward_pre_hook(
+        lambda module, args, named: masks.append(named["attention_mask"]), with_kwargs=True
+    )
+    run.train()
+    assert run.objective is not None
+    assert run.objective.step == run.state.global_step == 4
+    assert len(masks) >= 4
+    assert all(found.shape[-1] == 6 and 0 < found.float().mean() < 1 for found in masks)
+    assert not same(run.model, bert(kind))

@@ -17,6 +17,7 @@ from everychip.hardware.hardware import Hardware
 from everychip.hardware.placement import Placed
 from everychip.methods import Method, Objective
 from everychip.network.running import Runner
+from everychip.tasks import Task
 
 try:
     from transformers import Trainer, TrainerCallback
@@ -58,6 +59,7 @@ class ChipTrainer(Trainer):  # type: ignore[misc]
         method: a component, its table or its kind, as in `everychip.fit`.
         hardware: what the chips are.
         chips: how many chips an evaluation meets.
+        task: what the network is asked, as in `everychip.fit`; its loss trains.
         options: what else a Trainer takes: train_dataset, eval_dataset, data_collator, compute_metrics, …
     """
 
@@ -69,12 +71,14 @@ class ChipTrainer(Trainer):  # type: ignore[misc]
         method: Method | Mapping[str, Any] | str,
         hardware: Hardware,
         chips: int = 4,
+        task: Task | Mapping[str, Any] | str = "classification",
         **options: Any,
     ) -> None:
         if chips < 0:
             raise ConfigError("ChipTrainer.chips", found=str(chips), expected="0 or more")
         super().__init__(model, args, **options)
         self.method, self.hardware, self.chips = Method.parse(method), hardware, chips
+        self.task = Task.parse(task)
         self.objective: Objective | None = None
         self.runner = Runner(self.model)
         self._chip: dict[str, Tensor] = {}
@@ -113,7 +117,7 @@ class ChipTrainer(Trainer):  # type: ignore[misc]
     def _bind(self) -> Objective:
         steps = self.state.max_steps if self.state.max_steps > 0 else None
         objective = self.method.bind(
-            self.model, self.hardware, seed=self.args.seed, sample=self._sample(), steps=steps
+            self.model, self.hardware, seed=self.args.seed, sample=self._sample(), steps=steps, task=self.task
         ).to(self.args.device)
         if self._resumed is not None:  # all of it, for binding scales and constrains what was so already
             load_objective(objective, self._resumed / FILE)

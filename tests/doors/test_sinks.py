@@ -34,7 +34,7 @@ def test_tensorboard_s_reader_finds_the_accuracy_of_every_chip(tmp_path: Path) -
     assert torch.allclose(torch.tensor([row.value for row in found]).double(), draws.accuracy)
 
 
-EVENTS = [Event("training", done, 4, {"epoch": 1, "loss": 0.5 / done, "name": "a"}) for done in range(1, 5)]  # type: ignore[dict-item]
+EVENTS = [Event("training", done, 4, {"epoch": 1, "loss": 0.5 / done}) for done in range(1, 5)]
 
 
 def test_mlflow_gets_numbers_with_their_step(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -25,7 +25,7 @@ def tensorboard(folder: str, *, every: int = 1) -> Sink:
         from torch.utils.tensorboard import SummaryWriter
     except ImportError:
         raise MissingExtraError("everychip.doors.sinks", "tensorboard") from None
-    writer: Any = SummaryWriter(folder)  # type: ignore[no-untyped-call]
+    writer: Any = SummaryWriter(folder)
 
     def write(values: dict[str, float], step: int) -> None:
         for name, value in values.items():
@@ -74,11 +74,7 @@ def _sink(write: Callable[[dict[str, float], int], Any], every: int) -> Sink:
     def sink(event: Event) -> None:
         if event.done % every and event.done != event.total:
             return
-        values = {
-            f"{event.stage}/{name}": float(value)
-            for name, value in event.values.items()
-            if isinstance(value, int | float)
-        }
+        values = {f"{event.stage}/{name}": float(value) for name, value in event.values.items()}
         if values:
             write(values, event.done)
 

@@ -11,6 +11,7 @@ from torch import nn
 
 from everychip.config.component import merge, override
 from everychip.errors import ConfigError, StoreError, known_names
+from everychip.methods import Vanilla
 from everychip.models import Model
 from everychip.progress import Listener
 from everychip.study import store
@@ -26,11 +27,6 @@ CONVERT = (
     "convert it where it comes from: safetensors.torch.save_model(model, 'weights.safetensors'), "
     "after model.load_state_dict(torch.load(FILE, weights_only=True))"
 )
-WITHOUT_RECIPE: dict[str, Any] = {
-    "method": "vanilla",
-    "evaluation": {"chips": 200},
-    "labels": {"method": LABEL},
-}
 
 
 def described(model: str, settings: Sequence[str]) -> Experiment:
@@ -49,11 +45,16 @@ def described(model: str, settings: Sequence[str]) -> Experiment:
             model, found="a file that may be a pickle", expected="a .safetensors file", remedy=CONVERT
         )
     change = override({}, settings)
+    common: dict[str, Any] = {
+        "method": Vanilla().table(),  # which draws nothing while it trains, and here does not train
+        "evaluation": {"chips": 200},
+        "labels": {"method": LABEL},
+    }
     if model.endswith(".safetensors"):
-        table: dict[str, Any] = {**WITHOUT_RECIPE, "start": model}
+        table = {**common, "start": model}
         _must_name("model", change, "which network these are the weights of: --set model=vgg8, or call = …")
     elif ":" in model:
-        table = {**WITHOUT_RECIPE, "model": {"kind": "factory", "call": model}}
+        table = {**common, "model": {"kind": "factory", "call": model}}
     else:
         raise ConfigError(
             model,

@@ -29,7 +29,7 @@ def evaluate(
     output: Output = None,
     as_json: AsJson = False,
 ) -> None:
-    """Prove a network as it is: program chips and measure them, without any training.
+    """Prove a network as it is, on chips, without training.
 
     Prints the table with the digital score beside it and writes report.html. What comes with a recipe (zoo,
     run) needs neither data nor hardware; --set changes both.
@@ -52,7 +52,7 @@ def leaderboard(
         bool, typer.Option("--check", help="Only say of each entry whether it may enter (exit code 1).")
     ] = False,
 ) -> None:
-    """Make the page of a leaderboard from entries, each of which is checked.
+    """Check entries; make the page of a leaderboard.
 
     A static page without requests: tables by task, filtered in the browser, every cell linked to its proof.
     An entry that breaks a rule is named with the reason and left out (exit code 1).

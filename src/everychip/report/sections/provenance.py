@@ -22,7 +22,8 @@ def section(results: Results, *, target: float | None) -> Section:
     }
     lines = tuple(Row((name, value)) for name, value in facts.items() if value)
     blocks: list[Block] = [Table("", (Column("", "key"), Column("", "remark")), lines)]
-    for table in apart(results, lambda part: everything(part, target=target)):
+    # Of a single run, the section on accuracy has them already.
+    for table in () if not results.is_study else apart(results, lambda part: everything(part, target=target)):
         words = table.title.partition(", ")[2]
         summary = "Every number: all methods at every σ"
         blocks.append(Details(f"{summary}, {words}" if words else summary, table))

@@ -69,7 +69,7 @@ class Difference:
             return self.shows
         bounds = [abs(bound) for bound in (self.interval.low, self.interval.high) if bound is not None]
         if bounds and max(bounds) > NOTABLE:
-            return f"no difference shown, one of up to {percent(max(bounds))} points is not ruled out"
+            return f"no difference shown; up to {percent(max(bounds))} points remain possible"
         return "no difference shown"
 
     @property

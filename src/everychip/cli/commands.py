@@ -138,7 +138,8 @@ def report(folder: Path, output: Path | None, target: float | None, charts: Path
     target = results.target if target is None else target
     out = console()
     if results.title:
-        out.rule(Text(visible(results.title)), characters="─", align="left", style="dim")
+        out.print(Text(visible(results.title), style="bold"))
+        out.print()
     show(results, target=target, console=out)
     page = write_report(folder, output=output, target=target)
     out.print(f"Report: {page}", soft_wrap=True, highlight=False)

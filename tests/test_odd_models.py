@@ -289,7 +289,7 @@ def test_check_names_the_buffer_that_products_multiply() -> None:
     assert (coverage.of_buffers, coverage.between_activations) == ({"random": 8 * 16}, 0)
     assert coverage.macs == 16 * 4 / (16 * 4 + 8 * 16)
     assert "multiply a buffer (random)" in coverage.summary()
-    assert type(coverage).of(coverage.facts()) == coverage
+    assert type(coverage).model_validate(coverage.facts()) == coverage
 
 
 def compiled(model: nn.Module) -> nn.Module:

@@ -1,4 +1,4 @@
-"""Committed results are what they say: complete, readable, and the source of every row in the README."""
+"""Committed results are what they say: complete, readable, and the source of every table in docs/results."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from everychip.config.component import read_toml
+from everychip.config.toml import read_toml
 from everychip.report import load, to_markdown
 from everychip.storage.table import query
 from everychip.study.grid import Study
@@ -42,15 +42,6 @@ def test_the_committed_recipe_is_the_shipped_one_and_has_the_runs_of_the_study(f
     assert sorted(planned, key=str) == sorted(done, key=str)
 
 
-def test_every_row_of_the_readme_stands_in_the_report() -> None:
-    readme = (ROOT / "README.md").read_text(encoding="utf-8")
-    section = readme[readme.index("## Results") : readme.index("## What stands where")]
-    report = (NEFT / "README.md").read_text(encoding="utf-8").splitlines()
-    shown = [line for line in section.splitlines() if line.startswith(("| no ramp, no clip", "| ramp"))]
-    assert shown
-    assert set(shown) <= set(report)
-
-
 def test_every_row_of_the_page_on_feedback_stands_in_a_report() -> None:
     page = (ROOT / "docs" / "results" / "does-feedback-help.md").read_text(encoding="utf-8")
     reports = {line for folder in FOLDERS for line in (folder / "README.md").read_text("utf-8").splitlines()}
@@ -61,7 +52,7 @@ def test_every_row_of_the_page_on_feedback_stands_in_a_report() -> None:
 
 def test_every_page_with_results_asks_for_its_tables() -> None:
     asked = {page.stem for page in FILL["pages"]()}
-    pages = "README buechel-table-1 does-feedback-help leaderboards the-bars what-survives"
+    pages = "buechel-table-1 does-feedback-help leaderboards the-bars what-survives"
     assert asked == set(pages.split())
 
 

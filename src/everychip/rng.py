@@ -44,6 +44,14 @@ def rng_for(seed: int, *path: str | int, device: torch.device | str = "cpu") -> 
     PyTorch's CPU generator keeps 32 bits of the seed, so two of n addresses share a stream with
     probability about n²/2³³.
 
+    Args:
+        seed: of all draws, a whole number.
+        path: names and whole numbers, from the general to the particular.
+        device: where it draws.
+
+    Returns:
+        A fresh generator.
+
     >>> import torch
     >>> a = torch.randn(3, generator=rng_for(0, "chip", 1))
     >>> b = torch.randn(3, generator=rng_for(0, "chip", 1))

@@ -16,7 +16,7 @@ from rich.cells import cell_len
 
 from everychip.cli import call
 from everychip.cli.app import app
-from everychip.config.component import write_toml
+from everychip.config.toml import write_toml
 
 Run = Callable[..., tuple[int, str, str]]
 COMMANDS = sorted(command.callback.__name__ for command in app.registered_commands if command.callback)

@@ -9,7 +9,7 @@ import pytest
 from reference.measurements import rows, write
 
 from everychip.cli import call
-from everychip.config.component import read_toml
+from everychip.config.toml import read_toml
 from everychip.devices import Device
 from everychip.study.experiment import Experiment
 from everychip.study.grid import Study

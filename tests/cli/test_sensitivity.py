@@ -64,7 +64,7 @@ def test_a_target_above_the_clean_accuracy_is_refused_before_any_layer_is_measur
     ("arguments", "words"),
     [
         (["--set", "model.hidden=[8]"], "--set model"),
-        (["--target", "1.5"], "between 0 and 1"),
+        (["--target", "1.5"], "more than 0 and less than 1"),
         (["--target", "0.5", "--drop", "1"], "both a target and a drop"),
         (["--drop", "none"], "1 point"),
         (["--output", "elsewhere"], "--output"),

@@ -12,7 +12,9 @@ import pytest
 
 from everychip.cli import call
 from everychip.cli.watching import console
-from everychip.config.component import Component, broken_plugins, override, read_toml
+from everychip.config.component import Component, override
+from everychip.config.registering import broken_plugins
+from everychip.config.toml import read_toml
 from everychip.errors import ConfigError
 from everychip.study.experiment import Experiment
 
@@ -165,7 +167,7 @@ def test_a_plug_in_that_cannot_be_imported_is_named_and_the_others_go_on(
     from everychip.methods import Method
 
     entry = EntryPoint("mine", "no_such_module", "everychip")
-    monkeypatch.setattr("everychip.config.component.entry_points", lambda group: [entry])
+    monkeypatch.setattr("everychip.config.registering.entry_points", lambda group: [entry])
     try:
         assert "vanilla" in Method.kinds()
         with pytest.raises(ConfigError, match="plug-in mine cannot be imported"):

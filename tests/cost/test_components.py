@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from everychip.config.component import write_toml
+from everychip.config.toml import write_toml
 from everychip.cost import Components
 from everychip.cost.estimate import estimate_matrices, published_format
 from everychip.cost.matrices import Matrix

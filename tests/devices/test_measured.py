@@ -10,7 +10,8 @@ from reference.statistics import assert_moments
 
 from everychip import Hardware, mapping, program, rng_for
 from everychip.array import Array
-from everychip.config.component import merge, override, write_toml
+from everychip.config.component import merge, override
+from everychip.config.toml import write_toml
 from everychip.devices import Device, Gaussian, Law, Measured, Sequence
 from everychip.errors import ConfigError
 from everychip.hardware.chip import program_weights

@@ -53,7 +53,7 @@ def test_the_interval_covers_the_true_break_even() -> None:
         def measured(sigma: float, e: torch.Tensor = e) -> Interval:
             return mean_interval(1 - sigma * e)
 
-        curve = _Curve(measured, 1.0, 0.01)
+        curve = _Curve(measured, lambda _: None, 1.0, 0.01)
         low = curve.crossing(lambda mean: (mean.low or 0.0) < 0.8)
         high = curve.crossing(lambda mean: (mean.high or 1.0) < 0.8)
         assert low is not None
@@ -90,8 +90,8 @@ def test_a_target_that_is_never_missed_is_said() -> None:
     [
         ({}, "neither target nor drop"),
         ({"target": 0.9, "drop": "1 point"}, "both"),
-        ({"target": 90}, "between 0 and 1"),
-        ({"target": float("nan")}, "between 0 and 1"),
+        ({"target": 90}, "more than 0 and less than 1"),
+        ({"target": float("nan")}, "more than 0 and less than 1"),
         ({"drop": "some"}, "1 point"),
         ({"drop": "0 points"}, "1 point"),
         ({"target": 0.9, "largest": 0.0}, "largest"),

@@ -7,7 +7,7 @@ from torch.func import functional_call
 from torch.nn import functional as F
 
 from everychip import exits
-from everychip.errors import DataError, ModelError
+from everychip.errors import ConfigError, DataError, ModelError
 from everychip.exits.heads import AveragePool, Head
 from everychip.exits.survey import Site
 from everychip.rng import seeded_global_generator
@@ -184,7 +184,7 @@ def test_pooling_adapts_to_an_image_of_another_size() -> None:
     ],
 )
 def test_mistakes_are_answered_in_words(options: dict[str, object], words: str) -> None:
-    with pytest.raises(ModelError, match=words):
+    with pytest.raises((ModelError, ConfigError), match=words):
         exits.attach(Net(), images(), **options)
 
 

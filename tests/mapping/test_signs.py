@@ -14,7 +14,7 @@ from torch import nn
 
 import everychip as ec
 from everychip import devices, rng_for
-from everychip.config.component import content_hash
+from everychip.config.toml import content_hash
 from everychip.errors import ConfigError
 from everychip.mapping import BitSliced, CellMapping, Columns, Differential, Direct, Offset, SignMagnitude
 from everychip.mapping.columns import columns_of

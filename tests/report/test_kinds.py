@@ -2,26 +2,36 @@
 
 from __future__ import annotations
 
+import ast
+import importlib
 import io
-from collections.abc import Callable
+import json
+import re
+import sys
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import duckdb
 import pytest
 from rich.console import Console
 
+import everychip
+from everychip.config.component import Component
 from everychip.methods import Method
 from everychip.report.blocks import Details, Table
 from everychip.report.compared import differences
 from everychip.report.html import page
 from everychip.report.markdown import to_markdown
+from everychip.report.method_kinds import ROLES, method_of, place_of
+from everychip.report.palette import looks
 from everychip.report.reading import load
-from everychip.report.results import METHOD_ORDER, Results
+from everychip.report.results import Results
 from everychip.report.sections import build
 from everychip.report.tables import against_controls, at_training_sigma, overview
 from everychip.report.terminal import show, tables
 
 StudyWriter = Callable[..., Path]
+SHIPPED = tuple(kind for kind, one in Method.kinds().items() if one.__module__.startswith("everychip."))
 MIXED = ("vanilla", "noise_injection", "temperature", "irs")
 
 
@@ -121,24 +131,107 @@ def test_a_study_of_calibrated_chips_only_says_so(tmp_path: Path, write_study: S
     )
 
 
-def test_every_method_has_its_place_in_a_table() -> None:
-    shipped = {kind for kind, one in Method.kinds().items() if one.__module__.startswith("everychip.")}
-    assert shipped <= set(METHOD_ORDER)
+def test_every_shipped_method_stands_after_what_it_is_compared_with_and_after_the_roles_before() -> None:
+    places = sorted(SHIPPED, key=place_of)
+    assert places[:2] == ["vanilla", "noise_injection"]
+    for kind in SHIPPED:
+        below = [control for control in method_of(kind).controls if method_of(control).role != "method"]
+        assert all(places.index(control) < places.index(kind) for control in below)
+    roles = [ROLES.index(method_of(kind).role) for kind in places]
+    assert roles == sorted(roles)
 
 
-def test_each_rival_meets_noise_injection_and_temperature_where_it_rescales_logits(
+def test_each_method_is_compared_with_exactly_the_controls_it_declares(
     tmp_path: Path, write_study: StudyWriter
 ) -> None:
     folder = write_study(
-        tmp_path / "all", methods=METHOD_ORDER, variants=("",), trained=(0.2,), sigmas=(0.2,), chips=3
+        tmp_path / "all", methods=SHIPPED, variants=("",), trained=(0.2,), sigmas=(0.2,), chips=3
     )
+    met: dict[str, list[str]] = {}
+    for d in differences(load(folder).panels):
+        met.setdefault(d.method.method, []).append(d.control.method)
+    noisy = {kind for kind in SHIPPED if Method.registry[kind].noisy}  # type: ignore[attr-defined]
+    assert set(met.pop("resilient")) == noisy - {"resilient"}
+    assert met == {
+        kind: list(method_of(kind).controls)
+        for kind in SHIPPED
+        if kind != "resilient" and method_of(kind).controls
+    }
+    softer = {kind for kind, controls in met.items() if "temperature" in controls}
+    assert softer == {"deep_supervision", "distillation", "irs", "ovf", "temperature_statistics"}
+
+
+@pytest.fixture
+def thrown_away(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """A method in one file, registered by nothing but its import."""
+    (tmp_path / "softened_noise.py").write_text(FILE, encoding="utf-8")
+    monkeypatch.syspath_prepend(str(tmp_path))
+    importlib.import_module("softened_noise")
+    yield
+    del Method.registry["softened_noise"], Method.registry["hard_noise"]
+    del sys.modules["softened_noise"]
+
+
+FILE = """
+from everychip.methods.base import Method
+
+class SoftenedNoise(Method):
+    role, controls, colour = "method", ("hard_noise", "temperature"), "#123456"
+    claim_control = "hard_noise"
+
+    def loss(self, objective, x, y):
+        return self.cross_entropy(objective.noisy_logits(x), y)
+
+class HardNoise(SoftenedNoise):
+    role, controls, colour, claim_control = "control", ("noise_injection",), "", ""
+"""
+
+
+def test_a_method_in_one_file_is_named_ordered_coloured_and_controlled_in_a_report(
+    tmp_path: Path, write_study: StudyWriter, thrown_away: None
+) -> None:
+    given = ("softened_noise(x=1)", "irs", "hard_noise", "temperature", "noise_injection", "vanilla")
+    folder = write_study(tmp_path / "all", methods=given, variants=("",), trained=(0.2,), chips=4)
+    record = json.loads((folder / "study.json").read_text())
+    (folder / "study.json").write_text(json.dumps({**record, "axes": {}}))
     results = load(folder)
-    assert results.methods == METHOD_ORDER
-    met: dict[str, set[str]] = {}
-    for d in differences(results.panels):
-        met.setdefault(d.method.method, set()).add(d.control.method)
-    rivals = set(METHOD_ORDER) - {"vanilla", "noise_injection"}
-    assert all("noise_injection" in met[rival] for rival in rivals)
-    softer = {rival for rival in rivals if "temperature" in met[rival]}
-    assert softer == {"deep_supervision", "distillation", "irs", "ovf", "resilient", "temperature_statistics"}
-    assert met["resilient"] == rivals - {"resilient"} | {"noise_injection"}
+    expected = ("vanilla", "noise_injection", "hard_noise", "temperature", "softened_noise(x=1)", "irs")
+    assert results.methods == expected
+    met = [(d.method.method, d.control.method) for d in differences(results.panels)]
+    assert [pair for pair in met if pair[0] == "softened_noise(x=1)"] == [
+        ("softened_noise(x=1)", "hard_noise"),
+        ("softened_noise(x=1)", "temperature"),
+    ]
+    assert ("hard_noise", "noise_injection") in met
+    drawn = looks(results.methods)
+    assert drawn["softened_noise(x=1)"].colour == "#123456"
+    assert drawn["hard_noise"].dash == drawn["temperature"].dash
+    text = to_markdown(results)
+    assert "softened_noise(x=1)" in text
+    lead = text.partition("## ")[0]
+    assert re.search(r"softened_noise\(x=1\) (differs from|is (better|worse) than) hard_noise", lead)
+
+
+def test_nothing_above_the_methods_knows_one_of_them_by_name() -> None:
+    """No text of a file in report/ or study/ is the kind of a method, a device, a mitigation or a policy."""
+    families = [Component.families[name] for name in ("method", "device", "mitigation", "policy")]
+    kinds = {
+        kind
+        for family in families
+        for kind, one in family.kinds().items()
+        if one.__module__.startswith("everychip.") and kind not in ALSO_WORDS
+    }
+    found = []
+    for folder in ("report", "study"):
+        for path in sorted((Path(everychip.__file__).parent / folder).rglob("*.py")):
+            tree = ast.parse(path.read_text(encoding="utf-8"))
+            found += [
+                f"{path.name}:{node.lineno} {node.value}"
+                for node in ast.walk(tree)
+                if isinstance(node, ast.Constant) and node.value in kinds
+            ]
+    assert found == []
+
+
+ALSO_WORDS = {"per_chip", "only"}
+"""Kinds that are also a column, and a mode of `sensitivity`."""

@@ -119,7 +119,7 @@ def test_a_study_shows_the_answers_of_its_runs_by_their_names(
         ("{ half of", "not JSON"),
         ('{"format": "everychip-sensitivity/2"}', "everychip-sensitivity/2"),
         (json.dumps({**ANSWER, "sensitivity": {"mode": "only", "clean": 0.9, "layers": [1]}}), "layers"),
-        (json.dumps({key: ANSWER[key] for key in ("format", "device")}), "field required"),
+        (json.dumps({key: ANSWER[key] for key in ("format", "device")}), "no sigma as its format has it"),
     ],
 )
 def test_a_damaged_answer_is_named_in_one_line(asked: Callable[..., Path], content: str, words: str) -> None:

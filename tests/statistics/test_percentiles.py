@@ -163,7 +163,7 @@ def test_the_share_above_chance_is_that_of_the_seeds_above_twice_chance() -> Non
 def test_what_cannot_be_asked_is_refused_in_words() -> None:
     with pytest.raises(ConfigError, match=r"target: found 90; .* 90 % is 0.9"):
         yield_at([0.9], target=90)
-    with pytest.raises(ConfigError, match="k as a fraction"):
+    with pytest.raises(ConfigError, match=r"kpp\.k: found 0"):
         kpp([0.9], k=0)
     with pytest.raises(ConfigError, match=r"above_chance\.classes"):
         above_chance({0: 0.9}, classes=1)

@@ -8,7 +8,8 @@ from typing import Any
 
 import pytest
 
-from everychip.config.component import merge, write_toml
+from everychip.config.component import merge
+from everychip.config.toml import write_toml
 from everychip.study.experiment import Experiment
 from everychip.study.grid import Study
 

@@ -15,7 +15,7 @@ import pytest
 import torch
 from torch.func import functional_call
 
-from everychip.config.component import write_toml
+from everychip.config.toml import write_toml
 from everychip.errors import StoreError
 from everychip.hardware.chip import program
 from everychip.progress import Event

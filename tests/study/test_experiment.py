@@ -8,7 +8,8 @@ from typing import Any
 
 import pytest
 
-from everychip.config.component import merge, read_toml, write_toml
+from everychip.config.component import merge
+from everychip.config.toml import read_toml, write_toml
 from everychip.errors import ConfigError
 from everychip.study import recipes
 from everychip.study.experiment import Evaluation, Experiment

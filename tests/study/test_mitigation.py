@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from safetensors.torch import load_model
 
-from everychip.config.component import read_toml, write_toml
+from everychip.config.toml import read_toml, write_toml
 from everychip.data import Data
 from everychip.errors import ConfigError, EverychipError
 from everychip.evaluation.monte_carlo import evaluate

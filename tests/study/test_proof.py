@@ -73,7 +73,7 @@ def test_odd_values_of_a_record_are_refused_in_one_line(
     record = json.loads((tmp_path / "run.json").read_text())
     del record["seal"]
     (tmp_path / "run.json").write_text(json.dumps({**record, key: value}))
-    with pytest.raises(StoreError, match=rf"no {key} as a run has it"):
+    with pytest.raises(StoreError, match=rf"no {key} as its format has it"):
         store.open_run(tmp_path)
 
 

@@ -13,7 +13,8 @@ import pytest
 
 import everychip as ec
 from everychip.cli import call
-from everychip.config.component import Component, read_toml
+from everychip.config.component import Component
+from everychip.config.toml import read_toml
 from everychip.errors import ConfigError
 from everychip.study import recipes
 from everychip.study.experiment import Experiment
@@ -135,3 +136,17 @@ def test_a_recipe_may_name_its_schema(tmp_path: Path) -> None:
         "#:schema ./recipe.schema.json\n" + SHIPPED["digits"].read_text("utf-8")
     )
     assert Experiment.from_toml(tmp_path / "mine.toml").id == Experiment.from_toml("digits").id
+
+
+def test_every_field_of_every_kind_says_what_it_means() -> None:
+    """Its own description, or the docstring's: an editor that knows the schema shows it."""
+    silent = [
+        f"{family}.{name}.{field}"
+        for family, base in Component.families.items()
+        for name, kind in base.kinds().items()
+        if kind.__module__.startswith("everychip.")
+        for field, about in kind.model_json_schema()["properties"].items()
+        if field != "kind" and not about.get("description")
+    ]
+    assert silent == []
+    assert "β" in OWN["$defs"]["method.irs"]["properties"]["beta"]["description"]

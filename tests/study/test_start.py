@@ -13,7 +13,7 @@ import torch.nn.functional as F
 from safetensors.torch import load_file, save_file
 
 import everychip as ec
-from everychip.config.component import read_toml
+from everychip.config.toml import read_toml
 from everychip.data import split_holdout
 from everychip.errors import EverychipError, StoreError
 from everychip.progress import Event

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from everychip.config.component import write_toml
+from everychip.config.toml import write_toml
 from everychip.errors import StoreError
 from everychip.study import store
 
@@ -53,7 +53,7 @@ def test_a_truncated_record_is_noticed(folder: Path) -> None:
 
 def test_a_record_that_lacks_its_proof_is_noticed(folder: Path) -> None:
     (folder / store.RECORD).write_text(json.dumps({"format": store.FORMAT, "id": "a"}))
-    with pytest.raises(StoreError, match="no id as a run has it"):
+    with pytest.raises(StoreError, match="no id as its format has it"):
         store.open_run(folder)
 
 

@@ -182,3 +182,22 @@ def test_a_folder_of_something_else_is_refused(tmp_path: Path, study: Make, name
     with pytest.raises(StoreError, match="--output DIR"):
         run_study(study(), tmp_path)
     assert sorted(tmp_path.iterdir()) == before
+
+
+def test_the_labels_of_finished_runs_follow_renamed_rows(tmp_path: Path, study: Make) -> None:
+    def named(*names: str) -> Study:
+        change = {"method": {"kind": "noise_injection"}}, {"method": {"kind": "vanilla"}}
+        axes = {"method": dict(zip(names, change, strict=True)), "variant": {"plain": {}}}
+        return study().replace(axes=axes, sweep={})
+
+    run_study(named("noise", "base"), tmp_path)
+    before = read_table(tmp_path / "draws.parquet")
+    assert set(before["method"]) == {"noise", "base"}
+    outcome = run_study(named("noise, as published", "base"), tmp_path)
+    assert outcome.executed == 0
+    after = read_table(tmp_path / "draws.parquet")
+    assert after["method"] == [{"noise": "noise, as published"}.get(one, one) for one in before["method"]]
+    assert {k: v for k, v in after.items() if k != "method"} == {
+        k: v for k, v in before.items() if k != "method"
+    }
+    assert [run["labels"]["method"] for run in record_of(tmp_path)["runs"]] == ["noise, as published", "base"]

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import replace
-from functools import partial
 from typing import Any
 
 import torch
@@ -14,10 +12,14 @@ from torch import Tensor
 from everychip.array.converters import codes, largest, step
 from everychip.array.product import Product
 from everychip.array.read import Read
+from everychip.array.table import carries_out, carries_out_in_dims
 from everychip.array.weight import TiledWeight, plain, refused, tiled
 from everychip.devices.base import standard_normal
 
+T = Tensor
 
+
+@carries_out(F.linear)
 def linear(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
     """x·Wᵀ + b; the bias is added digitally."""
     _must_be_the_weight(F.linear, x, weight, bias)
@@ -25,6 +27,7 @@ def linear(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
     return _with_bias(_read(rows, weight, Product()), bias).reshape(*x.shape[:-1], weight.shape[0])
 
 
+@carries_out_in_dims(torch.conv1d, torch.conv2d, torch.conv3d)
 def convolve(
     dims: int,
     x: Tensor,
@@ -44,6 +47,7 @@ def convolve(
     return _on_batch(x, weight, bias, product)
 
 
+@carries_out_in_dims(torch.conv_transpose1d, torch.conv_transpose2d, torch.conv_transpose3d)
 def convolve_back(
     dims: int,
     x: Tensor,
@@ -61,6 +65,7 @@ def convolve_back(
     return _on_batch(x, weight, bias, Product(dims, steps, around, spread, added, groups, transposed=True))
 
 
+@carries_out(torch.matmul, torch.mm, torch.mv, torch.bmm, T.matmul, T.mm, T.mv, T.bmm, T.__matmul__)
 def matmul(a: Tensor, b: Tensor) -> Tensor:
     """a·b with the weight on either side; a stack of matrices is a weight for each."""
     if isinstance(a, TiledWeight):
@@ -77,6 +82,13 @@ def matmul(a: Tensor, b: Tensor) -> Tensor:
     return torch.stack([linear(x, _turned(w)) for x, w in zip(rows, _each_of(b), strict=True)])
 
 
+@carries_out(T.__rmatmul__)
+def matmul_from_the_right(b: Tensor, a: Tensor) -> Tensor:
+    """a·b, as Python calls it where a does not know how."""
+    return matmul(a, b)
+
+
+@carries_out(torch.addmm, T.addmm, torch.baddbmm, T.baddbmm)
 def add_matmul(bias: Tensor, a: Tensor, b: Tensor, *, beta: float = 1, alpha: float = 1) -> Tensor:
     """beta·bias + alpha·a·b."""
     if isinstance(bias, TiledWeight):
@@ -85,6 +97,7 @@ def add_matmul(bias: Tensor, a: Tensor, b: Tensor, *, beta: float = 1, alpha: fl
     return product.mul(alpha).add(bias, alpha=beta) if (alpha, beta) != (1, 1) else product + bias
 
 
+@carries_out(F.embedding)
 def embedding(
     indices: Tensor,
     weight: Tensor,
@@ -111,6 +124,7 @@ def embedding(
     return looked_up + (total * cells.gain - looked_up).detach().to(looked_up.dtype)
 
 
+@carries_out(torch.mul, T.mul, T.__mul__, T.__rmul__, cellwise=True)
 def scale(weight: Any, factor: Any) -> Tensor:
     """A number times the weight: a digital factor on what the array gives."""
     if isinstance(factor, TiledWeight):
@@ -120,6 +134,7 @@ def scale(weight: Any, factor: Any) -> Tensor:
     return tiled(plain(weight) * factor, replace(weight.cells, gain=weight.cells.gain * factor))
 
 
+@carries_out(torch.where, cellwise=True)
 def choose(condition: Tensor, a: Any, b: Any) -> Tensor:
     """Cells of one programming where the condition holds, of another elsewhere."""
     for one, other in ((a, b), (b, a)):
@@ -195,45 +210,3 @@ def _padded(x: Tensor, how: str, kernel: torch.Size, dilation: tuple[int, ...]) 
         missing = spread * (size - 1)
         sides += [missing // 2, missing - missing // 2]
     return F.pad(x, sides), 0
-
-
-FACTORS = ("input", "other", "mat1", "batch1", "vec", "mat2", "batch2")
-"""What torch calls the factors of products, in their order, where they are passed by name."""
-
-T = torch.Tensor
-
-READS: dict[Any, Callable[..., Tensor]] = {
-    F.linear: linear,
-    F.embedding: embedding,
-    torch.conv1d: partial(convolve, 1),
-    torch.conv2d: partial(convolve, 2),
-    torch.conv3d: partial(convolve, 3),
-    torch.conv_transpose1d: partial(convolve_back, 1),
-    torch.conv_transpose2d: partial(convolve_back, 2),
-    torch.conv_transpose3d: partial(convolve_back, 3),
-    **dict.fromkeys((torch.matmul, torch.mm, torch.mv, torch.bmm), matmul),
-    **dict.fromkeys((T.matmul, T.mm, T.mv, T.bmm, T.__matmul__), matmul),
-    T.__rmatmul__: lambda b, a: matmul(a, b),
-    **dict.fromkeys((torch.addmm, T.addmm, torch.baddbmm, T.baddbmm), add_matmul),
-}
-"""Functions that multiply activations by a weight."""
-
-VIEWS: frozenset[Any] = frozenset(
-    [
-        *(T.t, T.T.__get__, T.mT.__get__, T.transpose, T.permute, T.swapaxes, T.movedim, T.contiguous),  # type: ignore[attr-defined]
-        *(T.to, T.type, T.type_as, T.float, T.double, T.half, T.bfloat16, T.cpu, T.cuda),
-        *(T.detach, T.clone, T.data.__get__, T.requires_grad_),  # type: ignore[attr-defined]
-        *(T.view, T.view_as, T.reshape, T.flatten, T.unflatten, T.squeeze, T.unsqueeze, T.expand),
-        *(T.select, T.narrow, T.split, T.chunk, T.unbind, T.__getitem__, T.__iter__, T.split_with_sizes),
-        *(torch.t, torch.transpose, torch.permute, torch.swapaxes, torch.movedim, torch.detach),
-        *(torch.clone, torch.reshape, torch.flatten, torch.unflatten, torch.squeeze, torch.unsqueeze),
-        *(torch.select, torch.narrow, torch.split, torch.chunk, torch.unbind),
-    ]
-)
-"""Functions that give the same numbers in another place, shape or type."""
-
-CELLWISE: dict[Any, Callable[..., Tensor]] = {
-    **dict.fromkeys((torch.mul, T.mul, T.__mul__, T.__rmul__), scale),
-    torch.where: choose,
-}
-"""Functions of weights alone that stand for something the hardware can do."""

@@ -6,6 +6,7 @@ import re
 import types as python
 from collections.abc import Callable
 from copy import deepcopy
+from functools import cache
 from typing import Any
 
 import torch
@@ -13,6 +14,7 @@ from torch import Tensor
 from torch.utils._pytree import tree_leaves, tree_map_only
 
 from everychip.array.cells import Cells
+from everychip.array.table import CELLWISE, FACTORS, READS, VIEWS
 from everychip.errors import ArrayError
 
 
@@ -37,8 +39,6 @@ class TiledWeight(Tensor):
     def __torch_function__(
         cls, func: Callable[..., Any], types: Any, args: Any = (), kwargs: Any = None
     ) -> Any:
-        from everychip.array.functions import CELLWISE, FACTORS, READS, VIEWS
-
         kwargs = kwargs or {}
         if func not in READS and func not in VIEWS and (inside := _opened(func)):
             return inside(*args, **kwargs)
@@ -75,6 +75,7 @@ def plain(weight: Tensor) -> Tensor:
 _CHECKS = ("has_torch_function", "has_torch_function_unary", "has_torch_function_variadic")
 
 
+@cache
 def _opened(func: Any) -> Callable[..., Any] | None:
     """A function of torch.nn.functional that is written in Python, without the check that led here.
 

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 from everychip.cli.docstrings import About, about, as_toml, flowing
 from everychip.cli.watching import console
-from everychip.config.component import Component, broken_plugins
+from everychip.config.component import Component
+from everychip.config.registering import broken_plugins
 from everychip.errors import ConfigError, known_names
 
 if TYPE_CHECKING:
@@ -83,11 +84,10 @@ def mappings(kind: str | None, *, as_json: bool) -> int:
 def methods(kind: str | None, *, as_json: bool) -> int:
     """All methods, or one in detail."""
     from everychip.methods import Method
-    from everychip.report.results import METHOD_ORDER
+    from everychip.report.method_kinds import place_of
 
-    order = {name: place for place, name in enumerate(METHOD_ORDER)}  # baselines, controls, methods, others
-    known = sorted(Method.kinds().items(), key=lambda item: order.get(item[0], len(order)))
-    kinds = {name: about(method) for name, method in known}
+    known = Method.kinds()
+    kinds = {name: about(known[name]) for name in sorted(known, key=place_of)}
     if kind is not None:
         return _detail(kinds[_find(kind, kinds, "method")], Method, as_json=as_json)
     costs = {name: _cost(Method, name) for name in kinds}

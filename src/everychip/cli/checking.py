@@ -7,7 +7,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from everychip.cli.watching import console
-from everychip.config.component import merge, override, read_toml
+from everychip.config.component import merge, override
+from everychip.config.toml import read_toml
 from everychip.errors import (
     ArrayError,
     ConfigError,

@@ -93,4 +93,6 @@ def _mean(draws: Draws) -> str:
     >>> _mean(Draws.of(rows, seed=0, images=100))
     'mean 92.0 % [66.6, 100.0] (95 %)'
     """
-    return str(draws.verdict()).partition(", worst")[0]
+    from everychip.statistics.verdict import mean_words
+
+    return f"mean {mean_words(draws.verdict().mean)}"

@@ -2,17 +2,12 @@
 
 from __future__ import annotations
 
-import hashlib
 import inspect
-import json
 import re
 import tomllib
 from collections.abc import Iterable, Mapping
-from importlib.metadata import EntryPoint, entry_points
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Self
 
-import tomli_w
 from pydantic import (
     BaseModel,
     ConfigDict,
@@ -24,7 +19,9 @@ from pydantic import (
 )
 from pydantic_core import CoreSchema, PydanticCustomError, core_schema
 
-from everychip.config.schema import FAMILY, Schema, complete
+from everychip.config.registering import broken_plugins, import_all, import_plugins
+from everychip.config.schema import FAMILY, Schema, complete, describe
+from everychip.config.toml import parse_toml
 from everychip.config.validation import (
     Kind,
     Mistake,
@@ -36,7 +33,10 @@ from everychip.config.validation import (
 from everychip.config.validation import refusal as refusal  # noqa: PLC0414 (validators take it from here)
 from everychip.errors import ConfigError, known_names, shown
 
-ENTRY_POINTS = "everychip"
+_NAMING = {"kind"}
+"""Keys that say which component a table is; what stood beside another one of them has no meaning any more.
+
+Each class adds those of its own shorthand: `Config.naming`."""
 
 
 if TYPE_CHECKING:
@@ -83,6 +83,14 @@ class Config(BaseModel, metaclass=_OneLineErrors):
         frozen=True, extra="forbid", allow_inf_nan=False, validate_default=True, protected_namespaces=()
     )
 
+    naming: ClassVar[tuple[str, ...]] = ()
+    """Keys of the table's shorthand that name another value: a change of one drops the keys beside it."""
+
+    @classmethod
+    def __pydantic_init_subclass__(cls, **kwargs: Any) -> None:
+        super().__pydantic_init_subclass__(**kwargs)
+        _NAMING.update(cls.naming)
+
     @model_validator(mode="wrap")
     @classmethod
     def _name_the_known_keys(cls, data: Any, handler: ModelWrapValidatorHandler[Self]) -> Self:
@@ -96,6 +104,13 @@ class Config(BaseModel, metaclass=_OneLineErrors):
         schema = handler(source)
         take_as_written(handler.resolve_ref_schema(schema))
         return schema
+
+    @classmethod
+    def __get_pydantic_json_schema__(cls, schema: CoreSchema, handler: GetJsonSchemaHandler) -> Schema:
+        """Each field with its meaning, for editors."""
+        found = handler(schema)
+        describe(handler.resolve_ref_schema(found).get("properties", {}), cls)
+        return found
 
     @classmethod
     def read(cls, data: Mapping[str, Any], *, where: str) -> Self:
@@ -186,7 +201,7 @@ class Component(Config):
     def __get_pydantic_json_schema__(cls, schema: CoreSchema, handler: GetJsonSchemaHandler) -> Schema:
         if cls.__dict__.get("_is_family", False):
             return {FAMILY: cls.family}
-        found = handler(schema)
+        found = super().__get_pydantic_json_schema__(schema, handler)
         inner = handler.resolve_ref_schema(found)
         inner["properties"] = {"kind": {"const": cls.kind}, **inner.get("properties", {})}
         return found
@@ -199,9 +214,19 @@ class Component(Config):
     @classmethod
     def kinds(cls) -> dict[str, type[Component]]:
         """The registered kinds of this family, third parties' included; `broken_plugins` names the others."""
-        for entry in entry_points(group=ENTRY_POINTS):
-            _import(entry)
+        import_all(Component.families[cls.family].__module__)
+        import_plugins()
         return dict(sorted(cls.registry.items()))
+
+    @classmethod
+    def of_kind(cls, kind: str) -> type[Self]:
+        """The class of a kind; the family itself where no package that is installed has it.
+
+        Args:
+            kind: a name, of this version or any other.
+        """
+        known = cls.registry if kind in cls.registry else cls.kinds()
+        return known.get(kind, Component.families[cls.family])  # type: ignore[return-value]
 
     @classmethod
     def expand(cls, data: dict[str, Any]) -> dict[str, Any]:
@@ -247,17 +272,6 @@ class Component(Config):
         return {"kind": self.kind, **super().table()}
 
 
-broken_plugins: dict[str, str] = {}
-"""Modules under the entry-point group that cannot be imported, and why; the others are used all the same."""
-
-
-def _import(entry: EntryPoint) -> None:
-    try:
-        entry.load()
-    except Exception as error:  # noqa: BLE001 - somebody else's module may raise anything
-        broken_plugins[entry.name] = f"{type(error).__name__}: {error}"
-
-
 def _known(family: type[Component], name: str = "") -> str:
     known = known_names(name, family.kinds())
     broken = [f"the plug-in {name} cannot be imported ({why})" for name, why in broken_plugins.items()]
@@ -274,57 +288,6 @@ def _refuse_second(new: type[Component], old: type[Component] | None) -> None:
         expected=f"a kind other than that of {old.__module__}.{old.__qualname__}",
         remedy=f'class {new.__name__}(…, kind="another_name")',
     )
-
-
-_DEEPEST = 64
-"""Tables in tables; no recipe needs ten."""
-
-
-def read_toml(path: Path) -> dict[str, Any]:
-    """Parse a TOML file, or say in one line why it cannot be read."""
-    try:
-        if path.exists() and not path.is_file():
-            raise ConfigError(str(path), found="a folder, a device or a pipe", expected="a TOML file")
-        return parse_toml(path.read_text(encoding="utf-8-sig"))
-    except (OSError, UnicodeError) as error:
-        found = getattr(error, "strerror", None) or f"text that is not UTF-8 ({error})"
-        raise ConfigError(str(path), found=found, expected="a TOML file") from None
-    except ValueError as error:
-        if isinstance(error, ConfigError):
-            raise
-        raise ConfigError(str(path), found=f"a line TOML cannot read ({error})", expected="TOML") from None
-
-
-def parse_toml(text: str) -> dict[str, Any]:
-    """The table of a TOML text; ValueError where it is none, is too deep or has integers of over 64 bits."""
-    try:
-        table = tomllib.loads(text)
-    except RecursionError:
-        raise ValueError("tables or lists too deep in each other") from None
-    level: list[tuple[str, Any]] = [("", table)]
-    for _ in range(_DEEPEST):
-        level = [(f"{place}.{key}", item) for place, node in level for key, item in _items(node)]
-        for place, item in level:
-            if isinstance(item, int) and item.bit_length() > 63:
-                raise ValueError(f"{place[1:]} is an integer of more than 64 bits")
-        if not level:
-            return table
-    raise ValueError("tables or lists too deep in each other")
-
-
-def _items(node: Any) -> Iterable[tuple[Any, Any]]:
-    if isinstance(node, Mapping):
-        return node.items()
-    return enumerate(node) if isinstance(node, list) else ()
-
-
-def write_toml(data: Mapping[str, Any]) -> str:
-    """The table as TOML text."""
-    return tomli_w.dumps(data)
-
-
-_NAMING = ("kind", "preset", "file")
-"""Keys that say which component a table is; what stood beside another one of them has no meaning any more."""
 
 
 def merge(base: Mapping[str, Any], change: Mapping[str, Any]) -> dict[str, Any]:
@@ -380,13 +343,3 @@ def _value_of(text: str) -> Any:
     except ValueError as error:
         raise ConfigError("--set", found=str(error), expected="a value that a recipe can hold") from None
     return table["value"] if table.keys() == {"value"} else text  # a line break may begin another key
-
-
-def content_hash(data: Mapping[str, Any]) -> str:
-    """Twelve hexadecimal digits that name a table by its content.
-
-    >>> content_hash({"a": 1, "b": 2}) == content_hash({"b": 2, "a": 1})
-    True
-    """
-    text = json.dumps(data, sort_keys=True, separators=(",", ":"))
-    return hashlib.sha256(text.encode()).hexdigest()[:12]

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+import inspect
+import re
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 
 Schema = dict[str, Any]
@@ -34,6 +36,54 @@ def complete(schema: Schema, families: Mapping[str, Any], *, counts: Callable[[t
                 definitions |= found
                 waiting += found.values()
     return {**schema, "$defs": dict(sorted(definitions.items()))} if definitions else schema
+
+
+def meanings(kind: Any) -> dict[str, str]:
+    """What each field of a class means, as its docstring, or that of the class that declares it, has it.
+
+    A meaning begins with the name and a colon, `sigma: σ, …`, or several names share one, and ends where the
+    next begins, or its paragraph ends.
+
+    Args:
+        kind: a class of fields, `Config` or below.
+
+    Returns:
+        Text by field, on one line; a field without one is left out.
+    """
+    found: dict[str, str] = {}
+    fields = kind.model_fields
+    for owner in reversed(kind.__mro__):
+        text = inspect.cleandoc(owner.__doc__ or "").partition("\n>>>")[0]
+        for paragraph in text.split("\n\n"):
+            found |= _in_paragraph(" ".join(paragraph.split()), fields)
+    found |= {name: field.description for name, field in fields.items() if field.description}
+    return {name: found[name] for name in fields if name in found}
+
+
+def describe(properties: Schema, kind: Any) -> None:
+    """Add to the properties of a class's schema what they mean."""
+    for name, meaning in meanings(kind).items():
+        if name in properties:
+            properties[name] = {**properties[name], "description": meaning}
+
+
+_CLOSING = ("Cost", "Source", "Raises", "Args", "Returns")
+"""What else begins with a word and a colon in a docstring."""
+
+
+def _in_paragraph(text: str, fields: Iterable[str]) -> dict[str, str]:
+    names = "|".join(map(re.escape, sorted(fields, key=len, reverse=True)))
+    begin = re.compile(rf"(?:(?<=^)|(?<=[.:;)] ))((?:{names})(?:, (?:{names}))*|{'|'.join(_CLOSING)}): ")
+    marks = list(begin.finditer(text)) if names else []
+    if not marks:
+        return {}
+    ends = [mark.start() for mark in marks[1:]] + [len(text)]
+    return {
+        name: text[mark.end() : end].strip()
+        for mark, end in zip(marks, ends, strict=True)
+        for name in mark[1].split(", ")
+        if name not in _CLOSING
+    }
 
 
 def _family(family: Any, counts: Callable[[type], bool]) -> Schema:

@@ -25,11 +25,12 @@ def must_be(
     least: float | None = None,
     above: float | None = None,
     below: float | None = None,
+    most: float | None = None,
     remedy: str | None = None,
 ) -> None:
     """Refuse an argument of a function that is no finite number, or is one out of its bounds.
 
-    whole: only a whole number will do. Bounds: least ≤ value, above < value < below.
+    whole: only a whole number will do. Bounds: least ≤ value ≤ most, above < value < below.
 
     >>> must_be(0.5, "kpp.k", above=0, below=100)
     >>> must_be(2.5, "evaluate.chips", whole=True, least=1)
@@ -42,9 +43,10 @@ def must_be(
         and (least is None or value >= least)
         and (above is None or value > above)
         and (below is None or value < below)
+        and (most is None or value <= most)
     )
     if not inside:
-        bounds = (("at least", least), ("more than", above), ("less than", below))
+        bounds = (("at least", least), ("more than", above), ("less than", below), ("at most", most))
         said = " and ".join(f"{word} {bound:g}" for word, bound in bounds if bound is not None)
         expected = ", ".join(part for part in (WHOLE if whole else NUMBER, said) if part)
         raise ConfigError(where, found=shown(value), expected=expected, remedy=remedy)

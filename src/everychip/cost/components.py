@@ -8,7 +8,8 @@ from typing import Annotated, Literal, Self
 
 from pydantic import Field
 
-from everychip.config.component import Config, read_toml
+from everychip.config.component import Config
+from everychip.config.toml import read_toml
 
 Positive = Annotated[float, Field(gt=0)]
 NotNegative = Annotated[float, Field(ge=0)]

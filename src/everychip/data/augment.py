@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Annotated
+
 import torch
 from jaxtyping import Float
 from pydantic import Field
@@ -24,9 +26,13 @@ class CropFlip(Augment):
     torch.Size([2, 1, 8, 8])
     """
 
-    padding: int = Field(default=4, ge=0, le=1_024)
-    flip: bool = True
-    fill: tuple[float, ...] = Field(default=(-1.0,), min_length=1)
+    padding: int = Field(
+        default=4, ge=0, le=1_024, description="Pixels around an image before it is cropped at random."
+    )
+    flip: Annotated[bool, Field(description="Whether half of the images are mirrored.")] = True
+    fill: tuple[float, ...] = Field(
+        default=(-1.0,), min_length=1, description="What the padding holds, one number or one per channel."
+    )
 
     def __call__(self, x: Float[Tensor, "n c h w"], rng: torch.Generator) -> Float[Tensor, "n c h w"]:
         """The changed batch, in the memory format of channels last; one gather for all images."""

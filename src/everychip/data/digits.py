@@ -27,7 +27,9 @@ class Digits(Data):
     torch.Size([1257, 1, 16, 16])
     """
 
-    size: int | None = Field(default=None, ge=1, le=1_024)
+    size: int | None = Field(
+        default=None, ge=1, le=1_024, description="Rows and columns of the images; absent, 8."
+    )
 
     def load(self) -> Splits:
         """The fixed training and test split."""

@@ -10,7 +10,16 @@ from everychip.rng import rng_for
 
 
 def split_holdout(data: Arrays, share: float, *, seed: int) -> tuple[Arrays, Arrays]:
-    """The training data without a random share of it, and that share, for selection."""
+    """The training data without a random share of it, and that share, for selection.
+
+    Args:
+        data: training data.
+        share: of the rows, 0 … 1.
+        seed: of all draws, a whole number.
+
+    Returns:
+        The rest, and the share.
+    """
     kept = min(len(data) - 2, max(1, round(share * len(data))))
     if kept < 1:
         raise ConfigError("training data", found=f"{len(data)} examples", expected="at least 3")

@@ -33,18 +33,36 @@ class Hub(Data):
     'mnist'
     """
 
-    name: str = Field(min_length=1)
-    path: str | None = None
-    image_column: str | None = None
-    label_column: str = "label"
-    train_split: str | None = None
-    test_split: str | None = None
-    size: int | None = Field(default=None, ge=1, le=4_096)
-    mean: tuple[float, ...] = (0.5,)
-    std: tuple[Annotated[float, Field(gt=0)], ...] = (0.5,)
-    limit: int | None = Field(default=None, ge=1)
-    test_limit: int | None = Field(default=None, ge=1)
-    seed: int = 0
+    name: str = Field(min_length=1, description="The data set's name on the hub.")
+    path: Annotated[
+        str | None,
+        Field(description="A local folder in the hub's layout; absent, EVERYCHIP_DATA or the hub."),
+    ] = None
+    image_column: Annotated[
+        str | None, Field(description="The column of the images; absent, the first one of images.")
+    ] = None
+    label_column: Annotated[str, Field(description="The column of the labels.")] = "label"
+    train_split: Annotated[str | None, Field(description="The split to train on; absent, train.")] = None
+    test_split: Annotated[str | None, Field(description="The split to measure on; absent, test.")] = None
+    size: int | None = Field(
+        default=None,
+        ge=1,
+        le=4_096,
+        description="Rows and columns that images are resized to; absent, as they are.",
+    )
+    mean: Annotated[
+        tuple[float, ...], Field(description="Subtracted from each channel, which is 0 … 1 before.")
+    ] = (0.5,)
+    std: Annotated[
+        tuple[Annotated[float, Field(gt=0)], ...], Field(description="What each channel is then divided by.")
+    ] = (0.5,)
+    limit: int | None = Field(
+        default=None, ge=1, description="At most so many training images, drawn at random."
+    )
+    test_limit: int | None = Field(
+        default=None, ge=1, description="At most so many test images, drawn at random."
+    )
+    seed: Annotated[int, Field(description="Which images the limits draw.")] = 0
 
     @property
     def label(self) -> str:

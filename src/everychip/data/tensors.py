@@ -24,8 +24,10 @@ class Tensors(Data):
     'beats'
     """
 
-    path: str = Field(min_length=1)
-    classes: int | None = Field(default=None, ge=1)
+    path: str = Field(min_length=1, description="A .safetensors file with x_train, y_train, x_test, y_test.")
+    classes: int | None = Field(
+        default=None, ge=1, description="How many classes there are; absent, one more than the largest label."
+    )
 
     @property
     def label(self) -> str:

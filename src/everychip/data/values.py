@@ -37,7 +37,14 @@ class Arrays:
         return len(self.y)
 
     def take(self, indices: Int[Tensor, " k"] | list[int] | slice) -> Self:
-        """The rows at `indices`, in that order: a copy, but for a slice a view."""
+        """The rows at `indices`, in that order: a copy, but for a slice a view.
+
+        Args:
+            indices: row numbers [k], or a slice.
+
+        Returns:
+            The chosen rows.
+        """
         rows = torch.as_tensor(indices) if isinstance(indices, list) else indices
         taken = object.__new__(type(self))  # rows of checked arrays need no second check
         object.__setattr__(taken, "x", self.x[rows])

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from everychip.config.component import write_toml
+from everychip.config.toml import write_toml
 from everychip.device_fit.chart import chart
 from everychip.device_fit.fitting import Fit
 from everychip.errors import StoreError

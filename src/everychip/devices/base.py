@@ -14,7 +14,8 @@ from jaxtyping import Float
 from pydantic import Field
 from torch import Tensor
 
-from everychip.config.component import Component, merge, read_toml, refusal
+from everychip.config.component import Component, merge, refusal
+from everychip.config.toml import read_toml
 from everychip.config.validation import Kind
 from everychip.errors import ConfigError, known_names, shown
 
@@ -46,23 +47,60 @@ class Device(Component, family="device"):
 
     @abstractmethod
     def deviation(self, g: Float[Tensor, "*cells"], rng: torch.Generator) -> Float[Tensor, "*cells"]:
-        """One draw of g' − g for every cell, in units of G_max."""
+        """One draw of g' − g for every cell, in units of G_max.
+
+        Args:
+            g: target conductances, 0 … 1 of G_max.
+            rng: the generator of the draw.
+
+        Returns:
+            g' − g, a fraction of G_max, in the shape of g.
+        """
 
     @abstractmethod
     def std(self, g: Float[Tensor, "*cells"]) -> Float[Tensor, "*cells"]:
-        """The standard deviation of g' at target conductance g, in units of G_max."""
+        """The standard deviation of g' at target conductance g, in units of G_max.
+
+        Args:
+            g: target conductances, 0 … 1 of G_max.
+
+        Returns:
+            A standard deviation for every g, a fraction of G_max.
+        """
 
     def program(self, g: Float[Tensor, "*cells"], rng: torch.Generator) -> Float[Tensor, "*cells"]:
-        """One draw of the programmed conductance g' for every target g, both in units of G_max."""
+        """One draw of the programmed conductance g' for every target g, both in units of G_max.
+
+        Args:
+            g: target conductances, 0 … 1 of G_max.
+            rng: the generator of the draw.
+
+        Returns:
+            g', a fraction of G_max, in the shape of g.
+        """
         return g + self.deviation(g, rng)
 
     def on_die(self, rng: torch.Generator) -> Self:
-        """The device as the cells of one die have it: what all of them share, if anything, is drawn once."""
+        """The device as the cells of one die have it: what all of them share, if anything, is drawn once.
+
+        Args:
+            rng: the generator of the draw.
+
+        Returns:
+            The device of one die.
+        """
         del rng
         return self
 
     def mean(self, g: Float[Tensor, "*cells"]) -> Float[Tensor, "*cells"]:
-        """The expected g' at target conductance g, in units of G_max: g itself unless the law has a bias."""
+        """The expected g' at target conductance g, in units of G_max: g itself unless the law has a bias.
+
+        Args:
+            g: target conductances, 0 … 1 of G_max.
+
+        Returns:
+            E[g'] for every g, a fraction of G_max.
+        """
         return g
 
     @property
@@ -80,7 +118,14 @@ class Device(Component, family="device"):
         return self.additive
 
     def sliced(self, factor: float) -> Device:
-        """The device as one cell in the place of a weight's slices: σ·factor where errors average."""
+        """The device as one cell in the place of a weight's slices: σ·factor where errors average.
+
+        Args:
+            factor: what σ is multiplied by, without unit.
+
+        Returns:
+            The device of the one cell.
+        """
         silent = self.averages and not bool(self.std(torch.zeros(1)).any())
         if silent or not self.averages:
             return self
@@ -107,7 +152,14 @@ class Device(Component, family="device"):
         return getattr(self, "sigma", None)
 
     def with_sigma(self, sigma: float) -> Self:
-        """The same device at another nominal σ."""
+        """The same device at another nominal σ.
+
+        Args:
+            sigma: the nominal σ, a fraction of G_max.
+
+        Returns:
+            The same device at that σ.
+        """
         if self.nominal_sigma is None:
             raise ConfigError(
                 f"device {self.label}",
@@ -127,12 +179,21 @@ class Device(Component, family="device"):
         return getattr(self, "time", None) if self.ages else None
 
     def at(self, time: float) -> Self:
-        """The same device at another time since programming, in seconds."""
+        """The same device at another time since programming, in seconds.
+
+        Args:
+            time: seconds since programming.
+
+        Returns:
+            The same device at that time.
+        """
         raise ConfigError(
             f"device {self.label}",
             found="that it does not age",
             expected="a device with a law over time (pcm, hermes, neurram, cmo_hfox)",
         )
+
+    naming: ClassVar[tuple[str, ...]] = ("preset", "file")
 
     @classmethod
     def shorthand(cls) -> list[dict[str, Any]]:
@@ -188,6 +249,13 @@ def presets() -> dict[str, dict[str, Any]]:
 
 def preset(name: str, **fields: Any) -> Device:
     """A shipped device by its name in the papers, with some fields set.
+
+    Args:
+        name: as the papers have it: `everychip devices`.
+        fields: those of its kind that are to differ.
+
+    Returns:
+        The device.
 
     >>> preset("FeFET6", sigma=0.1).label
     'FeFET6'

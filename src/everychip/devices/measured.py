@@ -63,15 +63,36 @@ class Law(Config):
         return self.g[0], self.g[-1]
 
     def bias_at(self, g: Float[Tensor, "*cells"]) -> Float[Tensor, "*cells"]:
-        """E[g'] − g, interpolated linearly."""
+        """E[g'] − g, interpolated linearly.
+
+        Args:
+            g: target conductances, 0 … 1 of G_max.
+
+        Returns:
+            The bias for every g, a fraction of G_max.
+        """
         return interpolated(g, self.g, self.bias)
 
     def cells_at(self, g: Float[Tensor, "*cells"]) -> Float[Tensor, "*cells"]:
-        """The standard deviation that every cell draws for itself."""
+        """The standard deviation that every cell draws for itself.
+
+        Args:
+            g: target conductances, 0 … 1 of G_max.
+
+        Returns:
+            A standard deviation for every g, a fraction of G_max.
+        """
         return self._together(g, CELL_PARTS)
 
     def std_at(self, g: Float[Tensor, "*cells"]) -> Float[Tensor, "*cells"]:
-        """The standard deviation of all parts together."""
+        """The standard deviation of all parts together.
+
+        Args:
+            g: target conductances, 0 … 1 of G_max.
+
+        Returns:
+            A standard deviation for every g, a fraction of G_max.
+        """
         return self._together(g, (*CELL_PARTS, "die_to_die"))
 
     def _together(self, g: Tensor, names: tuple[str, ...]) -> Tensor:

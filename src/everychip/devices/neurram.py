@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import math
 from itertools import pairwise
-from typing import ClassVar, Literal, Self
+from typing import Annotated, ClassVar, Literal, Self
 
 from jaxtyping import Float
-from pydantic import model_validator
+from pydantic import Field, model_validator
 from torch import Tensor
 
 from everychip.config.component import refusal
@@ -37,7 +37,10 @@ class NeuRram(Physical, kind="neurram"):
     g_max: Positive = REFERENCE
     valid: tuple[Scale, Positive] = (0.0, REFERENCE)
     time: Time = 1.0
-    interpolate: Literal["log_time"] | None = None
+    interpolate: Annotated[
+        Literal["log_time"] | None,
+        Field(description="log_time draws σ between the times of the fits; absent, others are refused."),
+    ] = None
 
     fits: ClassVar[dict[float, tuple[float, ...]]] = {
         1.0: (0.348, 16.030, -43.853, 45.393, -16.815),

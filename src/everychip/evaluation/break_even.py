@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
-import math
 import re
-from collections.abc import Callable
-from dataclasses import dataclass
-from typing import Any
+from collections.abc import Callable, Mapping
+from typing import Any, get_args
 
+from pydantic.dataclasses import dataclass
 from torch import nn
 
+from everychip.config.arguments import a, index, number, one_of, optional, takes, whole
 from everychip.data import as_arrays
 from everychip.errors import ConfigError, SampleSizeError
 from everychip.evaluation.monte_carlo import evaluate
 from everychip.hardware.chip import effective_sigma
 from everychip.hardware.hardware import Hardware
+from everychip.mitigate import Mitigation
+from everychip.network.running import Precision
 from everychip.progress import Event, Listener, listening
 from everychip.statistics.intervals import Interval
 
@@ -60,6 +62,18 @@ class BreakEven:
         return f"break-even σ {bounds} ({noise}), 95 % over {self.chips} chips: there {what}"
 
 
+@takes(
+    model=a(nn.Module, "a torch.nn.Module"),
+    hardware=a(Hardware, "an everychip.Hardware"),
+    target=optional(number(above=0, below=1)),
+    chips=whole(),
+    seed=index,
+    largest=number(above=0),
+    tolerance=number(least=1e-4, below=1),
+    batch_size=whole(least=1),
+    images=optional(whole(least=1)),
+    precision=one_of(*get_args(Precision)),
+)
 def break_even(
     model: nn.Module,
     hardware: Hardware,
@@ -71,17 +85,39 @@ def break_even(
     seed: int = 0,
     largest: float = 1.0,
     tolerance: float = 0.01,
+    batch_size: int = 500,
+    precision: Precision = "float32",
+    images: int | None = None,
+    mitigation: Mitigation | Mapping[str, Any] | str | None = None,
+    calibration: Any = None,
     progress: Listener | None = None,
-    **options: Any,
 ) -> BreakEven:
     """Find by bisection the σ at which the mean accuracy over the chips falls below a target.
 
-    target: an accuracy, 0 … 1; or drop: points below the accuracy without noise, "1 point". The chips are the
-    same at every σ (common random numbers), so that the curve is smooth enough to bisect; it is taken to
-    fall. The interval holds every σ at which a 95 % t interval over the chips contains the target: at the
+    The interval holds every σ at which a 95 % t interval over the chips contains the target: at the
     true break-even it does so with 95 % probability, and only there does it have to, however many σ are
-    looked at. tolerance: of σ, relative; the bounds are rounded outwards. largest: where the search ends.
-    options: those of `evaluate` (batch_size, precision, images, mitigation, calibration).
+    looked at.
+
+    Args:
+        model: the network, any `nn.Module`; it is left as it is.
+        hardware: device, mapping and array that it is programmed into.
+        data: test data, in any form that `evaluate` takes.
+        target: an accuracy, 0 … 1.
+        drop: instead of a target, points below the accuracy without noise: "1 point".
+        chips: how many, the same at every σ (common random numbers), so that the curve is smooth enough to
+            bisect; it is taken to fall.
+        seed: of all draws, a whole number.
+        largest: where the search ends, a σ.
+        tolerance: of σ, relative; the bounds are rounded outwards.
+        batch_size: inputs that are run at once.
+        precision: of the products: "float32" or "bfloat16".
+        images: test images per chip, as in `evaluate`.
+        mitigation: what is done to each chip, as in `evaluate`.
+        calibration: training data for mitigation and converters.
+        progress: True, a bar; False, none; absent, one on a terminal; or a function of `progress.Event`.
+
+    Returns:
+        The σ with its interval, its effective noise, and every σ that was measured.
 
     >>> import torch, everychip as ec
     >>> model = torch.nn.Linear(4, 2)
@@ -91,41 +127,75 @@ def break_even(
     >>> found.low < found.sigma < found.high
     True
     """
-    _refuse(target, drop, chips, largest, tolerance)
+    _refuse(target, drop, chips)
     test = as_arrays(data, split="test")
+    asked: dict[str, Any] = {
+        "chips": chips,
+        "seed": seed,
+        "batch_size": batch_size,
+        "precision": precision,
+        "images": images,
+        "mitigation": mitigation,
+        "calibration": calibration,
+    }
+
+    def mean_at(sigma: float) -> Interval:
+        draws = evaluate(model, hardware.with_sigma(sigma), test, progress=_silent, **asked)
+        return draws.verdict().mean
+
     with listening(progress) as tell:
-
-        def mean_at(sigma: float) -> Interval:
-            tell(Event("break-even", len(curve.known), _STEPS, {"sigma": sigma}))
-            here = hardware.with_sigma(sigma)
-            draws = evaluate(model, here, test, chips=chips, seed=seed, progress=_silent, **options)
-            return draws.verdict().mean
-
-        curve = _Curve(mean_at, largest, tolerance)
+        curve = _Curve(mean_at, tell, largest, tolerance)
         clean = curve.at(0.0).estimate
         goal = _goal(target, drop, clean)
-        low = curve.crossing(lambda mean: (mean.low or 0.0) < goal)
-        middle = curve.crossing(lambda mean: mean.estimate < goal)
-        high = curve.crossing(lambda mean: (1.0 if mean.high is None else mean.high) < goal)
+        ends = curve.ends(goal)
+    return _found(model, hardware, curve, ends, goal=goal, clean=clean, chips=chips)
+
+
+_Ends = tuple[float, float] | None
+"""Two σ between which the curve falls; None where it does not."""
+
+
+def _found(
+    model: nn.Module,
+    hardware: Hardware,
+    curve: _Curve,
+    ends: tuple[_Ends, _Ends, _Ends],
+    *,
+    goal: float,
+    clean: float,
+    chips: int,
+) -> BreakEven:
+    low, middle, high = ends
     sigma = None if middle is None else curve.between(middle, goal)
     noise = None if sigma is None else effective_sigma(model, hardware.with_sigma(sigma))
     of_max, of_rms = (None, None) if noise is None else (noise.of_max, noise.of_rms)
-    bounds = (largest if low is None else low[0]), (None if high is None else high[1])
+    bounds = (curve.largest if low is None else low[0]), (None if high is None else high[1])
     steps = tuple(sorted(curve.known.items()))
-    return BreakEven(goal, clean, sigma, *bounds, of_max, of_rms, chips, largest, steps)
+    return BreakEven(goal, clean, sigma, *bounds, of_max, of_rms, chips, curve.largest, steps)
 
 
 class _Curve:
     """The mean accuracy over σ, every σ measured at most once."""
 
-    def __init__(self, measure: Callable[[float], Interval], largest: float, tolerance: float) -> None:
-        self.measure, self.largest, self.tolerance = measure, largest, tolerance
+    def __init__(
+        self, measure: Callable[[float], Interval], tell: Listener, largest: float, tolerance: float
+    ) -> None:
+        self.measure, self.tell, self.largest, self.tolerance = measure, tell, largest, tolerance
         self.known: dict[float, Interval] = {}
 
     def at(self, sigma: float) -> Interval:
         if sigma not in self.known:
+            self.tell(Event("break-even", len(self.known), _STEPS, {"sigma": sigma}))
             self.known[sigma] = self.measure(sigma)
         return self.known[sigma]
+
+    def ends(self, goal: float) -> tuple[_Ends, _Ends, _Ends]:
+        """Around the σ where the lower bound of the mean, the mean and its upper bound meet the goal."""
+        return (
+            self.crossing(lambda mean: (mean.low or 0.0) < goal),
+            self.crossing(lambda mean: mean.estimate < goal),
+            self.crossing(lambda mean: (1.0 if mean.high is None else mean.high) < goal),
+        )
 
     def crossing(self, fallen: Callable[[Interval], bool]) -> tuple[float, float] | None:
         """Two σ between which the curve falls, as close as the tolerance; None if it never does.
@@ -169,18 +239,12 @@ def _points(drop: str) -> float:
     return float(found[1])
 
 
-def _refuse(target: float | None, drop: str | None, chips: int, largest: float, tolerance: float) -> None:
+def _refuse(target: float | None, drop: str | None, chips: int) -> None:
     if (target is None) == (drop is None):
         found = "neither target nor drop" if target is None else "both target and drop"
         raise ConfigError("break_even", found=found, expected='one: target=0.9 or drop="1 point"')
-    if target is not None and not 0 < target < 1:
-        raise ConfigError("break_even.target", found=f"{target:g}", expected="an accuracy between 0 and 1")
     if chips < 2:
         raise SampleSizeError("break_even.chips", found=f"{chips}", expected="at least 2 for an interval")
-    if not 0 < largest < math.inf:
-        raise ConfigError("break_even.largest", found=f"{largest:g}", expected="a σ above 0")
-    if not 1e-4 <= tolerance < 1:
-        raise ConfigError("break_even.tolerance", found=f"{tolerance:g}", expected="1e-4 … 1, of σ")
 
 
 def _silent(event: Event) -> None:

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Any
 
 import torch
+from pydantic.dataclasses import dataclass
 from torch import Tensor, nn
 
-from everychip.config.validation import must_be
+from everychip.config.arguments import a, index, optional, takes, whole
 from everychip.data import Arrays, as_arrays
 from everychip.errors import SampleSizeError
 from everychip.evaluation.divergences import expected_kl_to_clean, kl_to_mean_prediction, pairwise_kl
@@ -50,6 +50,14 @@ class Disagreement:
         )
 
 
+@takes(
+    model=a(nn.Module, "a torch.nn.Module"),
+    hardware=a(Hardware, "an everychip.Hardware"),
+    chips=whole(),
+    seed=index,
+    batch_size=whole(least=1),
+    images=optional(whole(least=1)),
+)
 def disagreement(
     model: nn.Module,
     hardware: Hardware,
@@ -77,10 +85,6 @@ def disagreement(
     >>> found.clean, 0 < found.kl_to_mean_prediction < found.pairwise_kl
     (1.0, True)
     """
-    must_be(chips, "disagreement.chips", whole=True)
-    must_be(batch_size, "disagreement.batch_size", whole=True, least=1)
-    if images is not None:
-        must_be(images, "disagreement.images", whole=True, least=1)
     if chips < 2:
         raise SampleSizeError("disagreement.chips", found=str(chips), expected="at least 2")
     test = as_arrays(data, split="test")

@@ -80,7 +80,20 @@ class Draws:
         until: Until | None = None,
         treatment: tuple[Mapping[str, Any], ...] = (),
     ) -> Draws:
-        """Draws from the rows of `metrics.per_chip`, of chips 0, 1, 2, … unless their numbers are given."""
+        """Draws from the rows of `metrics.per_chip`, of chips 0, 1, 2, … unless their numbers are given.
+
+        Args:
+            rows: the metrics of each chip.
+            seed: of all draws, a whole number.
+            images: how many test images a chip met.
+            chips: the chips' numbers.
+            whole_test: whether each met the whole test set.
+            until: the rule by which the evaluation stopped.
+            treatment: what mitigations and policies report.
+
+        Returns:
+            The draws; metrics in float64, one per chip.
+        """
         numbers = range(len(rows)) if chips is None else chips
         columns: dict[str, Any] = {
             name: torch.tensor([row[name] for row in rows], dtype=torch.float64) for name in METRICS
@@ -97,7 +110,14 @@ class Draws:
 
     @classmethod
     def join(cls, parts: Sequence[Draws]) -> Draws:
-        """The draws of a resumed or divided evaluation as one, in the order of the chips' numbers."""
+        """The draws of a resumed or divided evaluation as one, in the order of the chips' numbers.
+
+        Args:
+            parts: draws of one setting, of different chips.
+
+        Returns:
+            All chips in one, in the order of their numbers.
+        """
         if not parts:
             raise DataError("draws", found="nothing to join", expected="at least one set of draws")
         first = parts[0]
@@ -123,14 +143,31 @@ class Draws:
         return self.chip.numel()
 
     def verdict(self, *, target: float | None = None, k: float = 5.0, level: float = 0.95) -> Verdict:
-        """What these draws say of the network: mean, worst, KPP_k, and yield where a target is given."""
+        """What these draws say of the network: mean, worst, KPP_k, and yield where a target is given.
+
+        Args:
+            target: an accuracy, 0 … 1, whose yield is asked for.
+            k: the percentile, 0 … 100 %.
+            level: the coverage of intervals, 0 … 1.
+
+        Returns:
+            Mean, worst, KPP_k and yield, each with its interval or a refusal.
+        """
         fixed = verdict(
             self.accuracy, target=target, k=k, whole_test=self.whole_test, images=self.images, level=level
         )
         return fixed if self.until is None else self.until.verdict(fixed, self.accuracy)
 
     def compare(self, other: Draws, *, level: float = 0.95) -> Comparison:
-        """This network's accuracy less the other's, chip by chip over the same chips."""
+        """This network's accuracy less the other's, chip by chip over the same chips.
+
+        Args:
+            other: draws of the same chips.
+            level: the coverage of intervals, 0 … 1.
+
+        Returns:
+            The mean difference, 0 … 1, with its interval and p-values.
+        """
         self._must_share_setting(other, where="Draws.compare")
         mine, theirs = self.chip.sort(), other.chip.sort()
         if not torch.equal(mine.values, theirs.values):

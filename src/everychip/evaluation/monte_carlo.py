@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+import operator
 from collections.abc import Callable, Mapping
 from dataclasses import replace
-from typing import Any
+from typing import Any, get_args
 
 import torch
 from torch import Tensor, nn
 
-from everychip.config.validation import must_be, whole
+from everychip.config.arguments import a, index, one_of, optional, takes, whole
 from everychip.data import Arrays, as_arrays
 from everychip.evaluation.draws import Draws
 from everychip.evaluation.metrics import per_chip
@@ -27,6 +28,16 @@ from everychip.rng import rng_for, seeded_global_generator
 from everychip.statistics.stopping import Until, enough
 
 
+@takes(
+    model=a(nn.Module, "a torch.nn.Module"),
+    hardware=a(Hardware, "an everychip.Hardware"),
+    chips=whole(least=1),
+    seed=index,
+    batch_size=whole(least=1),
+    images=optional(whole(least=1)),
+    precision=one_of(*get_args(Precision)),
+    purpose=one_of(*get_args(Purpose)),
+)
 def evaluate(
     model: nn.Module,
     hardware: Hardware,
@@ -46,18 +57,33 @@ def evaluate(
 ) -> Draws:
     """Program `chips` chips and measure each on the test data; the model is neither changed nor moved.
 
-    data: (x, y), a DataLoader, Arrays or an `everychip.data` component (its test part). images: None measures
-    every chip on all test images; k measures each chip on its own random k of them, which is enough for a
-    mean (two-stage sampling) but not for a percentile. until: "±0.2" stops as soon as the mean is known to
-    ±0.2 points, after 300 to `chips` chips, by a 95 % interval that bears watching and holds also where 1 %
-    of chips or more fail (`SequentialT`; "±0.2 failures 5 %": after 60);
-    "±0.2 bernstein" assumes no law of the chips and needs thousands of them (`Sequential`). mitigation: what
-    is done to each chip after it is programmed, as a component, its table or its kind; policy: how a network
-    whose exits stay answers, in the same forms (`everychip.policies`); calibration: the data that these two
-    measure with, and that an array's converters take their ranges from (`calibrate`), in any of the same
-    forms: training data, or data of its own where a policy chooses thresholds.
-    Chips 0 … chips−1 of a seed are the same whatever is asked beside them. At any time one chip and one batch
-    of activations are held.
+    At any time one chip and one batch of activations are held.
+
+    Args:
+        model: the network, any `nn.Module`; it is left as it is.
+        hardware: device, mapping and array that it is programmed into.
+        data: test data: (x, y), a DataLoader, Arrays or an `everychip.data` component (its test part).
+        chips: how many, or the most where `until` stops; chips 0 … chips−1 of a seed are the same whatever is
+            asked beside them.
+        seed: of all draws, a whole number.
+        batch_size: inputs that are run at once.
+        precision: of the products: "float32" or "bfloat16".
+        images: None measures every chip on all test images; k measures each chip on its own random k of them,
+            which is enough for a mean (two-stage sampling) but not for a percentile.
+        until: "±0.2" stops as soon as the mean is known to ±0.2 points, after 300 to `chips` chips, by a 95 %
+            interval that bears watching and holds also where 1 % of chips or more fail (`SequentialT`; "±0.2
+            failures 5 %": after 60); "±0.2 bernstein" assumes no law of the chips and needs thousands of them
+            (`Sequential`).
+        mitigation: what is done to each chip after it is programmed, as a component, its table or its kind.
+        policy: how a network whose exits stay answers, in the same forms (`everychip.policies`).
+        calibration: the data that these two measure with, and that an array's converters take their ranges
+            from (`calibrate`), in any of the same forms: training data, or data of its own where a policy
+            chooses thresholds.
+        purpose: which of the chips of a number: "evaluate", "validate" or "train".
+        progress: True, a bar; False, none; absent, one on a terminal; or a function of `progress.Event`.
+
+    Returns:
+        A row per chip: accuracy, loss, calibration and confidence.
 
     >>> import torch, everychip as ec
     >>> model = torch.nn.Linear(4, 2)
@@ -67,8 +93,7 @@ def evaluate(
     >>> len(draws.accuracy), bool((draws.accuracy > 0.5).all())
     (8, True)
     """
-    must_be_positive(chips=chips, images=images, batch_size=batch_size)
-    seed, rule = whole(seed, "evaluate.seed"), None if until is None else Until.parse(until, chips=chips)
+    seed, rule = operator.index(seed), None if until is None else Until.parse(until, chips=chips)
     test, stops = as_arrays(data, split="test"), enough(rule)
     k = len(test) if images is None else min(images, len(test))
     runner = Runner.of(model, test.x[:2], precision=precision, batch_size=batch_size)
@@ -126,7 +151,8 @@ def ranged(placed: Placed, runner: Runner, calibration: Any, *, seed: int) -> Pl
     if array is None or array.ranges is not None or calibration is None:
         return placed
     with runner.autocast():
-        return calibrated(placed, runner, calibration, seed=seed)
+        data = as_arrays(calibration, split="train", where="calibration")
+        return calibrated(placed, runner, data, seed=seed)
 
 
 def _bound(
@@ -144,7 +170,7 @@ def _bound(
     if mitigation is None and policy is None:
         return None
     if calibration is not None:
-        arrays = as_arrays(calibration, split="train")
+        arrays = as_arrays(calibration, split="train", where="calibration")
         calibration = Arrays(to_memory_format(arrays.x, runner.memory_format), arrays.y)
     with seeded_global_generator(seed, "mitigation"):
         treatments = [
@@ -165,13 +191,6 @@ def _treating(treat: BoundMitigation | None, runner: Runner) -> Callable[..., di
             return treat(chip, seed=seed, path=path)
 
     return treated
-
-
-def must_be_positive(**numbers: int | None) -> None:
-    """Refuse a number of chips or images below 1."""
-    for name, number in numbers.items():
-        if number is not None:
-            must_be(number, f"evaluate.{name}", whole=True, least=1)
 
 
 def part_of(data: Arrays, k: int, *, seed: int, chip: int) -> Arrays:

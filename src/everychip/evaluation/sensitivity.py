@@ -5,15 +5,16 @@ from __future__ import annotations
 import textwrap
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from everychip.config.arguments import a, index, one_of, optional, takes, whole
 from everychip.data import Arrays, as_arrays
-from everychip.errors import ConfigError, ModelError, SampleSizeError
-from everychip.evaluation.monte_carlo import must_be_positive, part_of, ranged, score
+from everychip.errors import ModelError, SampleSizeError
+from everychip.evaluation.monte_carlo import part_of, ranged, score
 from everychip.hardware.hardware import Hardware
 from everychip.hardware.placement import Placed
 from everychip.network.macs import trace
@@ -118,6 +119,16 @@ class Sensitivity:
         )
 
 
+@takes(
+    model=a(nn.Module, "a torch.nn.Module"),
+    hardware=a(Hardware, "an everychip.Hardware"),
+    chips=whole(),
+    seed=index,
+    mode=one_of(*get_args(Mode)),
+    batch_size=whole(least=1),
+    images=optional(whole(least=1)),
+    precision=one_of(*get_args(Precision)),
+)
 def sensitivity(
     model: nn.Module,
     hardware: Hardware,
@@ -134,10 +145,24 @@ def sensitivity(
 ) -> Sensitivity:
     """Measure every chip with the noise of one crossbar layer at a time, or of all layers but one.
 
-    chips: those that `evaluate` programs with the same seed: a layer has the same noise in all of its
-    measurements, so that differences are paired. It costs (layers + 1)·chips evaluations. images,
-    calibration: as in `evaluate`, each chip's own random part of the test set, and the training data that an
-    array's converters take their ranges from. On an array every layer is read through it, noisy or not.
+    It costs (layers + 1)·chips evaluations. On an array every layer is read through it, noisy or not.
+
+    Args:
+        model: the network, any `nn.Module`; it is left as it is.
+        hardware: device, mapping and array that it is programmed into.
+        data: test data, in any form that `evaluate` takes.
+        chips: those that `evaluate` programs with the same seed: a layer has the same noise in all of its
+            measurements, so that differences are paired.
+        seed: of all draws, a whole number.
+        mode: "only", noise on one layer at a time; "all_but", on all others.
+        batch_size: inputs that are run at once.
+        precision: of the products: "float32" or "bfloat16".
+        images: each chip's own random part of the test set; None, all of it.
+        calibration: the training data that an array's converters take their ranges from.
+        progress: True, a bar; False, none; absent, one on a terminal; or a function of `progress.Event`.
+
+    Returns:
+        The layers, the costliest first.
 
     >>> import torch, everychip as ec
     >>> model = torch.nn.Sequential(torch.nn.Linear(4, 16), torch.nn.ReLU(), torch.nn.Linear(16, 2))
@@ -147,11 +172,8 @@ def sensitivity(
     >>> sorted(row.layer for row in found.layers), found.clean
     (['0.weight', '2.weight'], 1.0)
     """
-    must_be_positive(chips=chips, images=images, batch_size=batch_size)
     if chips < 2:
         raise SampleSizeError("sensitivity.chips", found=f"{chips}", expected="at least 2 for an interval")
-    if mode not in ("only", "all_but"):
-        raise ConfigError("sensitivity.mode", found=repr(mode), expected='"only" or "all_but"')
     test = as_arrays(data, split="test")
     placed = Placed.of(model, hardware)
     runner = Runner.of(model, test.x[:2], precision=precision, batch_size=batch_size)

@@ -11,7 +11,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from everychip.config.validation import must_be
+from everychip.config.arguments import a, index, number, takes, whole
 from everychip.data import Arrays, Data, Splits, as_arrays, split_holdout
 from everychip.evaluation.metrics import accuracy
 from everychip.hardware.hardware import Hardware
@@ -47,6 +47,15 @@ class WorstCase:
         )
 
 
+@takes(
+    model=a(nn.Module, "a torch.nn.Module"),
+    hardware=a(Hardware, "an everychip.Hardware"),
+    th=number(above=0),
+    steps=whole(least=1),
+    restarts=whole(least=1),
+    batch_size=whole(least=1),
+    seed=index,
+)
 def worst_case_search(
     model: nn.Module,
     hardware: Hardware,
@@ -65,10 +74,23 @@ def worst_case_search(
     in further restarts, from random points; the ΔW of the lowest accuracy on the way is kept, ties to the
     higher loss. The random perturbation has the same magnitudes and random signs; its accuracy is the mean
     over as many draws as there are restarts.
-    data: validation data to search on, in any form that `evaluate` takes, all of it; of an `everychip.data`
-    component, which has no validation data of its own, the tenth of its training part that `fit` holds out
-    for the same seed. test: where the accuracies are measured (of a component, its test part); None, on the
-    data of the search.
+
+    Args:
+        model: the network, any `nn.Module`; it is left as it is.
+        hardware: device, mapping and array that it is programmed into.
+        data: validation data to search on, in any form that `evaluate` takes, all of it; of an
+            `everychip.data` component, which has no validation data of its own, the tenth of its training
+            part that `fit` holds out for the same seed.
+        th: the bound of |ΔW| / max|W|.
+        steps: of the ascent.
+        restarts: of the ascent, and how many random perturbations.
+        test: where the accuracies are measured (of a component, its test part); None, on the data of the
+            search.
+        batch_size: inputs that are run at once.
+        seed: of all draws, a whole number.
+
+    Returns:
+        Accuracies of the worst and of random perturbations, 0 … 1, and the worst one.
 
     Source: Yan et al., ICCAD 2022, arXiv 2207.07626; the ascent is that of Büchel et al., ICLR 2022.
 
@@ -79,9 +101,6 @@ def worst_case_search(
     >>> found.worst < found.random < found.clean
     True
     """
-    must_be(th, "worst_case_search.th", above=0)
-    for name, number in (("steps", steps), ("restarts", restarts), ("batch_size", batch_size)):
-        must_be(number, f"worst_case_search.{name}", whole=True, least=1)
     runner = Runner(model, batch_size=batch_size)
     batches = _Batches(runner, _validation(data, seed))
     weights = {name: p.detach() for name, p in Placed.of(model, hardware).weights.items()}
@@ -92,7 +111,7 @@ def worst_case_search(
             rng = rng_for(seed, "worst-case", "start", restart)
             delta = {name: _start(weights[name], bounds[name], restart, rng) for name in weights}
             best = min(best, _ascend(batches, weights, delta, bounds, steps), key=lambda one: one.rank)
-        seen = batches if test is None else _Batches(runner, as_arrays(test, split="test"))
+        seen = batches if test is None else _Batches(runner, as_arrays(test, split="test", where="test"))
         random = [
             seen.accuracy(weights, _random_signs(best.delta, rng_for(seed, "worst-case", "random", n)))
             for n in range(restarts)

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Literal
+from typing import Literal, get_args
 
 from torch import Tensor, nn
 
-from everychip.errors import ModelError
+from everychip.config.arguments import a, index, one_of, optional, several, takes, whole
 from everychip.exits.heads import Exits, Init
 from everychip.exits.multi_exit import MultiExit, multi_exit
 from everychip.exits.positions import choose
@@ -17,6 +17,17 @@ from everychip.rng import seeded_global_generator
 __all__ = ["Exits", "Init", "MultiExit", "Site", "attach", "multi_exit", "start_of_exits"]
 
 
+@takes(
+    model=a(nn.Module, "a torch.nn.Module"),
+    sample=a(Tensor, "a batch of inputs, a tensor"),
+    classes=optional(whole(least=1)),
+    count=whole(least=1),
+    hidden=whole(least=1),
+    seed=index,
+    where=several(a(str, '"auto", "paper" or a list of names')),
+    pool=optional(several(whole(least=1))),
+    init=one_of(*get_args(Init), "auto"),
+)
 def attach(
     model: nn.Module,
     sample: Tensor,
@@ -31,12 +42,24 @@ def attach(
 ) -> Exits:
     """Make exits for a model: AdaptiveAvgPool(k) → flatten → Linear(hidden) → ReLU → Linear(classes).
 
-    where: "auto" takes `count` positions at even shares of the compute; "paper" those that the model's class
-    names in `exit_positions`; else submodule names, earliest first. pool: k for all exits or for each; by
-    default the paper's, or min(4, size). init: how both linear layers start: "fan_out" is the authors',
-    Kaiming normal of std √(2 / outputs) with biases 0; "default" is PyTorch's; "auto" is the authors' where
-    the positions are theirs, else PyTorch's. sample: a batch as the model takes it; it sizes the heads.
     The model is left as it was; see `Exits.tap` for how the exits read it.
+
+    Args:
+        model: the network, any `nn.Module`; it is left as it is.
+        sample: a batch as the model takes it; it sizes the heads.
+        classes: the logits of an exit; None, as many as the model gives.
+        where: "auto", `count` positions at even shares of the compute; "paper", those that the model's class
+            names in `exit_positions`; or submodule names, earliest first.
+        count: how many automatic positions.
+        hidden: the width of each head.
+        pool: k for all exits or for each; None, the paper's, or min(4, size).
+        init: how both linear layers start: "fan_out", the authors', Kaiming normal of std √(2 / outputs) with
+            biases 0; "default", PyTorch's; "auto", the authors' where the positions are theirs, else
+            PyTorch's.
+        seed: of all draws, a whole number.
+
+    Returns:
+        The exits, which read the model by `Exits.tap`.
 
     Source: Qin et al., arXiv 2305.14561 (multi-exit; IRS).
 
@@ -48,9 +71,6 @@ def attach(
     >>> [tuple(z_n.shape) for z_n in exits.logits(taps)]
     [(2, 4)]
     """
-    for name, value in (("count", count), ("hidden", hidden), ("classes", classes)):
-        if value is not None and value < 1:
-            raise ModelError(f"exits.{name}", found=str(value), expected="at least 1")
     seen = survey(model, sample)
     sites = choose(model, seen, where=where, count=count, pool=pool)
     with seeded_global_generator(seed, "exits"):
@@ -64,6 +84,13 @@ def attach(
 
 def start_of_exits(init: Init | Literal["auto"], *, where: str | Sequence[str]) -> Init:
     """The start that "auto" stands for: the authors' where the positions are theirs, else PyTorch's.
+
+    Args:
+        init: what was asked for.
+        where: where the exits stand.
+
+    Returns:
+        "fan_out" or "default".
 
     >>> start_of_exits("auto", where="paper"), start_of_exits("auto", where="auto")
     ('fan_out', 'default')

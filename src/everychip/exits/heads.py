@@ -49,6 +49,12 @@ class Exits(nn.Module):
 
         The hooks live as long as the `with` block, also when it fails. A module called more than once is
         read at its last call. A later layer that writes over a module's output does not change what is read.
+
+        Args:
+            model: the network whose exits these are.
+
+        Returns:
+            A context; inside it, position → features of the last forward.
         """
         taps = Taps()
         handles = []
@@ -63,7 +69,15 @@ class Exits(nn.Module):
     def logits(
         self, taps: Mapping[str, Tensor], *, chip: Mapping[str, Tensor] | None = None
     ) -> list[Float[Tensor, "images classes"]]:
-        """The feedback logits z_1 … z_N, earliest exit first; `chip` holds programmed head parameters."""
+        """The feedback logits z_1 … z_N, earliest exit first; `chip` holds programmed head parameters.
+
+        Args:
+            taps: what `tap` collected.
+            chip: programmed parameters of the heads; None, their own.
+
+        Returns:
+            [images, classes] of each exit.
+        """
         result = functional_call(self, dict(chip), (taps,)) if chip else self(taps)
         return list(result)
 

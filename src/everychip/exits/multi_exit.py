@@ -86,7 +86,14 @@ class MultiExit(nn.Module):
         self.register_buffer("thresholds", torch.full((outputs - 1,), NEVER, device=device))
 
     def all_logits(self, x: Any) -> Float[Tensor, "outputs images classes"]:
-        """The logits of every output in one forward: the exits', earliest first, and the backbone's last."""
+        """The logits of every output in one forward: the exits', earliest first, and the backbone's last.
+
+        Args:
+            x: inputs [batch, …].
+
+        Returns:
+            [outputs, images, classes], the earliest exit first, the backbone last.
+        """
         with self.exits.tap(self.backbone) as taps:
             z = first_tensor(self.backbone(x))
         if z is None:
@@ -104,6 +111,13 @@ class MultiExit(nn.Module):
 
 def multi_exit(model: nn.Module, *, where: str) -> MultiExit:
     """The network with exits that a model is, or an error that says how to make it one.
+
+    Args:
+        model: the network, any `nn.Module`; it is left as it is.
+        where: what errors name.
+
+    Returns:
+        The same network, as what it is.
 
     >>> multi_exit(nn.Linear(2, 2), where="method.exit_loss")
     Traceback (most recent call last):

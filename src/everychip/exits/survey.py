@@ -46,7 +46,14 @@ class Site:
         return self.channels * prod(self.pool)
 
     def arrange(self, output: Tensor) -> Tensor:
-        """The submodule's output as [images, channels, *spatial]."""
+        """The submodule's output as [images, channels, *spatial].
+
+        Args:
+            output: what the submodule gave.
+
+        Returns:
+            [images, channels, *spatial].
+        """
         if self.batch_axis:
             output = output.movedim(self.batch_axis, 0)
         return output.movedim(-1, 1) if self.features_last else output

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from torch import nn
 
-from everychip.config.component import write_toml
+from everychip.config.toml import write_toml
 from everychip.errors import StoreError, visible
 from everychip.export.networks import to_aihwkit
 from everychip.export.noise import counterpart

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from everychip.array import Seen, TiledWeight, tiled
+from everychip.config.arguments import a, index, takes, whole
 from everychip.data import as_arrays
 from everychip.errors import ConfigError
 from everychip.hardware.hardware import Hardware
@@ -19,6 +20,13 @@ from everychip.network.soundness import device_of
 from everychip.rng import rng_for, seeded_global_generator
 
 
+@takes(
+    model=a(nn.Module, "a torch.nn.Module"),
+    hardware=a(Hardware, "an everychip.Hardware"),
+    images=whole(least=1),
+    seed=index,
+    layout=a(torch.memory_format, "a torch.memory_format"),
+)
 def calibrate(
     model: nn.Module,
     hardware: Hardware,
@@ -32,8 +40,18 @@ def calibrate(
 
     DAC: max|x| of a layer's inputs; ADC: max|sum| of each tile, or the array's percentile of it. The cells
     hold their targets, so that all chips of the model share the ranges; a matrix that is read several times
-    in a pass has the largest of its ranges. data: training data in any form that `evaluate` takes; `images`
-    random ones of it are run at once. layout: the memory format of the images.
+    in a pass has the largest of its ranges.
+
+    Args:
+        model: the network, any `nn.Module`; it is left as it is.
+        hardware: device, mapping and array that it is programmed into.
+        data: training data, in any form that `evaluate` takes.
+        images: how many random ones of it are run, at once.
+        seed: of all draws, a whole number.
+        layout: the memory format of the images.
+
+    Returns:
+        The same hardware, with ranges.
 
     >>> import torch, everychip as ec; from everychip.array import Array
     >>> model, x = torch.nn.Linear(4, 2), torch.tensor([[1.0, -3.0, 2.0, 0.5]] * 2)

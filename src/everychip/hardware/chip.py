@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import operator
 import warnings
 from collections.abc import Mapping
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 from torch import Tensor, nn
 
-from everychip.config.validation import whole
+from everychip.config.arguments import a, index, one_of, takes
 from everychip.hardware.effective_sigma import EffectiveSigma, LayerSigma
 from everychip.hardware.hardware import Hardware
 from everychip.hardware.placement import Placed
@@ -33,6 +34,13 @@ __all__ = [
 Purpose = Literal["evaluate", "validate", "train"]
 
 
+@takes(
+    model=a(nn.Module, "a torch.nn.Module"),
+    hardware=a(Hardware, "an everychip.Hardware"),
+    seed=index,
+    chip=index,
+    purpose=one_of(*get_args(Purpose)),
+)
 def program(
     model: nn.Module, hardware: Hardware, *, seed: int, chip: int, purpose: Purpose = "evaluate"
 ) -> dict[str, Tensor]:
@@ -42,6 +50,16 @@ def program(
     draw depends on (seed, purpose, chip, its name) only, wrapped (`torch.compile`) or not: models of the same
     names and shapes meet the same chips, and the same chip at another σ has the same draw at another scale.
 
+    Args:
+        model: the network, any `nn.Module`; it is left as it is.
+        hardware: device, mapping and array that it is programmed into.
+        seed: of all draws, a whole number.
+        chip: its number, a whole number.
+        purpose: which of the chips of that number: "evaluate", "validate" or "train".
+
+    Returns:
+        Parameter name → the programmed tensor, in its shape and dtype.
+
     >>> import torch, everychip as ec
     >>> model = torch.nn.Linear(4, 2)
     >>> hw = ec.Hardware(device=ec.devices.Gaussian(sigma=0.1))
@@ -50,7 +68,7 @@ def program(
     (['weight'], torch.Size([1, 2]))
     """
     _warn_of_module_held_twice(model)
-    path = (purpose, whole(chip, "program.chip"))
+    path = (purpose, operator.index(chip))
     placed = Placed.of(model, hardware)
     must_be_finite(placed.weights.items())
     return placed.program(seed=seed, path=path)
@@ -68,19 +86,36 @@ def _warn_of_module_held_twice(model: nn.Module) -> None:
             return
 
 
+@takes(model=a(nn.Module, "a torch.nn.Module"), chip=a(Mapping, "a chip: tensors by name"))
 def run(model: nn.Module, chip: Mapping[str, Tensor], x: Any) -> Tensor:
     """The logits of one chip for one batch; `chip` may be empty for the digital model.
 
     It may hold buffers, too. A tensor of the model that several modules hold is replaced in all of them. To
     run many batches, or many chips, make one `everychip.network.running.Runner`, which walks the model once.
+
+    Args:
+        model: the network, any `nn.Module`; it is left as it is.
+        chip: tensors by name, of parameters or buffers.
+        x: one batch, as the model takes it.
+
+    Returns:
+        [batch, …, classes].
     """
     return Runner(model).logits(chip, x)
 
 
+@takes(model=a(nn.Module, "a torch.nn.Module"), hardware=a(Hardware, "an everychip.Hardware"))
 def effective_sigma(model: nn.Module, hardware: Hardware) -> EffectiveSigma:
     """What a nominal device σ does to each layer's weights: σ_W/max|W| and σ_W/rms(W), in closed form.
 
     σ_W is the root mean square over the layer's weights of the standard deviation of a programmed weight.
+
+    Args:
+        model: the network, any `nn.Module`; it is left as it is.
+        hardware: device, mapping and array that it is programmed into.
+
+    Returns:
+        σ_W / max|W| and σ_W / rms(W), of each layer and as means over layers.
 
     >>> import torch, everychip as ec
     >>> hw = ec.Hardware(device=ec.devices.Gaussian(sigma=0.1))

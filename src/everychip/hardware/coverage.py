@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import textwrap
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field, fields
-from typing import Any, Self
+from typing import Any
 
 import torch
+from pydantic import Field, computed_field, model_validator
 from torch import Tensor, nn
 
+from everychip.config.arguments import a, optional, takes
+from everychip.config.result import Result
 from everychip.hardware.hardware import Hardware, Placement, Why
 from everychip.hardware.placement import Placed
 from everychip.network.macs import trace
@@ -21,9 +23,12 @@ _NAME, _LAYER, _SHAPE = 29, 10, 13
 _UNUSED = "a matrix, but the sample's forward never multiplies by it"
 
 
-@dataclass(frozen=True)
-class Row:
-    """One parameter: where it is held and why; `macs` per input, `None` where no sample was given."""
+class Row(Result):
+    """One parameter: where it is held and why; `macs` per input, `None` where no sample was given.
+
+    why: what code goes by, beside the text `reason`. unused: it is on the crossbar, and the sample's forward
+    never multiplied by it. The shares are of all parameters and MACs, 0 … 1.
+    """
 
     name: str
     layer: str
@@ -31,12 +36,24 @@ class Row:
     parameters: int
     macs: int | None
     crossbar: bool
+    why: Why
+    unused: bool = False
     reason: str
     remedy: str
+    share_of_parameters: float
+    share_of_macs: float | None
+
+    @model_validator(mode="before")
+    @classmethod
+    def _of_earlier_versions(cls, row: Any) -> Any:
+        """Rows that were written before `why` have its text alone."""
+        if not isinstance(row, Mapping) or "why" in row:
+            return row
+        unused = row.get("reason") == _UNUSED
+        return {**row, "why": Why.MATRIX if unused else Why.of_text(str(row.get("reason"))), "unused": unused}
 
 
-@dataclass(frozen=True)
-class Coverage:
+class Coverage(Result):
     """What the crossbar holds of one model.
 
     between_activations: MACs per input that multiply two activations. of_buffers: those that multiply a
@@ -44,10 +61,11 @@ class Coverage:
     """
 
     model: str
-    rows: tuple[Row, ...]
-    between_activations: int | None
-    of_buffers: Mapping[str, int] = field(default_factory=dict)
+    between_activations: int | None = Field(alias="macs_between_activations")
+    of_buffers: dict[str, int] = Field(default={}, alias="macs_of_buffers")
+    rows: tuple[Row, ...] = Field(min_length=1)
 
+    @computed_field(alias="parameters_on_crossbar")  # type: ignore[prop-decorator]
     @property
     def parameters(self) -> float:
         """The share of the parameters that is on the crossbar, 0 … 1."""
@@ -55,12 +73,14 @@ class Coverage:
             row.parameters for row in self.rows
         )
 
+    @computed_field(alias="macs_on_crossbar")  # type: ignore[prop-decorator]
     @property
     def macs(self) -> float | None:
         """The share of the multiply-accumulates that is on the crossbar, 0 … 1; `None` without a sample."""
         total = self.total_macs
         return sum(row.macs or 0 for row in self.rows if row.crossbar) / total if total else None
 
+    @computed_field(alias="macs")  # type: ignore[prop-decorator]
     @property
     def total_macs(self) -> int | None:
         """All multiply-accumulates of one input, those of two activations included."""
@@ -69,47 +89,9 @@ class Coverage:
         held = sum(row.macs or 0 for row in self.rows) + sum(self.of_buffers.values())
         return self.between_activations + held
 
-    def table(self) -> list[dict[str, object]]:
+    def table(self) -> list[dict[str, Any]]:
         """The rows as plain values, with each one's share of all parameters and MACs, 0 … 1."""
-        everything, macs = sum(row.parameters for row in self.rows), self.total_macs
-        return [
-            {
-                **asdict(row),
-                "shape": list(row.shape),
-                "share_of_parameters": row.parameters / everything,
-                "share_of_macs": None if row.macs is None or not macs else row.macs / macs,
-            }
-            for row in self.rows
-        ]
-
-    def facts(self) -> dict[str, object]:
-        """All of it as plain values, for JSON; `Coverage.of` reads them back."""
-        return {
-            "model": self.model,
-            "parameters_on_crossbar": self.parameters,
-            "macs_on_crossbar": self.macs,
-            "macs": self.total_macs,
-            "macs_between_activations": self.between_activations,
-            **({"macs_of_buffers": dict(self.of_buffers)} if self.of_buffers else {}),
-            "rows": self.table(),
-        }
-
-    @classmethod
-    def of(cls, facts: Mapping[str, Any]) -> Self:
-        """What `facts` told.
-
-        >>> from everychip.devices import Gaussian
-        >>> coverage = check(nn.Linear(3, 2), Hardware(device=Gaussian(sigma=0.1)))
-        >>> Coverage.of(coverage.facts()) == coverage
-        True
-        """
-        names = [field.name for field in fields(Row)]
-        rows = [
-            Row(**{**{name: row[name] for name in names}, "shape": tuple(row["shape"])})
-            for row in facts["rows"]
-        ]
-        of_buffers = dict(facts.get("macs_of_buffers", {}))
-        return cls(str(facts["model"]), tuple(rows), facts["macs_between_activations"], of_buffers)
+        return [row.facts() for row in self.rows]
 
     @property
     def matrices(self) -> tuple[Row, ...]:
@@ -122,27 +104,40 @@ class Coverage:
 
     def __str__(self) -> str:
         """The matrices in a table 80 columns wide, then why the rest is digital, then the totals."""
-        reasons = {row: (row.reason, row.remedy) for row in self.rows if _needs_a_note(row)}
+        reasons = {row.name: (row.reason, row.remedy) for row in self.rows if _needs_a_note(row)}
         notes = list(dict.fromkeys(reasons.values()))
         weights, total = sum(row.parameters for row in self.rows), self.total_macs
         lines = [_line("matrix", "layer", "shape", "weights", "MACs", "crossbar"), "─" * 79]
         for row in self.matrices:
             held = "yes" if row.crossbar else "no"
-            number = f" ({notes.index(reasons[row]) + 1})" if row in reasons else ""
+            number = f" ({notes.index(reasons[row.name]) + 1})" if row.name in reasons else ""
             shape, share = "×".join(map(str, row.shape)), _share(row.parameters, weights)
             macs = _share(row.macs, total) if row.macs and total else "–"
             lines.append(_line(row.name, row.layer, shape, share, macs, held + number))
         lines.append("─" * 79)
         for n, note in enumerate(notes, start=1):
-            lines += _explained(n, [row for row in self.rows if reasons.get(row) == note])
+            lines += _explained(n, [row for row in self.rows if reasons.get(row.name) == note])
         return "\n".join([*lines, *_wrapped(self.summary())])
 
 
+@takes(
+    model=a(nn.Module, "a torch.nn.Module"),
+    hardware=a(Hardware, "an everychip.Hardware"),
+    sample=optional(a(Tensor, "a batch of inputs, a tensor")),
+)
 def check(model: nn.Module, hardware: Hardware, sample: Tensor | None = None) -> Coverage:
     """Say which parameters and which share of the MACs are on the crossbar, and why the others are not.
 
-    sample: a batch as the model takes it; with it the multiply-accumulates (MACs, per input) are counted, and
-    where there is an array, its reads are tried. What an array cannot carry out is refused.
+    What an array cannot carry out is refused.
+
+    Args:
+        model: the network, any `nn.Module`; it is left as it is.
+        hardware: device, mapping and array that it is programmed into.
+        sample: a batch as the model takes it; with it the multiply-accumulates (MACs, per input) are counted
+            and, where there is an array, its reads are tried.
+
+    Returns:
+        A row for every parameter, and the totals.
 
     >>> import torch, everychip as ec
     >>> model = torch.nn.Sequential(torch.nn.Linear(8, 4), torch.nn.LayerNorm(4), torch.nn.Linear(4, 2))
@@ -163,11 +158,21 @@ def check(model: nn.Module, hardware: Hardware, sample: Tensor | None = None) ->
         of_buffers = {name: macs // len(few) for name, macs in counted.by_buffer.items()}
         if hardware.array is not None:
             _read_through(model, placed, few)
+    every = sum(row.parameter.numel() for row in placed.rows)
+    total = None
+    if by_parameter is not None and between is not None:
+        known = (by_parameter.get(row.name, 0) for row in placed.rows)
+        total = sum(known) + between + sum(of_buffers.values())
     rows = [
-        _row(model, row, None if by_parameter is None else by_parameter.get(row.name, 0))
+        _row(model, row, None if by_parameter is None else by_parameter.get(row.name, 0), of=(every, total))
         for row in placed.rows
     ]
-    return Coverage(type(model).__name__, tuple(rows), between, of_buffers)
+    return Coverage(
+        model=type(model).__name__,
+        rows=tuple(rows),
+        macs_between_activations=between,
+        macs_of_buffers=of_buffers,
+    )
 
 
 def _read_through(model: nn.Module, placed: Placed, sample: Tensor) -> None:
@@ -177,19 +182,33 @@ def _read_through(model: nn.Module, placed: Placed, sample: Tensor) -> None:
         Runner(model).logits(chip, sample)
 
 
-def _row(model: nn.Module, placed: Placement, macs: int | None) -> Row:
+def _row(model: nn.Module, placed: Placement, macs: int | None, *, of: tuple[int, int | None]) -> Row:
+    """One parameter; of: all parameters, and all MACs where they were counted."""
     owners = [model.get_submodule(owner) for owner in placed.owners]
     embedding = isinstance(owners[0], nn.Embedding | nn.EmbeddingBag)
     reason, remedy = placed.reason, ""
-    if placed.crossbar and macs == 0 and not embedding:
+    unused = placed.crossbar and macs == 0 and not embedding
+    if unused:
         reason, remedy = _UNUSED, "see that the sample takes the path you mean"
     elif placed.why is Why.BY_REQUEST:
         remedy = "hardware.digital names it"
     elif embedding and not placed.crossbar:
         remedy = "hardware.embeddings = true programs it"
-    layer = " = ".join(dict.fromkeys(_layer_name(owner) for owner in owners))
-    shape = tuple(placed.parameter.shape)
-    return Row(placed.name, layer, shape, placed.parameter.numel(), macs, placed.crossbar, reason, remedy)
+    parameters, (every, total) = placed.parameter.numel(), of
+    return Row(
+        name=placed.name,
+        layer=" = ".join(dict.fromkeys(_layer_name(owner) for owner in owners)),
+        shape=tuple(placed.parameter.shape),
+        parameters=parameters,
+        macs=macs,
+        crossbar=placed.crossbar,
+        why=placed.why,
+        unused=unused,
+        reason=reason,
+        remedy=remedy,
+        share_of_parameters=parameters / every,
+        share_of_macs=None if macs is None or not total else macs / total,
+    )
 
 
 def _layer_name(module: nn.Module) -> str:
@@ -201,7 +220,7 @@ def _layer_name(module: nn.Module) -> str:
 
 
 def _needs_a_note(row: Row) -> bool:
-    return not row.crossbar or row.reason == _UNUSED
+    return not row.crossbar or row.unused
 
 
 def _explained(number: int, rows: list[Row]) -> list[str]:

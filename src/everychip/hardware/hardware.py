@@ -49,6 +49,15 @@ class Why(StrEnum):
     SCALE = "the scale of a quantised matrix is multiplied digitally"
     ADDED = "a free parameter with a batch dimension (a position or class token) is added"
 
+    @classmethod
+    def of_text(cls, reason: str) -> Why:
+        """What a reason says that was written, by an earlier version, without its name.
+
+        >>> Why.of_text("digital by request (2)").name, Why.of_text("torch.int8 is not floating point").name
+        ('BY_REQUEST', 'NOT_FLOATING')
+        """
+        return max(cls, key=lambda why: len(why) if why in reason else 0)
+
 
 @dataclass(frozen=True)
 class Placement:
@@ -121,20 +130,48 @@ class Hardware(Config):
         return self
 
     def with_sigma(self, sigma: float) -> Self:
-        """The same hardware with its device at another nominal σ."""
+        """The same hardware with its device at another nominal σ.
+
+        Args:
+            sigma: the nominal σ, a fraction of G_max.
+
+        Returns:
+            The same hardware at that σ.
+        """
         return self.replace(device=self.device.with_sigma(sigma))
 
     def at(self, time: float) -> Self:
-        """The same hardware with its device read at another time since programming, in seconds."""
+        """The same hardware with its device read at another time since programming, in seconds.
+
+        Args:
+            time: seconds since programming.
+
+        Returns:
+            The same hardware at that time.
+        """
         return self.replace(device=self.device.at(time))
 
     def on_die(self, rng: torch.Generator) -> Self:
-        """The same hardware with its device as one die has it: a chip is one die."""
+        """The same hardware with its device as one die has it: a chip is one die.
+
+        Args:
+            rng: the generator of the draw.
+
+        Returns:
+            The hardware of one die.
+        """
         device = self.device.on_die(rng)
         return self if device is self.device else self.replace(device=device)
 
     def placement(self, model: nn.Module) -> list[Placement]:
-        """Where every parameter of the model is held, in the model's own order."""
+        """Where every parameter of the model is held, in the model's own order.
+
+        Args:
+            model: the network, any `nn.Module`; it is left as it is.
+
+        Returns:
+            A row for every parameter, with the reason.
+        """
         unmatched = set(self.digital)
         rows = []
         with exclusive(model):  # while another thread runs a chip, the model holds the chip's tensors
@@ -153,17 +190,36 @@ class Hardware(Config):
         return rows
 
     def crossbar(self, model: nn.Module) -> dict[str, Tensor]:
-        """The parameters that the crossbar holds, by name."""
+        """The parameters that the crossbar holds, by name.
+
+        Args:
+            model: the network, any `nn.Module`; it is left as it is.
+
+        Returns:
+            Parameter name → the model's own tensor.
+        """
         rows = self.placement(model)
         self.must_hold(model, rows)
         return {row.name: row.parameter for row in rows if row.crossbar}
 
     def columns(self, model: nn.Module) -> dict[str, Columns]:
-        """Which numbers share a column, for every parameter that the crossbar holds, by name."""
+        """Which numbers share a column, for every parameter that the crossbar holds, by name.
+
+        Args:
+            model: the network, any `nn.Module`; it is left as it is.
+
+        Returns:
+            Parameter name → its columns.
+        """
         return {row.name: row.columns for row in self.placement(model) if row.crossbar}
 
     def must_hold(self, model: nn.Module, rows: Iterable[Placement]) -> None:
-        """Refuse a model that this hardware cannot hold, by the rows of `placement`."""
+        """Refuse a model that this hardware cannot hold, by the rows of `placement`.
+
+        Args:
+            model: the network, any `nn.Module`; it is left as it is.
+            rows: those of `placement`.
+        """
         _must_be_callable_with_other_weights(model)
         held = []
         for row in rows:

@@ -58,7 +58,14 @@ class CellMapping(Component, family="mapping"):
 
     @abstractmethod
     def cells(self, magnitude: Float[Tensor, "*weights"]) -> list[tuple[float, Float[Tensor, "*weights"]]]:
-        """The cells of magnitudes 0 … 1: what an error of each counts for, and what it holds, 0 … 1."""
+        """The cells of magnitudes 0 … 1: what an error of each counts for, and what it holds, 0 … 1.
+
+        Args:
+            magnitude: |W| / max|W| of its column, 0 … 1.
+
+        Returns:
+            A weighting and a filling, 0 … 1, for each cell of a weight.
+        """
 
     def table(self) -> dict[str, Any]:
         """The mapping as a TOML table; what is not used of the three has no key: runs keep ids."""
@@ -68,7 +75,15 @@ class CellMapping(Component, family="mapping"):
     def target(
         self, weight: Float[Tensor, "*weights"], *, columns: Columns = OUTPUTS_FIRST
     ) -> Float[Tensor, "*weights"]:
-        """The weights that perfect cells would hold; the gradient passes straight through rounding."""
+        """The weights that perfect cells would hold; the gradient passes straight through rounding.
+
+        Args:
+            weight: the weights, in their own unit.
+            columns: which of the weights share a column.
+
+        Returns:
+            Weights of the same shape and unit.
+        """
         if self.steps is None:
             return weight
         with torch.no_grad():
@@ -87,7 +102,17 @@ class CellMapping(Component, family="mapping"):
         *,
         columns: Columns = OUTPUTS_FIRST,
     ) -> Float[Tensor, "*weights"]:
-        """One draw of the programmed weights less their target, in the weights' own unit."""
+        """One draw of the programmed weights less their target, in the weights' own unit.
+
+        Args:
+            weight: the weights, in their own unit.
+            device: the cell.
+            rng: the generator of the draw.
+            columns: which of the weights share a column.
+
+        Returns:
+            In the shape and unit of the weights.
+        """
         full = self._full_scale(weight, columns)
         one_draw = self.steps is None and isinstance(self.sign, SignMagnitude)
         device, worth = self._law(device)
@@ -115,6 +140,15 @@ class CellMapping(Component, family="mapping"):
     ) -> list[Slice]:
         """The same draw as `deviation`, digit by digit from the lowest: what each slice of the weight holds.
 
+        Args:
+            weight: the weights, in their own unit.
+            device: the cell.
+            rng: the generator of the draw.
+            columns: which of the weights share a column.
+
+        Returns:
+            One part for each digit, the lowest first.
+
         >>> import torch; from everychip.devices import Ideal; from everychip.mapping import BitSliced
         >>> whole = BitSliced(weight_bits=4, cell_bits=2, quantize=True)
         >>> [s.target for s in whole.slices(torch.tensor([1.0, -0.4]), Ideal(), torch.Generator())]
@@ -140,7 +174,16 @@ class CellMapping(Component, family="mapping"):
     def std(
         self, weight: Float[Tensor, "*weights"], device: Device, *, columns: Columns = OUTPUTS_FIRST
     ) -> Float[Tensor, "*weights"]:
-        """The standard deviation σ_W of every programmed weight, in the weights' own unit."""
+        """The standard deviation σ_W of every programmed weight, in the weights' own unit.
+
+        Args:
+            weight: the weights, in their own unit.
+            device: the cell.
+            columns: which of the weights share a column.
+
+        Returns:
+            In the shape and unit of the weights.
+        """
         full = self._full_scale(weight, columns)
         device, worth = self._law(device)
         stds = []
@@ -159,6 +202,13 @@ class CellMapping(Component, family="mapping"):
         """The target conductance of every cell of every weight, in units of G_max: digits from the lowest.
 
         Of a differential pair the positive cells come first; an offset's reference, one per row, comes last.
+
+        Args:
+            weight: the weights, in their own unit.
+            columns: which of the weights share a column.
+
+        Returns:
+            For each cell a tensor of the weights' shape, 0 … 1 of G_max.
 
         >>> import torch
         >>> from everychip.mapping import BitSliced

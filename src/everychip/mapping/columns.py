@@ -28,18 +28,40 @@ class Columns:
     groups: int = 1
 
     def largest(self, weight: Float[Tensor, "*weights"]) -> Float[Tensor, "*broadcast"]:
-        """max|W| of every column, in a shape that multiplies the weight."""
+        """max|W| of every column, in a shape that multiplies the weight.
+
+        Args:
+            weight: the weights, in their own unit.
+
+        Returns:
+            One number per column, broadcast over the weight.
+        """
         blocks = weight.abs().reshape(self.groups, -1, *weight.shape[1:])
         others = [dim for dim in range(1, blocks.ndim) if dim != self.axis + 1]
         found = blocks.amax(others, keepdim=True)
         return found.expand(-1, blocks.shape[1], *found.shape[2:]).flatten(0, 1)
 
     def one_per_row(self, weight: Float[Tensor, "*weights"]) -> Float[Tensor, "*rows"]:
-        """The weight cut down to one column of every group: its first."""
+        """The weight cut down to one column of every group: its first.
+
+        Args:
+            weight: the weights, in their own unit.
+
+        Returns:
+            The first column of every group.
+        """
         return weight[:, :1] if self.axis else weight[:: weight.shape[0] // self.groups]
 
     def over_columns(self, rows: Float[Tensor, "*rows"], like: Tensor) -> Float[Tensor, "*broadcast"]:
-        """One number for each row, in a shape that adds to the weight: every column meets the same ones."""
+        """One number for each row, in a shape that adds to the weight: every column meets the same ones.
+
+        Args:
+            rows: one number for each row.
+            like: the weight.
+
+        Returns:
+            Broadcast over the weight.
+        """
         if self.axis or self.groups == 1:
             return rows
         return rows.repeat_interleave(like.shape[0] // self.groups, dim=0)

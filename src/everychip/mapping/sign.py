@@ -40,7 +40,16 @@ class Sign(Component, family="sign"):
 
     @abstractmethod
     def parts(self, w: Float[Tensor, "*weights"], *, columns: Columns, steps: int | None) -> tuple[Part, ...]:
-        """The magnitudes of weights w = W / max|W|, −1 … 1; steps: of a rounded magnitude, else None."""
+        """The magnitudes of weights w = W / max|W|, −1 … 1; steps: of a rounded magnitude, else None.
+
+        Args:
+            w: weights over their column's max|W|, −1 … 1.
+            columns: which of the weights share a column.
+            steps: of a rounded magnitude; None where it is not rounded.
+
+        Returns:
+            Each part with its sign and its magnitudes, 0 … 1.
+        """
 
 
 class SignMagnitude(Sign):

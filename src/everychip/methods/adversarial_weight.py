@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, ClassVar
 
 import torch
 from pydantic import Field
@@ -33,11 +33,17 @@ class AdversarialWeight(Method):
     5.0
     """
 
+    controls: ClassVar[tuple[str, ...]] = ("noise_injection",)
     beta: Annotated[float, Field(ge=0)] = 0.1
     reach: Annotated[float, Field(gt=0)] = 0.1
     relative: bool = False
     attack_steps: Annotated[int, Field(ge=1)] = 10
-    start: Annotated[float, Field(gt=0)] = 1e-3
+    start: Annotated[
+        Annotated[float, Field(gt=0)],
+        Field(
+            description="The length of the random step that the attack begins with, in units of its bound."
+        ),
+    ] = 1e-3
     bound_gradient: bool = True
     noise: bool = True
 
@@ -67,7 +73,16 @@ class AdversarialWeight(Method):
         return self.cross_entropy(z, y) + self.beta * divergence(clean, attacked)
 
     def attack(self, objective: Objective, x: Tensor, clean: Tensor) -> dict[str, Tensor]:
-        """The worst dW found, in units of its bound ζ·m, for every matrix of the crossbar."""
+        """The worst dW found, in units of its bound ζ·m, for every matrix of the crossbar.
+
+        Args:
+            objective: the method bound to its model.
+            x: inputs [batch, …].
+            clean: logits of the digital model [batch, classes].
+
+        Returns:
+            Parameter name → dW / (ζ·m), −1 … 1.
+        """
         weights = {name: w.detach() for name, w in objective.weights.items()}
         offsets = {}
         for name, w in weights.items():

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from functools import cached_property
-from typing import Annotated, ClassVar, Self
+from typing import Annotated, ClassVar, Literal, Self
 
 import torch
 from pydantic import Field
 from torch import Tensor, nn
 
+from everychip.config.arguments import a, index, takes
 from everychip.config.component import Component
+from everychip.config.registering import Before
 from everychip.config.validation import must_be
 from everychip.errors import ConfigError
 from everychip.exits import Exits, multi_exit
@@ -25,6 +27,9 @@ from everychip.methods.losses import cross_entropy
 from everychip.methods.reminder import Reminder
 from everychip.network.order import order_of_use
 from everychip.network.running import Runner
+
+Role = Literal["baseline", "control", "method"]
+"""A baseline is what everybody does; a control exists only to test a claim of a method."""
 
 
 class Method(Component, family="method"):
@@ -47,8 +52,22 @@ class Method(Component, family="method"):
     last_layer_gain: Annotated[float, Field(gt=0)] = 1.0
     label_smoothing: Annotated[float, Field(ge=0, lt=1)] = 0.0
     chips: Annotated[int, Field(ge=1)] | None = None
-    exit_loss: Annotated[float, Field(ge=0)] = 0.0
+    exit_loss: Annotated[float, Field(ge=0), Before(0.0)] = 0.0
 
+    role: ClassVar[Role] = "method"
+    """What the method is in a comparison; a report orders by it."""
+
+    controls: ClassVar[tuple[str, ...]] = ("noise_injection", "temperature")
+    """The kinds that a report compares the method with; `temperature` only where the loss rescales logits."""
+
+    claim_control: ClassVar[str] = ""
+    """The one of its controls that tests what it claims; a report's first lines name the difference."""
+
+    colour: ClassVar[str] = ""
+    """Its own colour in every chart, as #rrggbb; without one, the next that is free."""
+
+    own: ClassVar[bool] = False
+    """Whether it is this project's own and no paper's."""
     noisy: ClassVar[bool] = True
     """Whether training meets the device at all."""
 
@@ -58,21 +77,65 @@ class Method(Component, family="method"):
     loss_forward: ClassVar[int] = 0
     """Which of a step's forwards with a gradient the exits' own losses are of, where exits stay."""
 
+    @classmethod
+    def compared_with(cls, kinds: Iterable[str]) -> tuple[str, ...]:
+        """The kinds, of those that a study has, that a report compares this one with.
+
+        Args:
+            kinds: the kinds of method in the study, in its order.
+
+        Returns:
+            Those of them that are `controls`, in the order of `controls`.
+        """
+        present = set(kinds)
+        return tuple(kind for kind in cls.controls if kind in present)
+
     @abstractmethod
     def loss(self, objective: Objective, x: Tensor, y: Tensor) -> Tensor:
-        """The loss of one batch, through the objective's chips."""
+        """The loss of one batch, through the objective's chips.
+
+        Args:
+            objective: the method bound to its model.
+            x: inputs [batch, …].
+            y: labels [batch].
+
+        Returns:
+            A scalar.
+        """
 
     def resolved(self, hardware: Hardware) -> Self:
-        """The method with everything decided that depends on the hardware: what `bind` trains with."""
+        """The method with everything decided that depends on the hardware: what `bind` trains with.
+
+        Args:
+            hardware: device, mapping and array that it is programmed into.
+
+        Returns:
+            The same method without an "auto".
+        """
         return self
 
     def validate_for(self, hardware: Hardware, sample: Tensor | None) -> None:
-        """Raise where this method cannot train on this hardware or lacks the sample it needs."""
+        """Raise where this method cannot train on this hardware or lacks the sample it needs.
+
+        Args:
+            hardware: device, mapping and array that it is programmed into.
+            sample: a batch of at least two inputs; None where there is none.
+        """
 
     def exits(self, model: nn.Module, sample: Tensor, *, seed: int) -> Exits | None:
-        """The internal classifiers the method needs, or None."""
+        """The internal classifiers the method needs, or None.
+
+        Args:
+            model: the network, any `nn.Module`; it is left as it is.
+            sample: a batch of at least two inputs; None where there is none.
+            seed: of all draws, a whole number.
+
+        Returns:
+            The exits, or None.
+        """
         return None
 
+    @takes(model=a(nn.Module, "a torch.nn.Module"), hardware=a(Hardware, "an everychip.Hardware"), seed=index)
     def bind(
         self,
         model: nn.Module,
@@ -84,9 +147,17 @@ class Method(Component, family="method"):
     ) -> Objective:
         """The objective for one model: `loss = objective(x, y)`, then `objective.after_step()`.
 
-        sample: a batch of at least two inputs, which sizes the exits of the methods that have them and tells
-        which matrix is the last. steps: the length of training in steps, at least 1, which a ramp, a
-        distillation's teacher and `Resilient.population` are shares of.
+        Args:
+            model: the network that is trained; any `nn.Module`.
+            hardware: what the chips of training are.
+            seed: of all draws, a whole number.
+            sample: a batch of at least two inputs, which sizes the exits of the methods that have them and
+                tells which matrix is the last.
+            steps: the length of training in steps, at least 1, which a ramp, a distillation's teacher and
+                `Resilient.population` are shares of.
+
+        Returns:
+            The loss of that model on its chips, as a module.
         """
         if steps is not None:
             remedy = "bind(model, hardware, steps=epochs * batches)"
@@ -108,19 +179,39 @@ class Method(Component, family="method"):
         return objective
 
     def prepare(self, objective: Objective) -> None:
-        """Add to a new objective what the method needs beside the model, as a part of its state."""
+        """Add to a new objective what the method needs beside the model, as a part of its state.
+
+        Args:
+            objective: the method bound to its model.
+        """
 
     def begin_step(self, objective: Objective) -> None:
-        """Called before the first forward of every step, whatever number of forwards the step has."""
+        """Called before the first forward of every step, whatever number of forwards the step has.
+
+        Args:
+            objective: the method bound to its model.
+        """
 
     def constrain(self, objective: Objective) -> None:
-        """Bring the weights on the crossbar back to the constraint, as at the start and after each step."""
+        """Bring the weights on the crossbar back to the constraint, as at the start and after each step.
+
+        Args:
+            objective: the method bound to its model.
+        """
         if self.constraint is not None:
             trained = objective.trained
             self.constraint.apply_on(trained.values(), [objective.columns[name] for name in trained])
 
     def cross_entropy(self, logits: Tensor, y: Tensor) -> Tensor:
-        """Cross-entropy with this method's label smoothing."""
+        """Cross-entropy with this method's label smoothing.
+
+        Args:
+            logits: [batch, classes].
+            y: labels [batch].
+
+        Returns:
+            A scalar.
+        """
         return cross_entropy(logits, y, label_smoothing=self.label_smoothing)
 
 
@@ -229,7 +320,17 @@ class Objective(nn.Module):
         part: str | int = 0,
         ratio: float = 1.0,
     ) -> dict[str, Tensor]:
-        """A fresh chip for this step. `part` names the draw where a step needs several; `ratio` scales it."""
+        """A fresh chip for this step. `part` names the draw where a step needs several; `ratio` scales it.
+
+        Args:
+            hardware: another one than the objective's.
+            weights: those to program; None, all of the crossbar.
+            part: which draw of this step.
+            ratio: a factor on the noise, without unit.
+
+        Returns:
+            Programmed weights by name.
+        """
         placed = self.placed if hardware is None else self.placed.with_hardware(hardware)
         return (placed if weights is None else placed.with_weights(weights)).program(
             seed=self.seed,
@@ -239,13 +340,29 @@ class Objective(nn.Module):
         )
 
     def noisy_logits(self, x: Tensor, **draw: object) -> Tensor:
-        """The logits of a fresh chip of this step; keywords as for `chip`."""
+        """The logits of a fresh chip of this step; keywords as for `chip`.
+
+        Args:
+            x: inputs [batch, …].
+            draw: keywords of `chip`.
+
+        Returns:
+            [batch, classes].
+        """
         return self.runner.logits(self.chip(**draw), x)  # type: ignore[arg-type]
 
     def logits_with_exits(
         self, x: Tensor, *, exit_hardware: Hardware | None = None
     ) -> tuple[Tensor, list[Tensor]]:
-        """The logits of the backbone and of every exit, each on fresh cells of the same step."""
+        """The logits of the backbone and of every exit, each on fresh cells of the same step.
+
+        Args:
+            x: inputs [batch, …].
+            exit_hardware: that of the exits' cells; None, the objective's.
+
+        Returns:
+            The backbone's [batch, classes], and those of every exit.
+        """
         if self.exits is None:
             raise ConfigError(
                 f"method {self.method.kind}", found="no exits", expected="a method that has them"

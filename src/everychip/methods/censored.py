@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from typing import Annotated
+from typing import Annotated, ClassVar
 
 import torch
 from pydantic import Field
@@ -33,6 +33,7 @@ class Censored(Method):
     -0.0833
     """
 
+    controls: ClassVar[tuple[str, ...]] = ("noise_injection",)
     threshold: Annotated[float, Field(gt=0, le=10)] = 1.0
     ratio: Annotated[float, Field(gt=0)] = 1.0
     mean_corrected: bool = False
@@ -60,7 +61,14 @@ class Censored(Method):
         return self.cross_entropy(objective.runner.logits(self.chip(objective), x), y)
 
     def chip(self, objective: Objective) -> dict[str, Tensor]:
-        """The weights of this step under censored noise; ramp and noise gradient as for every method."""
+        """The weights of this step under censored noise; ramp and noise gradient as for every method.
+
+        Args:
+            objective: the method bound to its model.
+
+        Returns:
+            Programmed weights by name.
+        """
         # The scale is that of the nominal device, whatever each die has of its own.
         nominal, shift = objective.hardware, self.mean if self.mean_corrected else 0.0
 

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import adaptive_avg_pool1d, adaptive_avg_pool2d, adaptive_avg_pool3d
 
-from everychip.config.validation import must_be
+from everychip.config.arguments import a, index, number, takes
 from everychip.errors import ConfigError, ModelError
 from everychip.exits.survey import Site, survey
 from everychip.hardware.hardware import Hardware
@@ -21,6 +21,12 @@ _POOLS: dict[int, Any] = {1: adaptive_avg_pool1d, 2: adaptive_avg_pool2d, 3: ada
 NAME = "compensators"
 
 
+@takes(
+    model=a(nn.Module, "a torch.nn.Module"),
+    sample=a(Tensor, "a batch of inputs, a tensor"),
+    ratio=number(above=0),
+    seed=index,
+)
 def compensate(
     model: nn.Module,
     sample: Tensor,
@@ -41,6 +47,18 @@ def compensate(
 
     Cost: a second training beside the model's own, of 1 forward per step with `NoiseInjection`, and the
     compensators' in it; backward goes through the frozen layers too, but no weight of theirs has a gradient.
+
+    Args:
+        model: the network, any `nn.Module`; it is left as it is.
+        sample: a batch as the model takes it.
+        where: names of linear and convolution layers; None, all but the last.
+        ratio: the inner width over the channels of h.
+        seed: of all draws, a whole number.
+
+    Returns:
+        The model with its compensators; train it with `fit(corrected, NoiseInjection(), …,
+            hardware=corrected.digital(hw))`.
+
     Source: after the second stage of Eldebiky et al., CorrectNet, DATE 2023, arXiv 2211.14917, which also
     searches the places; the form of A and B is this project's.
 
@@ -51,7 +69,6 @@ def compensate(
     >>> list(hw.crossbar(corrected)), [n for n, p in corrected.named_parameters() if p.requires_grad][:1]
     (['0.weight', '2.weight'], ['compensators.0.squeeze.weight'])
     """
-    must_be(ratio, "compensate.ratio", above=0)
     wanted = None if where is None else _once(where)
     seen = survey(model, sample)
     layers = [n for n, m in model.named_modules() if isinstance(m, _LAYERS) and n in seen.sites]

@@ -30,6 +30,7 @@ class Consistency(Method):
     0.3
     """
 
+    controls: ClassVar[tuple[str, ...]] = ("noise_injection",)
     weight: Annotated[float, Field(ge=0)] = 0.01
     forwards: ClassVar[float] = 1 + FORWARD_ONLY
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable
-from typing import Annotated, Literal
+from typing import Annotated, ClassVar, Literal
 
 import torch
 from jaxtyping import Float
@@ -37,6 +37,7 @@ class CorrectNet(Method, kind="correctnet"):
     0.0005
     """
 
+    controls: ClassVar[tuple[str, ...]] = ("noise_injection",)
     beta: Annotated[float, Field(ge=0)] = 5e-4
     view: Literal["matrix", "kernel"] = "matrix"
     scale: Annotated[float, Field(gt=0)] | None = None

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, ClassVar
 
 from pydantic import Field
 from torch import Tensor
 
-from everychip.methods.base import Objective
+from everychip.config.registering import Before
+from everychip.methods.base import Objective, Role
 from everychip.methods.internal_exits import InternalExits
 from everychip.methods.losses import full_precision
 
@@ -22,8 +23,10 @@ class DeepSupervision(InternalExits):
     0.5
     """
 
+    role: ClassVar[Role] = "control"
+    colour: ClassVar[str] = "#cc79a7"
     weight: Annotated[float, Field(ge=0)] = 0.3
-    temperature: Annotated[float, Field(gt=0)] = 1.0
+    temperature: Annotated[float, Field(gt=0), Before(1.0)] = 1.0
 
     def loss(self, objective: Objective, x: Tensor, y: Tensor) -> Tensor:
         z, *exits = (z / self.temperature for z in self._full_logits(objective, x))

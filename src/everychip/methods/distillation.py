@@ -35,7 +35,10 @@ class Distillation(Method):
 
     hard_share: Annotated[float, Field(ge=0, le=1)] = 0.5
     temperature: Annotated[float, Field(gt=0)] = 4.0
-    teacher_share: Annotated[float, Field(gt=0, lt=1)] = 0.3
+    teacher_share: Annotated[
+        Annotated[float, Field(gt=0, lt=1)],
+        Field(description="s, the share of training after which the model becomes its own teacher, 0 … 1."),
+    ] = 0.3
 
     @property
     def forwards(self) -> float:  # type: ignore[override]
@@ -62,6 +65,12 @@ class Distillation(Method):
 
     def teaching(self, steps: int) -> int:
         """How many of so many steps train the teacher: at least one, and one less than all at most.
+
+        Args:
+            steps: the length of training.
+
+        Returns:
+            Steps of the teacher.
 
         >>> [Distillation(teacher_share=s).teaching(10) for s in (0.01, 0.3, 0.99)]
         [1, 3, 9]

@@ -7,6 +7,7 @@ from typing import Annotated, Literal, Self
 from pydantic import Field, model_validator
 from torch import Tensor, nn
 
+from everychip.config.registering import Before
 from everychip.devices import Device
 from everychip.errors import ConfigError
 from everychip.exits import Exits, Init, attach, start_of_exits
@@ -29,8 +30,8 @@ class InternalExits(Method):
     count: Annotated[int, Field(ge=1, le=1_000)] = 3
     hidden: Annotated[int, Field(ge=1, le=65_536)] = 512
     exit_device: Device | None = None
-    init: Init | Literal["auto"] = "auto"
-    frozen: bool = False
+    init: Annotated[Init | Literal["auto"], Before("default")] = "auto"
+    frozen: Annotated[bool, Before(False)] = False
 
     @model_validator(mode="after")
     def _start_is_known(self) -> Self:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, ClassVar, Literal
 
 import torch
 from pydantic import Field
 from torch import Tensor, nn
 
+from everychip.config.registering import Before
 from everychip.exits import Exits, multi_exit
 from everychip.hardware.hardware import Hardware
 from everychip.methods.base import Objective
@@ -33,11 +34,14 @@ class IRS(InternalExits):
     0.1
     """
 
+    controls: ClassVar[tuple[str, ...]] = ("noise_injection", "temperature", "deep_supervision")
+    claim_control: ClassVar[str] = "temperature"
+    colour: ClassVar[str] = "#0072b2"
     beta: float = 1e-2
     decay: Annotated[float, Field(gt=0)] = 0.1
     backbone_share: float | None = None
     feedback_share: float | None = None
-    deploy: Literal["backbone", "combined"] = "backbone"
+    deploy: Annotated[Literal["backbone", "combined"], Before("backbone")] = "backbone"
 
     def exits(self, model: nn.Module, sample: Tensor, *, seed: int) -> Exits | None:
         """The exits to be dropped, if any are."""
@@ -56,6 +60,12 @@ class IRS(InternalExits):
 
     def combination(self, exits: int) -> Tensor:
         """w_1 … w_{N+1}: what the loss multiplies the logits of N exits and of the backbone by.
+
+        Args:
+            exits: N, how many there are.
+
+        Returns:
+            [exits + 1], the backbone's weight last.
 
         >>> IRS(beta=0.4).combination(3)
         tensor([-0.1000, -0.0100, -0.0010,  0.2500])

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 from torch import Tensor
 
-from everychip.methods.base import Method, Objective
+from everychip.methods.base import Method, Objective, Role
 
 
 class NoiseInjection(Method):
@@ -15,6 +17,10 @@ class NoiseInjection(Method):
     >>> NoiseInjection(ramp=0.5).table()["ramp"]
     0.5
     """
+
+    role: ClassVar[Role] = "baseline"
+    controls: ClassVar[tuple[str, ...]] = ("vanilla",)
+    colour: ClassVar[str] = "#e69f00"
 
     def loss(self, objective: Objective, x: Tensor, y: Tensor) -> Tensor:
         return self.cross_entropy(objective.noisy_logits(x), y)

@@ -7,7 +7,7 @@ from typing import Annotated, ClassVar
 from pydantic import Field
 from torch import Tensor
 
-from everychip.methods.base import Method, Objective
+from everychip.methods.base import Method, Objective, Role
 
 
 class OverNoise(Method):
@@ -20,6 +20,9 @@ class OverNoise(Method):
     0.5
     """
 
+    role: ClassVar[Role] = "control"
+    controls: ClassVar[tuple[str, ...]] = ("noise_injection",)
+    colour: ClassVar[str] = "#009e73"
     ratio: Annotated[float, Field(gt=0)] = 1.5
     ramp: Annotated[float, Field(ge=0, le=1)] = 0.5
     noisy: ClassVar[bool] = True

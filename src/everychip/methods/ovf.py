@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field
 from torch import Tensor, nn
@@ -33,6 +33,15 @@ class OVF(Method):
     (0.15, 0.1, 0.05)
     """
 
+    controls: ClassVar[tuple[str, ...]] = (
+        "noise_injection",
+        "temperature",
+        "temperature_statistics",
+        "over_noise",
+        "vant",
+    )
+    claim_control: ClassVar[str] = "temperature"
+    colour: ClassVar[str] = "#d55e00"
     beta: float = 1e-3
     increments: Annotated[tuple[Annotated[float, Field(ge=0)], ...], Field(min_length=1)] = (0.15, 0.10, 0.05)
     decay: Annotated[float, Field(gt=0)] = 0.1

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import itertools
 import math
-from typing import Annotated, Any, Literal, Self
+from collections.abc import Iterable
+from typing import Annotated, Any, ClassVar, Literal, Self
 
 import torch
 from jaxtyping import Float
@@ -69,6 +70,8 @@ class Resilient(Method):
     (1.86, 'pathwise')
     """
 
+    own: ClassVar[bool] = True
+
     alpha: Annotated[float, Field(ge=1)] | Literal["auto"] = "auto"
     alpha_of: Literal["network", "layer"] = "network"
     target: Annotated[float, Field(gt=0)] = 0.16
@@ -79,6 +82,11 @@ class Resilient(Method):
     ramp: Annotated[float, Field(ge=0, le=1)] = 0.5
     chips: Annotated[int, Field(ge=1)] = 4
     noise_gradient: Literal["auto", "detached", "pathwise", "clean"] = "auto"  # type: ignore[assignment]
+
+    @classmethod
+    def compared_with(cls, kinds: Iterable[str]) -> tuple[str, ...]:
+        """Every other method of the study that is trained for noise: it claims to beat them all."""
+        return tuple(kind for kind in kinds if kind != cls.kind and Method.of_kind(kind).noisy)
 
     @field_validator("alpha", mode="before")
     @classmethod

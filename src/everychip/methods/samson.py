@@ -35,6 +35,12 @@ class SAMSON(Sharpness):
     def stretch(self, weight: Tensor) -> Tensor:
         """T of one layer.
 
+        Args:
+            weight: the weights, in their own unit.
+
+        Returns:
+            In the shape of the weights.
+
         >>> import torch
         >>> SAMSON().stretch(torch.tensor([1.0, -4.0]))
         tensor([0.2500, 1.0000])

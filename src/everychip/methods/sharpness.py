@@ -22,6 +22,7 @@ class Sharpness(Method):
     batch norm's running statistics; both meet the same dropout masks.
     """
 
+    controls: ClassVar[tuple[str, ...]] = ("noise_injection",)
     rho: Annotated[float, Field(ge=0)] = 0.05
     noise: bool = False
 

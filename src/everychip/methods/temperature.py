@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, ClassVar
 
 from pydantic import Field
 from torch import Tensor
 
-from everychip.methods.base import Method, Objective
+from everychip.methods.base import Method, Objective, Role
 from everychip.methods.losses import full_precision
 
 
@@ -21,6 +21,9 @@ class Temperature(Method):
     4.0
     """
 
+    role: ClassVar[Role] = "control"
+    controls: ClassVar[tuple[str, ...]] = ("noise_injection",)
+    colour: ClassVar[str] = "#56b4e9"
     temperature: Annotated[float, Field(gt=0)] = 4.0
 
     def loss(self, objective: Objective, x: Tensor, y: Tensor) -> Tensor:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, ClassVar
 
 import torch
 from pydantic import Field
@@ -31,6 +31,8 @@ class TemperatureStatistics(Temperature):
     (0.15, 0.1, 0.05)
     """
 
+    controls: ClassVar[tuple[str, ...]] = ("noise_injection", "temperature")
+    colour: ClassVar[str] = ""
     increments: Annotated[tuple[Annotated[float, Field(ge=0)], ...], Field(min_length=1)] = (0.15, 0.10, 0.05)
 
     @property

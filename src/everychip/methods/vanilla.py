@@ -6,7 +6,7 @@ from typing import ClassVar
 
 from torch import Tensor
 
-from everychip.methods.base import Method, Objective
+from everychip.methods.base import Method, Objective, Role
 
 
 class Vanilla(Method):
@@ -18,6 +18,9 @@ class Vanilla(Method):
     False
     """
 
+    role: ClassVar[Role] = "baseline"
+    controls: ClassVar[tuple[str, ...]] = ()
+    colour: ClassVar[str] = "#7f7f7f"
     noisy: ClassVar[bool] = False
 
     def loss(self, objective: Objective, x: Tensor, y: Tensor) -> Tensor:

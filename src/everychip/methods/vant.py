@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, ClassVar
 
 import torch
 from pydantic import Field
@@ -26,6 +26,7 @@ class VANT(Method):
     1.0
     """
 
+    controls: ClassVar[tuple[str, ...]] = ("noise_injection",)
     alpha: Annotated[float, Field(ge=0)] = 1.0
     theta: Annotated[float, Field(ge=0)] = 0.1
 
@@ -34,7 +35,14 @@ class VANT(Method):
         hardware.with_sigma(0.0)
 
     def sigma(self, objective: Objective) -> float:
-        """σ' of the objective's present step, in the unit of the device's nominal σ."""
+        """σ' of the objective's present step, in the unit of the device's nominal σ.
+
+        Args:
+            objective: the method bound to its model.
+
+        Returns:
+            A fraction of G_max.
+        """
         rng = rng_for(objective.seed, "vant", *objective.address)
         nominal = objective.hardware.device.nominal_sigma or 0.0
         return abs(self.alpha * nominal + self.theta * float(torch.randn((), generator=rng)))

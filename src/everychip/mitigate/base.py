@@ -46,7 +46,14 @@ class Mitigation(Component, family="mitigation"):
     ) -> BoundMitigation:
         """Prepare the mitigation for one model, once for all its chips.
 
-        calibration: training data in any form `evaluate` takes. seed: which of it is used.
+        Args:
+            model: the network, any `nn.Module`; it is left as it is.
+            hardware: device, mapping and array that it is programmed into.
+            calibration: training data, in any form that `evaluate` takes.
+            seed: which calibration data are used.
+
+        Returns:
+            What is done to each chip.
         """
 
     def validate_for(
@@ -54,11 +61,24 @@ class Mitigation(Component, family="mitigation"):
     ) -> None:
         """Refuse at once, and before a training, what `bind` would refuse after it; nothing by default.
 
-        model: of the layers that are to be treated, with any weights.
+        Args:
+            model: of the layers that are to be treated, with any weights.
+            hardware: device, mapping and array that it is programmed into.
+            calibration: training data, in any form that `evaluate` takes.
+            seed: which calibration data are used.
         """
 
     def calibration_images(self, calibration: Any, images: int, *, seed: int) -> Arrays:
-        """As many random training images as this mitigation uses, the same ones for every chip."""
+        """As many random training images as this mitigation uses, the same ones for every chip.
+
+        Args:
+            calibration: training data, in any form that `evaluate` takes.
+            images: how many.
+            seed: of all draws, a whole number.
+
+        Returns:
+            The images with their labels.
+        """
         return random_part(
             calibration,
             images,
@@ -82,7 +102,7 @@ def random_part(calibration: Any, count: int, *, where: str, expected: str, rng:
         raise ConfigError(
             where, found="no calibration data", expected=expected, remedy="evaluate(…, calibration=(x, y))"
         )
-    data = as_arrays(calibration, split="train")
+    data = as_arrays(calibration, split="train", where="calibration")
     if len(data) < count:
         raise DataError(
             f"{where}.images",

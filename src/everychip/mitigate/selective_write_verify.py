@@ -76,7 +76,17 @@ class SelectiveWriteVerify(Mitigation):
     def select(
         self, model: nn.Module, hardware: Hardware, calibration: Any = None, *, seed: int = 0
     ) -> Selection:
-        """Which weights are verified, and what that costs."""
+        """Which weights are verified, and what that costs.
+
+        Args:
+            model: the network, any `nn.Module`; it is left as it is.
+            hardware: device, mapping and array that it is programmed into.
+            calibration: training data, in any form that `evaluate` takes.
+            seed: of all draws, a whole number.
+
+        Returns:
+            The weights by name, and their cost.
+        """
         return self._selected(model, _detached(Placed.of(model, hardware)), calibration, seed=seed)
 
     def _selected(self, model: nn.Module, placed: Placed, calibration: Any, *, seed: int) -> Selection:
@@ -89,7 +99,17 @@ class SelectiveWriteVerify(Mitigation):
     def scores(
         self, model: nn.Module, hardware: Hardware, calibration: Any = None, *, seed: int = 0
     ) -> dict[str, Float[Tensor, ...]]:
-        """The score of every crossbar weight, by name."""
+        """The score of every crossbar weight, by name.
+
+        Args:
+            model: the network, any `nn.Module`; it is left as it is.
+            hardware: device, mapping and array that it is programmed into.
+            calibration: training data, in any form that `evaluate` takes.
+            seed: of all draws, a whole number.
+
+        Returns:
+            Parameter name → a score for each weight, in its shape.
+        """
         return self._scored(model, _detached(Placed.of(model, hardware)), calibration, seed=seed)[1]
 
     def _when_verified(self, hardware: Hardware) -> Hardware:

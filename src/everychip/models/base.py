@@ -29,6 +29,14 @@ class Model(Component, family="model"):
         """The freshly initialised network, on the CPU; the same seed gives the same weights.
 
         `input_shape` is the shape of one input without the batch; the global generator does not move.
+
+        Args:
+            input_shape: the shape of one input, without the batch.
+            classes: how many logits there are.
+            seed: of all draws, a whole number.
+
+        Returns:
+            The network, in training mode, on the CPU.
         """
         shape = tuple(int(size) for size in input_shape)
         if not shape or min(shape) < 1:
@@ -46,10 +54,26 @@ class Model(Component, family="model"):
 
     @abstractmethod
     def network(self, input_shape: tuple[int, ...], classes: int) -> nn.Module:
-        """Make the module, drawing its weights from PyTorch's global generator, which `build` has set."""
+        """Make the module, drawing its weights from PyTorch's global generator, which `build` has set.
+
+        Args:
+            input_shape: the shape of one input, without the batch.
+            classes: how many logits there are.
+
+        Returns:
+            The network.
+        """
 
     def image_shape(self, input_shape: tuple[int, ...], *, least: int = 1) -> tuple[int, int, int]:
-        """The input's (channels, height, width), or an error where it is no image or smaller than `least`."""
+        """The input's (channels, height, width), or an error where it is no image or smaller than `least`.
+
+        Args:
+            input_shape: the shape of one input, without the batch.
+            least: the smallest height and width.
+
+        Returns:
+            Channels, height, width.
+        """
         if len(input_shape) != 3:
             raise ModelError(
                 f"model.{self.kind}",

@@ -27,8 +27,11 @@ class Factory(Model):
     Linear(in_features=4, out_features=2, bias=True)
     """
 
-    call: str = Field(pattern=r"^[^\W\d]\w*(\.[^\W\d]\w*)*:[^\W\d]\w*$")
-    arguments: dict[str, Any] = Field(default_factory=dict)
+    call: str = Field(
+        pattern=r"^[^\W\d]\w*(\.[^\W\d]\w*)*:[^\W\d]\w*$",
+        description="The function that builds the network, module:function.",
+    )
+    arguments: dict[str, Any] = Field(default_factory=dict, description="What it is called with, by name.")
 
     @property
     def label(self) -> str:

@@ -21,8 +21,8 @@ class GRU(Model):
     GRU(28, 32, batch_first=True)
     """
 
-    hidden: int = Field(default=64, ge=1, le=65_536)
-    layers: int = Field(default=1, ge=1, le=1_000)
+    hidden: int = Field(default=64, ge=1, le=65_536, description="The width of the recurrent state.")
+    layers: int = Field(default=1, ge=1, le=1_000, description="How many recurrent layers.")
 
     def network(self, input_shape: tuple[int, ...], classes: int) -> nn.Module:
         """The module, for images and for series of any length."""

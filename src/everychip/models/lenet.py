@@ -22,7 +22,9 @@ class LeNet(Model, kind="lenet"):
     True
     """
 
-    width: int = Field(default=1, ge=1, le=65_536)
+    width: int = Field(
+        default=1, ge=1, le=65_536, description="A factor on all channels and widths of the paper's network."
+    )
 
     def network(self, input_shape: tuple[int, ...], classes: int) -> nn.Module:
         """The module, for images of at least 4×4 pixels."""

@@ -18,7 +18,10 @@ class MLP(Model):
     64
     """
 
-    hidden: tuple[Annotated[int, Field(ge=1, le=65_536)], ...] = (256, 128)
+    hidden: Annotated[
+        tuple[Annotated[int, Field(ge=1, le=65_536)], ...],
+        Field(description="The width of each hidden layer."),
+    ] = (256, 128)
 
     def network(self, input_shape: tuple[int, ...], classes: int) -> nn.Module:
         """Flatten, then Linear and ReLU for each hidden width, then Linear to the classes."""

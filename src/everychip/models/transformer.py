@@ -28,13 +28,30 @@ class Transformer(Model):
     (Linear(in_features=16, out_features=32, bias=True), Embedding(49, 32))
     """
 
-    dim: int = Field(default=64, ge=1, le=65_536)
-    depth: int = Field(default=2, ge=1, le=1_000)
-    heads: int = Field(default=4, ge=1, le=65_536)
-    feedforward: int = Field(default=128, ge=1, le=65_536)
-    dropout: float = Field(default=0.0, ge=0, lt=1)
-    patch: int | None = Field(default=None, ge=1, le=65_536)
-    vocabulary: int | None = Field(default=None, ge=1, le=10_000_000)
+    dim: int = Field(default=64, ge=1, le=65_536, description="The width of the embeddings.")
+    depth: int = Field(default=2, ge=1, le=1_000, description="How many blocks.")
+    heads: int = Field(default=4, ge=1, le=65_536, description="Attention heads of each block.")
+    feedforward: int = Field(
+        default=128, ge=1, le=65_536, description="The width of each block's hidden layer."
+    )
+    dropout: float = Field(
+        default=0.0,
+        ge=0,
+        lt=1,
+        description="The share of activations that dropout removes in training, 0 … 1.",
+    )
+    patch: int | None = Field(
+        default=None,
+        ge=1,
+        le=65_536,
+        description="The side of the squares an image is read in; absent, rows.",
+    )
+    vocabulary: int | None = Field(
+        default=None,
+        ge=1,
+        le=10_000_000,
+        description="How many tokens there are; absent for features.",
+    )
 
     @model_validator(mode="after")
     def _heads_share_features(self) -> Self:

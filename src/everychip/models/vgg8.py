@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import OrderedDict
-from typing import ClassVar
+from typing import Annotated, ClassVar
 
 from jaxtyping import Float
 from pydantic import Field
@@ -26,8 +26,12 @@ class VGG8(Model):
     Linear(in_features=8192, out_features=1024, bias=True)
     """
 
-    width: int = Field(default=64, ge=1, le=65_536)
-    init: Init = "fan_out"
+    width: int = Field(
+        default=64, ge=1, le=65_536, description="Channels of the first block; 64 in the paper."
+    )
+    init: Annotated[
+        Init, Field(description="How layers start: all by Kaiming fan-out, or convolutions only.")
+    ] = "fan_out"
 
     def network(self, input_shape: tuple[int, ...], classes: int) -> nn.Module:
         """The module, for images of at least 8×8 pixels."""

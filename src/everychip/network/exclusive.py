@@ -9,33 +9,49 @@ from contextlib import contextmanager
 from torch import nn
 
 _changed = threading.Condition()
-_holders: dict[int, list[int]] = {}
-"""By the id of a module that is in use: the thread that uses it, once for every use it is inside of."""
+_uses: dict[int, list[frozenset[int]]] = {}
+"""By thread: the modules, by their ids, of every use that the thread is inside of."""
+
+
+def parts_of(model: nn.Module) -> frozenset[int]:
+    """The ids of a model's modules, by which its uses are kept apart; one walk of the model."""
+    return frozenset(id(module) for module in model.modules())
 
 
 @contextmanager
-def exclusive(model: nn.Module, *, thread: int | None = None) -> Iterator[None]:
+def exclusive(
+    model: nn.Module, *, parts: frozenset[int] | None = None, thread: int | None = None
+) -> Iterator[None]:
     """Inside, no other thread runs, evaluates or trains this model or one that shares a module with it.
 
-    A thread may enter as often as it likes. thread: in whose name, the caller's unless it is given: autograd
-    runs parts of a backward on threads of its own while the one that called it waits.
+    A thread may enter as often as it likes.
+
+    Args:
+        model: the model.
+        parts: its `parts_of`, where they are known; without them the model is walked.
+        thread: in whose name, the caller's unless it is given: autograd runs parts of a backward on threads
+            of its own while the one that called it waits.
 
     >>> model = nn.Linear(4, 2)
     >>> with exclusive(model), exclusive(nn.Sequential(model)):
     ...     pass
     """
     mine = threading.get_ident() if thread is None else thread
-    modules = {id(module) for module in model.modules()}
+    modules = parts_of(model) if parts is None else parts
     with _changed:
-        _changed.wait_for(lambda: all(_holders.get(module, [mine])[0] == mine for module in modules))
-        for module in modules:
-            _holders.setdefault(module, []).append(mine)
+        _changed.wait_for(lambda: _is_free(modules, mine))
+        _uses.setdefault(mine, []).append(modules)
     try:
         yield
     finally:
         with _changed:
-            for module in modules:
-                _holders[module].pop()
-                if not _holders[module]:
-                    del _holders[module]
+            _uses[mine].remove(modules)
+            if not _uses[mine]:
+                del _uses[mine]
             _changed.notify_all()
+
+
+def _is_free(modules: frozenset[int], mine: int) -> bool:
+    """Whether no other thread uses one of the modules."""
+    others = (held for thread, held in _uses.items() if thread != mine)
+    return all(modules.isdisjoint(used) for held in others for used in held)

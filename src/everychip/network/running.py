@@ -14,7 +14,7 @@ from torch.func import functional_call
 from everychip.data import Arrays
 from everychip.errors import ModelError
 from everychip.network.eager import eager_on
-from everychip.network.exclusive import exclusive
+from everychip.network.exclusive import exclusive, parts_of
 from everychip.network.memory_format import safe_layout, to_memory_format
 from everychip.network.modes import evaluating
 from everychip.network.recomputation import recomputed_with
@@ -64,7 +64,7 @@ class Runner:
             What the model answers, [batch, …, classes]. Threads that run one model take turns, and
             checkpointed parts are computed again with the same chip.
         """
-        with exclusive(self.model):
+        with exclusive(self.model, parts=self.parts):
             if not chip:
                 return logits(self.model(x))
             names = self.aliases
@@ -94,6 +94,11 @@ class Runner:
     def autocast(self) -> torch.autocast:
         """The context in which products are computed in the runner's precision."""
         return autocast(device_of(self.model), self.precision)
+
+    @cached_property
+    def parts(self) -> frozenset[int]:
+        """The model's modules, by which `exclusive` keeps threads apart."""
+        return parts_of(self.model)
 
     @cached_property
     def aliases(self) -> Mapping[str, tuple[str, ...]]:

@@ -48,15 +48,39 @@ class Policy(Component, family="policy"):
     def validate_for(
         self, model: nn.Module, hardware: Hardware, calibration: Any = None, *, seed: int = 0
     ) -> None:
-        """Refuse before a training what `bind` would refuse after it: here, a network without exits."""
+        """Refuse before a training what `bind` would refuse after it: here, a network without exits.
+
+        Args:
+            model: the network, any `nn.Module`; it is left as it is.
+            hardware: device, mapping and array that it is programmed into.
+            calibration: training data, in any form that `evaluate` takes.
+            seed: of all draws, a whole number.
+        """
         self.network(model)
 
     def network(self, model: nn.Module) -> MultiExit:
-        """The network with exits that the model is, or a refusal."""
+        """The network with exits that the model is, or a refusal.
+
+        Args:
+            model: the network, any `nn.Module`; it is left as it is.
+
+        Returns:
+            The same network, as what it is.
+        """
         return multi_exit(model, where=f"policy.{self.kind}")
 
     def calibration_inputs(self, calibration: Any, count: int, *, classes: int, seed: int) -> Arrays:
-        """`count` random calibration inputs, every class among them, the same for every chip."""
+        """`count` random calibration inputs, every class among them, the same for every chip.
+
+        Args:
+            calibration: training data, in any form that `evaluate` takes.
+            count: how many.
+            classes: how many logits there are.
+            seed: of all draws, a whole number.
+
+        Returns:
+            The inputs with their labels.
+        """
         where = f"policy.{self.kind}"
         taken = random_part(
             calibration,

@@ -103,7 +103,14 @@ class Early(Policy):
         return self.calibration_inputs(calibration, self.images, classes=classes, seed=seed)
 
     def choose(self, answers: Answers) -> tuple[float, Float[Tensor, " exits"]]:
-        """The largest rate that holds, and its thresholds, from what validation chips answered."""
+        """The largest rate that holds, and its thresholds, from what validation chips answered.
+
+        Args:
+            answers: of every output on the validation chips.
+
+        Returns:
+            The rate, and a threshold for each exit.
+        """
         first, second = answers.halves()
         taken: tuple[float, Tensor] | None = None
         for rate in GRID:

@@ -6,35 +6,11 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Literal
 
+from everychip.report.method_kinds import kind_of, method_of
 from everychip.report.results import Group, Panel, paired
-from everychip.report.wording import digits_of_points, kind_of, percent, points
+from everychip.report.wording import bounds_in_points, digits_of_points, percent, points
 from everychip.statistics.intervals import HEADLINE_SEEDS, Interval
 from everychip.statistics.paired_comparison import Comparison, compare, compare_seeds
-
-BASELINE = ("noise_injection",)
-CONTROLS = (*BASELINE, "temperature")
-"""What a kind is held against that is not named below: noise, and the softer loss."""
-CONTROLS_OF = {
-    "vanilla": (),
-    "noise_injection": ("vanilla",),
-    "temperature": BASELINE,
-    "deep_supervision": CONTROLS,
-    "over_noise": BASELINE,
-    "vant": BASELINE,
-    "censored": BASELINE,
-    "correctnet": BASELINE,
-    "distillation": CONTROLS,
-    "consistency": BASELINE,
-    "adversarial_weight": BASELINE,
-    "sam": BASELINE,
-    "samson": BASELINE,
-    "irs": (*CONTROLS, "deep_supervision"),
-    "ovf": (*CONTROLS, "temperature_statistics", "over_noise", "vant"),
-    "temperature_statistics": CONTROLS,
-}
-"""What each kind of method is held against: `temperature` only where the loss rescales logits."""
-AGAINST_ALL = "resilient"
-"""The kind that claims to beat every other: it is held against all that are trained for noise."""
 
 NOTABLE = 0.02
 """A difference (in accuracy) that should not be overlooked for want of data."""
@@ -79,7 +55,7 @@ class Difference:
         if self.shows == "none":
             return f"{one} differs from {two} by {points(self.interval)} points: {self.finding}{self._limits}"
         size = percent(abs(self.interval.estimate), digits=digits_of_points(self.interval))
-        bounds = points(self.interval).partition(" ")[2]
+        bounds = bounds_in_points(self.interval)
         return f"{one} is {self.shows} than {two} by {size} points {bounds}{self._limits}"
 
     @property
@@ -102,14 +78,11 @@ def differences(panels: Iterable[Panel]) -> tuple[Difference, ...]:
 
 
 def _controls(group: Group, panel: Panel) -> list[Group]:
-    kind = kind_of(group.method)
-    wanted = CONTROLS_OF.get(kind, CONTROLS)
-    if kind == AGAINST_ALL:
-        others = dict.fromkeys(kind_of(other.method) for other in panel.at_sigma)
-        wanted = tuple(other for other in others if other not in ("vanilla", AGAINST_ALL))
+    """The groups of a panel that a method is compared with, in the order that the method gives."""
+    present = dict.fromkeys(kind_of(other.method) for other in panel.at_sigma)
     return [
         other
-        for kind in wanted
+        for kind in method_of(group.method).compared_with(present)
         for other in panel.at_sigma
         if kind_of(other.method) == kind and other is not group
     ]

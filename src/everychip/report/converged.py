@@ -52,13 +52,13 @@ def probabilities(results: Results) -> Table | None:
     )
     rows = []
     for panel in results.panels:
-        outcomes: dict[tuple[str, str], list[Group]] = {}
+        outcomes: dict[tuple[float, str, str], list[Group]] = {}
         for group in panel.at_sigma:
             found = of_group(results, group)
             if found is not None and len(results.runs_of(group)) > 1:
                 words = f"{found.estimate:.2f} {found.bounds(scale=1, digits=2)}"
-                outcomes.setdefault((counted(results, group), words), []).append(group)
-        for outcome, groups in sorted(outcomes.items(), reverse=True):
+                outcomes.setdefault((found.estimate, counted(results, group), words), []).append(group)
+        for (_, *outcome), groups in sorted(outcomes.items(), reverse=True):
             head = (*groups[0].context.words, sigma_text(groups[0].sigma), time_text(groups[0].time))
             rows.append(Row((*head, *outcome, listing(_methods(groups)))))
     if not rows:

@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from everychip.errors import StoreError
-from everychip.report.results import METHOD_ORDER, Context, Group, Run
+from everychip.report.method_kinds import place_of
+from everychip.report.results import Context, Group, Run
 from everychip.storage.table import COLUMNS, SCAN, connect, literal
 
 OWN_AXES = ("method", "variant", "model", "data", "device", "sigma", "sigma_train", "seed")
@@ -150,11 +151,12 @@ def _mean(values: Sequence[float | None]) -> float:
 
 
 def _ranking(axes: Mapping[str, tuple[str, ...]]) -> Callable[[Group], tuple[Any, ...]]:
-    """Sort key: the study's own order of labels, then the shipped order of methods, then the alphabet."""
+    """Sort key: the study's own order of labels, then that of the kinds of methods, then the alphabet."""
 
-    def place(axis: str, label: str) -> tuple[int, str]:
-        known = axes.get(axis) or (METHOD_ORDER if axis == "method" else ())
-        return (known.index(label) if label in known else len(known), label)
+    def place(axis: str, label: str) -> tuple[Any, ...]:
+        known = axes.get(axis, ())
+        own = place_of(label) if axis == "method" else ()
+        return (known.index(label) if label in known else len(known), *own, label)
 
     def rank(group: Group) -> tuple[Any, ...]:
         context = group.context

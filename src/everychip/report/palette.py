@@ -1,6 +1,7 @@
 """One colour for each method, the same in every chart and table; told apart by the colour-blind.
 
-Colours: Okabe & Ito, Color Universal Design (2008). Baselines and controls are dashed, methods solid.
+Colours: Okabe & Ito, Color Universal Design (2008). Baselines and controls are dashed, what
+is trained without noise is dotted, methods are solid.
 """
 
 from __future__ import annotations
@@ -8,17 +9,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from everychip.report.wording import kind_of
+from everychip.report.method_kinds import method_of
 
-KNOWN = {
-    "vanilla": "#7f7f7f",
-    "noise_injection": "#e69f00",
-    "temperature": "#56b4e9",
-    "deep_supervision": "#cc79a7",
-    "over_noise": "#009e73",
-    "irs": "#0072b2",
-    "ovf": "#d55e00",
-}
 OTHERS = (
     "#8c6bb1",
     "#7a5c3e",
@@ -32,13 +24,7 @@ OTHERS = (
     "#b06a00",
 )
 """For methods without a colour of their own, in the order in which a study has them."""
-CONTROL_DASH = (6, 3)
-DASHES = {
-    "vanilla": (2, 3),
-    "noise_injection": CONTROL_DASH,
-    "temperature": CONTROL_DASH,
-    "deep_supervision": CONTROL_DASH,
-}
+DASHED, DOTTED = (6, 3), (2, 3)
 SHAPES = ("circle", "square", "triangle-up", "diamond", "cross", "triangle-down", "stroke")
 
 
@@ -63,10 +49,17 @@ def looks(methods: Sequence[str]) -> dict[str, Look]:
     spare = iter(OTHERS * (1 + len(methods) // len(OTHERS)))
     found = {}
     for place, method in enumerate(methods):
-        colour = KNOWN.get(kind_of(method), "")
+        colour = method_of(method).colour
         if not colour or colour in taken:
             colour = next(spare)
         taken.add(colour)
         shape = SHAPES[place % len(SHAPES)]
-        found[method] = Look(colour=colour, dash=DASHES.get(kind_of(method), ()), shape=shape)
+        found[method] = Look(colour=colour, dash=_dash(method), shape=shape)
     return found
+
+
+def _dash(method: str) -> tuple[int, int] | tuple[()]:
+    one = method_of(method)
+    if not one.noisy:
+        return DOTTED
+    return () if one.role == "method" else DASHED

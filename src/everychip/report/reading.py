@@ -4,20 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
-from pydantic import BaseModel, Field, ValidationError
-
-from everychip.config.component import read_toml
-from everychip.errors import StoreError, shown
-from everychip.hardware.coverage import Coverage
-from everychip.report.answered import Answered
+from everychip.config.toml import read_toml
+from everychip.errors import StoreError
 from everychip.report.grouping import groups_of
 from everychip.report.results import Results, Run
 from everychip.report.weak_layers import read_answer
-from everychip.statistics.outcome import read_status
 from everychip.storage.files import read_json
 from everychip.study.proof import draws_of
+from everychip.study.records import RunEntry, RunRecord, StudyRecord
 
 STUDY_FORMAT, RUN_FORMAT = "everychip-study/1", "everychip-run/1"
 
@@ -44,75 +40,27 @@ def load(path: str | Path) -> Results:
     )
 
 
-class _RunRecord(BaseModel):
-    """What `report` reads of a run: an entry of study.json, or run.json itself."""
-
-    id: str = Field(default="", pattern=r"^(\w[\w.-]*)?$")  # it names a folder
-    labels: dict[str, str] = {}
-    status: str = "unknown"
-    words: str = ""
-    seconds: float | None = None
-    best_epoch: int | None = None
-    validation_accuracy: float | None = None
-    history: list[dict[str, Any]] = []
-    training_id: str = ""
-    classes: int | None = Field(default=None, ge=1)
-    environment: dict[str, Any] = {}
-    coverage: dict[str, Any] | None = None
-    treatment: list[dict[str, Any]] = []
-    answers: list[Answered] = []
-    machines: tuple[str, ...] = ()
-
-    def run(self) -> Run:
-        return Run(
-            id=self.id,
-            labels=self.labels,
-            status=read_status(self.status),
-            words=self.words,
-            seconds=self.seconds,
-            best_epoch=self.best_epoch,
-            validation_accuracy=self.validation_accuracy,
-            history=tuple(self.history),
-            training_id=self.training_id,
-            treatment=tuple(self.treatment),
-            answers=tuple(self.answers),
-            classes=self.classes,
-        )
-
-
-class _StudyRecord(BaseModel):
-    """What `report` reads of study.json."""
-
-    name: str = ""
-    title: str = ""
-    command: str = ""
-    axes: dict[str, tuple[str, ...]] = {}
-    environment: dict[str, Any] = {}
-    seconds: float | None = None
-    runs: list[_RunRecord] = []
-    left_out: list[dict[str, str]] = []
-    machines: tuple[str, ...] = ()
-    coverage: list[dict[str, Any]] = []
-
-
-_Record = TypeVar("_Record", bound=BaseModel)
-
-
-def _record(path: Path, form: str, kind: type[_Record]) -> _Record:
-    data = read_json(path, form=form)
-    try:
-        return kind.model_validate(data)
-    except ValidationError as error:
-        first = error.errors(include_url=False)[0]
-        place = ".".join(str(part) for part in first["loc"])
-        raise StoreError(
-            str(path), found=f"{place} = {shown(first['input'])}", expected=f"a record of the format {form}"
-        ) from None
+def _run(entry: RunEntry, history: tuple[Mapping[str, Any], ...] = ()) -> Run:
+    return Run(
+        id=entry.id,
+        labels=entry.labels,
+        status=entry.status,
+        words=entry.words,
+        seconds=entry.seconds,
+        best_epoch=entry.best_epoch,
+        validation_accuracy=entry.validation_accuracy,
+        history=history,
+        training_id=entry.training_id,
+        treatment=entry.treatment,
+        answers=entry.answers,
+        classes=entry.classes,
+    )
 
 
 def _load_study(folder: Path) -> Results:
-    about = _record(folder / "study.json", STUDY_FORMAT, _StudyRecord)
-    runs = tuple(entry.run() for entry in about.runs)
+    place = folder / "study.json"
+    about = StudyRecord.read(read_json(place, form=STUDY_FORMAT), path=place)
+    runs = tuple(map(_run, about.runs))
     files = draws_of(folder)
     recipe = folder / "study.toml"
     return Results(
@@ -130,7 +78,7 @@ def _load_study(folder: Path) -> Results:
         runs=runs,
         groups=groups_of(files, about.axes, runs),
         left_out=tuple(", ".join(label for label in labels.values() if label) for labels in about.left_out),
-        coverage=_coverage(folder / "study.json", about.coverage),
+        coverage=about.coverage,
         weak_layers=tuple(
             answer for run in runs for answer in read_answer(folder / "runs" / run.id, run.name) if run.id
         ),
@@ -139,8 +87,9 @@ def _load_study(folder: Path) -> Results:
 
 def _load_run(folder: Path) -> Results:
     draws = draws_of(folder)
-    about = _record(folder / "run.json", RUN_FORMAT, _RunRecord)
-    run, recipe = about.run(), folder / "recipe.toml"
+    place = folder / "run.json"
+    about = RunRecord.read(read_json(place, form=RUN_FORMAT), path=place)
+    run, recipe = _run(about, about.history), folder / "recipe.toml"
     table = read_toml(recipe)
     title = table.get("title")
     return Results(
@@ -157,7 +106,7 @@ def _load_run(folder: Path) -> Results:
         groups=groups_of(draws, {}, (run,)),
         machines=about.machines,
         target=_target({"run": table}, "run"),
-        coverage=_coverage(folder / "run.json", [about.coverage] if about.coverage else []),
+        coverage=(about.coverage,) if about.coverage else (),
         weak_layers=read_answer(folder),
     )
 
@@ -171,15 +120,6 @@ def _target(table: Mapping[str, Any], *parts: str) -> float | None:
         asked = evaluation.get("target") if isinstance(evaluation, Mapping) else None
         found = asked if isinstance(asked, float) and 0 < asked < 1 else found
     return found
-
-
-def _coverage(path: Path, found: list[dict[str, Any]]) -> tuple[Coverage, ...]:
-    try:
-        return tuple(Coverage.of(facts) for facts in found)
-    except (KeyError, TypeError) as error:
-        raise StoreError(
-            str(path), found=f"a coverage without {error}", expected="what `check` tells"
-        ) from None
 
 
 def _text(path: Path) -> str:

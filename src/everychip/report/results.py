@@ -12,29 +12,8 @@ from typing import TYPE_CHECKING, Any
 from everychip.hardware.coverage import Coverage
 
 if TYPE_CHECKING:
-    from everychip.report.answered import Answered
     from everychip.report.weak_layers import WeakLayers
-
-METHOD_ORDER = (
-    "vanilla",
-    "noise_injection",
-    "temperature",
-    "temperature_statistics",
-    "deep_supervision",
-    "over_noise",
-    "vant",
-    "censored",
-    "correctnet",
-    "distillation",
-    "consistency",
-    "adversarial_weight",
-    "sam",
-    "samson",
-    "irs",
-    "ovf",
-    "resilient",
-)
-"""The order of the shipped methods where a study does not name its own: baselines, controls, methods."""
+    from everychip.study.records import Answered
 
 CONTEXT = ("model", "data", "device", "variant")
 """The names of the parts of a context."""

@@ -10,8 +10,9 @@ from typing import Any
 
 from everychip.hardware.hardware import Hardware
 from everychip.methods import Method
+from everychip.report.method_kinds import kind_of
 from everychip.report.results import Results
-from everychip.report.wording import count, kind_of, sigma_text, spread
+from everychip.report.wording import count, sigma_text, spread
 
 
 def setting(results: Results) -> tuple[tuple[str, str], ...]:

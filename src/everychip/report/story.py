@@ -5,20 +5,18 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from everychip.report.compared import Difference, differences
+from everychip.report.method_kinds import kind_of, method_of
 from everychip.report.results import Group, Panel, Results
 from everychip.report.tables import verdict_of
-from everychip.report.wording import at_sigma, count, kind_of, listing, mean_of, percent, points
-
-UNAWARE, SURVIVOR = "vanilla", "resilient"
-PUBLISHED = ("noise_injection", "irs", "ovf")
-"""The labels of trainings as their papers have them; in brackets behind one stands what differs."""
+from everychip.report.wording import at_sigma, count, listing, mean_of, percent, points
 
 
 def story(results: Results) -> tuple[str, ...]:
     """Up to three sentences a context: without noise in training, as published, and the survivor's lead.
 
     Args:
-        results: of a study with `vanilla`, a published method and `resilient`; there is none of another.
+        results: of a study with a training without noise, one as published, and one of this project's own
+            methods (`Method.own`); there is none of another.
 
     Returns:
         The sentences, every number of them computed from the draws.
@@ -27,17 +25,25 @@ def story(results: Results) -> tuple[str, ...]:
 
 
 def _told(panel: Panel) -> list[str]:
-    at = {group.method: group for group in panel.at_sigma}
-    published = [at[name] for name in PUBLISHED if name in at]
-    if UNAWARE not in at or SURVIVOR not in at or not published:
+    unaware = next((group for group in panel.at_sigma if not method_of(group.method).noisy), None)
+    published = [group for group in panel.at_sigma if _as_published(group)]
+    survivor = next((group for group in panel.at_sigma if method_of(group.method).own), None)
+    if unaware is None or survivor is None or not published:
         return []
     best = max(published, key=_mean)
-    lead = next((d for d in differences([panel]) if (d.method, d.control) == (at[SURVIVOR], best)), None)
+    lead = next((d for d in differences([panel]) if (d.method, d.control) == (survivor, best)), None)
     return [
-        _falls(panel, at[UNAWARE]),
+        _falls(panel, unaware),
         f"Trained under that noise as published, it keeps {listing(map(_kept, published))}.",
-        _survives(panel, at[SURVIVOR], lead),
+        _survives(panel, survivor, lead),
     ]
+
+
+def _as_published(group: Group) -> bool:
+    """Whether a method is somebody's paper's, and its label says of nothing that it differs from it."""
+    method = method_of(group.method)
+    papers = method.role != "control" and method.noisy and not method.own
+    return papers and group.method == kind_of(group.method)
 
 
 def _mean(group: Group) -> float:
@@ -73,8 +79,9 @@ def _survives(panel: Panel, group: Group, lead: Difference | None) -> str:
 
 def _controls(panel: Panel, group: Group) -> Sequence[Group]:
     """The controls with the survivor's own ingredients, so that nobody takes it for more than they are."""
-    others = (other for other in panel.at_sigma if other is not group and other.method not in PUBLISHED)
-    return [other for other in others if kind_of(other.method) in PUBLISHED]
+    published = {kind_of(other.method) for other in panel.at_sigma if _as_published(other)}
+    others = (other for other in panel.at_sigma if other is not group and not _as_published(other))
+    return [other for other in others if kind_of(other.method) in published]
 
 
 def _worst(group: Group) -> str:

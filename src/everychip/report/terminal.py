@@ -122,7 +122,7 @@ def widths(table: Table, *, width: int) -> list[int] | None:
 
 
 def rich_table(table: Table, *, width: int = 80) -> rich.table.Table:
-    """The table for rich; leading cells that repeat are left blank. Too narrow a place gets blocks of lines."""
+    """The table for rich, leading cells that repeat left blank; blocks of lines where it is too narrow."""
     from rich.box import SIMPLE_HEAD
     from rich.table import Table as RichTable
     from rich.text import Text

@@ -5,18 +5,15 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
-
-from pydantic import BaseModel, ValidationError
+from typing import Any
 
 from everychip.charts.style import GREY, Rows, chart_of, percent, spec_of
-from everychip.errors import StoreError
 from everychip.evaluation.sensitivity import WORTH
 from everychip.report.blocks import Column, Figure, Panel, Row, Table
 from everychip.report.wording import effective, sigma_text
 from everychip.report.wording import percent as in_percent
 from everychip.storage.files import read_json
-from everychip.study.sensitivity import FILE, FORMAT
+from everychip.study.sensitivity import FILE, FORMAT, Crossing, Layer, Layers, SensitivityRecord, Step
 
 COLOURS = {"": GREY, "write-verify": "#e69f00", "digital": "#0072b2"}
 LOST = {
@@ -25,64 +22,12 @@ LOST = {
 }
 
 
-class Layer(BaseModel):
-    """One layer: its shares, its noise, and what it costs (0 … 1)."""
-
-    layer: str
-    weights: float
-    macs: float | None
-    of_rms: float
-    lost: float
-    low: float | None
-    high: float | None
-    advice: Literal["digital", "write-verify", ""]
-
-
-class Layers(BaseModel):
-    """The layers of one run, the costliest first."""
-
-    mode: Literal["only", "all_but"]
-    clean: float
-    layers: list[Layer]
-
-
-class Step(BaseModel):
-    """The mean accuracy at one σ."""
-
-    sigma: float
-    mean: float
-    low: float | None
-    high: float | None
-
-
-class Crossing(BaseModel):
-    """The σ at which the accuracy crosses its target."""
-
-    target: float
-    sigma: float | None
-    low: float
-    high: float | None
-    steps: list[Step]
-
-
-class Record(BaseModel):
-    """What the report reads of sensitivity.json."""
-
-    device: str
-    sigma: float | None
-    sensitivity: Layers
-    words: str
-    break_even: Crossing | None
-    break_even_words: str
-    remarks: list[str]
-
-
 @dataclass(frozen=True)
 class WeakLayers:
     """The answer of one run; `run` is what to call it, empty where there is no other."""
 
     run: str
-    record: Record
+    record: SensitivityRecord
 
 
 def read_answer(folder: Path, run: str = "") -> tuple[WeakLayers, ...]:
@@ -90,18 +35,8 @@ def read_answer(folder: Path, run: str = "") -> tuple[WeakLayers, ...]:
     path = folder / FILE
     if not path.is_file():
         return ()
-    data = read_json(path, form=FORMAT)
-    try:
-        return (WeakLayers(run, Record.model_validate(data)),)
-    except ValidationError as error:
-        first = error.errors(include_url=False)[0]
-        place = ".".join(str(part) for part in first["loc"])
-        raise StoreError(
-            str(path),
-            found=f"{place}: {first['msg'].lower()}",
-            expected=f"a record of the format {FORMAT}",
-            remedy="ask again: everychip sensitivity",
-        ) from None
+    remedy = "ask again: everychip sensitivity"
+    return (WeakLayers(run, SensitivityRecord.read(read_json(path, form=FORMAT), path=path, remedy=remedy)),)
 
 
 def table(answer: WeakLayers) -> Table:

@@ -10,17 +10,6 @@ from everychip.report.results import Group, Panel
 from everychip.statistics.intervals import Interval
 
 MINUS = "\N{MINUS SIGN}"
-CONTROLS = ("noise_injection", "temperature", "deep_supervision")
-"""Methods that exist to test the claims of others (METHODS: controls)."""
-
-
-def kind_of(label: str) -> str:
-    """The kind of method behind a label.
-
-    >>> kind_of("irs(beta=0.1)")
-    'irs'
-    """
-    return label.replace("(", " ").split()[0] if label.strip() else label
 
 
 def percent(share: float, *, digits: int = 1) -> str:
@@ -76,9 +65,20 @@ def points(difference: Interval) -> str:
     >>> points(Interval(-0.004, -0.010, 0.002, over="3 seeds"))
     '−0.4 [−1.0, +0.2]'
     """
+    return (
+        f"{signed(difference.estimate, digits=digits_of_points(difference))} {bounds_in_points(difference)}"
+    )
+
+
+def bounds_in_points(difference: Interval) -> str:
+    """The bounds of a difference of two accuracies, in points of percent.
+
+    >>> bounds_in_points(Interval(-0.004, None, 0.002, over="3 seeds"))
+    '[–, +0.2]'
+    """
     digits = digits_of_points(difference)
     low, high = ("–" if b is None else signed(b, digits=digits) for b in (difference.low, difference.high))
-    return f"{signed(difference.estimate, digits=digits)} [{low}, {high}]"
+    return f"[{low}, {high}]"
 
 
 def digits_of_points(difference: Interval) -> int:

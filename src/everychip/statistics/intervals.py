@@ -8,13 +8,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, fields, replace
+from dataclasses import fields, replace
 
 import torch
+from pydantic.dataclasses import dataclass
 from torch import Tensor
 
 from everychip.config.validation import must_be
-from everychip.errors import DataError, SampleSizeError
+from everychip.errors import DataError, SampleSizeError, shown
 
 Values = Sequence[float] | Tensor
 Range = tuple[float, float] | None
@@ -239,7 +240,10 @@ def t_interval(estimate: float, error: float, freedom: float, *, level: float, o
 
 def sample(values: Values, *, where: str, least: int = 1) -> Tensor:
     """The values as a float64 vector, refused where they are too few, not a list, or not finite."""
-    x = torch.as_tensor(values, dtype=torch.float64).detach().cpu()
+    try:
+        x = torch.as_tensor(values, dtype=torch.float64).detach().cpu()
+    except (TypeError, ValueError, RuntimeError):
+        raise DataError(where, found=shown(values), expected="one number per chip") from None
     if x.ndim != 1:
         raise DataError(where, found=f"a tensor {list(x.shape)}", expected="one value per chip")
     if len(x) < least:

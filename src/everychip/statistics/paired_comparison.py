@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 import torch
+from pydantic.dataclasses import dataclass
 from torch import Tensor
 
 from everychip.errors import DataError, SampleSizeError
@@ -156,10 +157,9 @@ def _tests(d: Tensor, *, unit: str) -> tuple[float | None, float | None, tuple[s
 
 
 def _t_test(d: Tensor) -> float:
-    from scipy.special import stdtr
+    from scipy.stats import ttest_1samp
 
-    t = float(d.mean() / d.std()) * math.sqrt(len(d))
-    return float(2 * stdtr(len(d) - 1, -abs(t)))
+    return float(ttest_1samp(d.numpy(), 0.0).pvalue)
 
 
 def _wilcoxon(d: Tensor) -> float:

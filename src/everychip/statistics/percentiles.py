@@ -8,7 +8,7 @@ from collections.abc import Mapping
 import torch
 
 from everychip.config.validation import must_be
-from everychip.errors import ConfigError, SampleSizeError
+from everychip.errors import SampleSizeError
 from everychip.statistics.intervals import Interval, Values, fraction, sample
 from everychip.statistics.outcome import bar_above_chance
 
@@ -35,8 +35,9 @@ def kpp(values: Values, *, k: float = 5.0, level: float = 0.95) -> Interval:
     """
     from scipy.special import bdtr, bdtrc
 
+    must_be(k, "kpp.k", above=0, below=100)
     x = sample(values, where="kpp").sort().values
-    share, tail, n = fraction(k / 100, "kpp, k as a fraction"), (1 - fraction(level, "level")) / 2, len(x)
+    share, tail, n = k / 100, (1 - fraction(level, "level")) / 2, len(x)
     counts = torch.arange(n, dtype=torch.float64).numpy()
     first = int((bdtr(counts, n, share) <= tail).sum()) - 1
     last = int((bdtrc(counts, n, share) > tail).sum())
@@ -69,10 +70,7 @@ def yield_at(values: Values, *, target: float, level: float = 0.95) -> Interval:
     0.75
     """
     x = sample(values, where="yield_at")
-    if not 0 < target <= 1:
-        raise ConfigError(
-            "target", found=f"{target:g}", expected="a fraction above 0, up to 1", remedy="90 % is 0.9"
-        )
+    must_be(target, "target", above=0, most=1, remedy="90 % is 0.9")
     return proportion(int((x >= target - _ROUNDING).sum()), of=len(x), over="chips", level=level)
 
 

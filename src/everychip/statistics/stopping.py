@@ -20,7 +20,7 @@ _GRAMMAR = re.compile(
 _EXPECTED = 'a half-width in points of accuracy, as in "±0.2", "±0.2 failures 5 %" or "±0.2 bernstein"'
 MOST = 0.15
 """The largest share of failing chips to look for: 20 chips are the least that a sequence may stop at."""
-_WORDS = "it needs a number of chips fixed beforehand, and these were watched"
+_FIXED = "a number of chips fixed beforehand, and these were watched"
 
 
 @dataclass(frozen=True)
@@ -98,8 +98,9 @@ class Until:
             refusals.append(f"±{100 * self.half_width:g} was not reached in {fixed.n} chips")
         names = [f"KPP{fixed.k:g}"] * (fixed.kpp is not None) + ["yield"] * (fixed.yield_ is not None)
         if names:
-            refusals.append(f"no bounds of {' and '.join(names)}: {_WORDS.replace('it needs', 'they need')}")
-        kept = [words for words in fixed.refusals if "has no lower bound" not in words]
+            refusals.append(f"no bounds of {' and '.join(names)}: they need {_FIXED}")
+        percentile = None if fixed.kpp is None else fixed.kpp.refusal
+        kept = [words for words in fixed.refusals if words != percentile]
         rare = f"failures rarer than {100 * self.failures:g} % of chips may be unseen"
         cautions = () if self.bounded else fixed.cautions or (rare,)
         bare = replace(fixed, kpp=_bare(fixed.kpp), yield_=_bare(fixed.yield_))
@@ -107,7 +108,7 @@ class Until:
 
 
 def _bare(interval: Interval | None) -> Interval | None:
-    return None if interval is None else replace(interval, low=None, high=None, refusal=_WORDS)
+    return None if interval is None else replace(interval, low=None, high=None, refusal=f"it needs {_FIXED}")
 
 
 def enough(until: Until | None) -> Callable[[float], bool]:

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import torch
+from pydantic.dataclasses import dataclass
 from torch import Tensor
 
 from everychip.charts.notebook import html_table
+from everychip.config.validation import must_be
 from everychip.errors import SampleSizeError
 from everychip.statistics.intervals import (
     HEADLINE_SEEDS,
@@ -65,7 +67,7 @@ class Verdict:
         return f"of {self.seeds} networks' chips" if self.seeds > 1 else ""
 
     def __str__(self) -> str:
-        parts = [_mean_words(self.mean), *(f"{name} {value}" for name, value in self._pooled_rows())]
+        parts = [f"mean {mean_words(self.mean)}", *(f"{name} {value}" for name, value in self._pooled_rows())]
         whose = f" {self.of}" if self.of and len(parts) > 1 else ""
         return "; ".join([", ".join(parts) + whose, *self.refusals, *self.cautions])
 
@@ -73,9 +75,8 @@ class Verdict:
         return f"Verdict({self})"
 
     def _repr_html_(self) -> str:
-        name, _, value = _mean_words(self.mean).partition(" ")
         pooled = ((f"{what} {self.of}".strip(), text) for what, text in self._pooled_rows())
-        return html_table([(name, value), *pooled], [*self.refusals, *self.cautions])
+        return html_table([("mean", mean_words(self.mean)), *pooled], [*self.refusals, *self.cautions])
 
     def plot(self) -> alt.LayerChart:
         """A chart of the mean with its interval, KPP_k and the worst chip; what is refused has no mark.
@@ -118,6 +119,7 @@ def verdict(
     mean 80.0 % [55.2, 100.0] (95 %); no worst, KPP5 or yield: each chip met its own random 100 images,
     they need the whole test set on every chip; failures of up to 63 % of chips may be unseen
     """
+    _must_be_asked(target, k)
     x = sample(values, where="verdict")
     mean = mean_interval(x, level=level) if len(x) > 1 else _bare(float(x[0]), level=level)
     return _pooled(x, Verdict(len(x), 1, images, mean, None, None, None, k, target), whole_test=whole_test)
@@ -140,6 +142,7 @@ def summarize(
     >>> print(summarize({0: [0.90, 0.92, 0.94]}).mean)
     92.0 % [87.0, 97.0] (95 % over chips, one seed)
     """
+    _must_be_asked(target, k)
     samples = {seed: sample(x, where=f"seed {seed}") for seed, x in values_by_seed.items()}
     if not samples:
         raise SampleSizeError("summarize", found="no seed", expected="at least 1")
@@ -155,6 +158,13 @@ def summarize(
     refusals = (words,) if words else ()
     bare = Verdict(len(x), seeds, images, mean, None, None, None, k, target, refusals)
     return _pooled(x, bare, whole_test=whole_test)
+
+
+def _must_be_asked(target: float | None, k: float) -> None:
+    """Refuse what is no accuracy, or no percentile."""
+    must_be(k, "kpp.k", above=0, below=100)
+    if target is not None:
+        must_be(target, "target", above=0, most=1, remedy="90 % is 0.9")
 
 
 def _bare(estimate: float, *, level: float) -> Interval:
@@ -194,10 +204,15 @@ def _skewness(x: Tensor) -> float:
     return float((x - x.mean()).pow(3).mean()) / spread**3 if spread > 0 else 0.0
 
 
-def _mean_words(mean: Interval) -> str:
+def mean_words(mean: Interval) -> str:
+    """A mean with half its interval, and what the interval is over.
+
+    >>> mean_words(Interval(0.92, 0.9, 0.94, over="chips"))
+    '92.0 % ± 2.0 (95 %)'
+    """
     if mean.half is None:
-        return f"mean {100 * mean.estimate:.1f} %"
+        return f"{100 * mean.estimate:.1f} %"
     over = "" if mean.over == "chips" else f" over {mean.over}"
     digits, half = mean.digits, 100 * mean.half
     width = f"± {half:.{digits}f}" if mean.even(digits) else mean.bounds(digits=digits)
-    return f"mean {100 * mean.estimate:.{digits}f} % {width} ({100 * mean.level:g} %{over})"
+    return f"{100 * mean.estimate:.{digits}f} % {width} ({100 * mean.level:g} %{over})"

@@ -80,10 +80,29 @@ def literal(paths: Sequence[Path]) -> list[str]:
     return [glob.escape(os.path.abspath(path)) for path in paths]  # noqa: PTH100 (resolves no link)
 
 
-def merge_tables(path: Path, parts: Sequence[Path]) -> None:
-    """Write the rows of several parquet files, in their order, as one file; a column one lacks is null."""
+def merge_tables(
+    path: Path, parts: Sequence[Path], *, renamed: Mapping[str, Mapping[str, str]] | None = None
+) -> None:
+    """Write the rows of several parquet files, in their order, as one file; a column one lacks is null.
+
+    renamed: by run, the labels that its rows have instead of their own, by column.
+    """
     if parts:
-        _copy(path, f"SELECT * FROM {SCAN}", {"files": literal(parts)})
+        columns, values = _relabelled(renamed or {})
+        _copy(path, f"SELECT *{columns} FROM {SCAN}", {"files": literal(parts), **values})
+
+
+def _relabelled(renamed: Mapping[str, Mapping[str, str]]) -> tuple[str, dict[str, str]]:
+    """The labels of some runs in the place of others, as SQL and its values."""
+    values: dict[str, str] = {}
+    cases: dict[str, list[str]] = {}
+    for number, (run, labels) in enumerate(renamed.items()):
+        values[f"run_{number}"] = run
+        for column, label in labels.items():
+            values[f"{column}_{number}"] = label
+            cases.setdefault(column, []).append(f"WHEN $run_{number} THEN ${column}_{number}")
+    said = [f"CASE run {' '.join(when)} ELSE {column} END AS {column}" for column, when in cases.items()]
+    return (f" REPLACE ({', '.join(said)})" if said else ""), values
 
 
 def read_table(path: Path) -> dict[str, list[Any]]:

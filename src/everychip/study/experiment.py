@@ -96,17 +96,19 @@ class Experiment(Config):
     of the run's identity, their place is not. Exits start from fresh weights.
     """
 
-    title: str = ""
-    data: Data
-    model: Model
-    hardware: Hardware
-    method: Method
+    title: Annotated[str, Field(description="What people call the run.")] = ""
+    data: Annotated[Data, Field(description="What the network is trained and measured on.")]
+    model: Annotated[Model, Field(description="The network.")]
+    hardware: Annotated[Hardware, Field(description="What its chips are.")]
+    method: Annotated[Method, Field(description="How it is trained for them.")]
     start: Start | None = None
-    training: Training = Training()
-    evaluation: Evaluation = Evaluation()
-    compute: Compute = Compute()
-    seed: Annotated[int, Field(ge=0)] = 0
-    labels: dict[str, str] = Field(default_factory=dict)
+    training: Annotated[Training, Field(description="The optimiser and the length.")] = Training()
+    evaluation: Annotated[Evaluation, Field(description="What is measured, and on how many chips.")] = (
+        Evaluation()
+    )
+    compute: Annotated[Compute, Field(description="Where and with how many threads.")] = Compute()
+    seed: Annotated[Annotated[int, Field(ge=0)], Field(description="Of every draw.")] = 0
+    labels: dict[str, str] = Field(default_factory=dict, description="The run's place in a study, by axis.")
 
     @model_validator(mode="after")
     def _device_has_what_is_asked_of_it(self) -> Self:
@@ -128,6 +130,13 @@ class Experiment(Config):
     def from_toml(cls, recipe: str | Path, settings: Iterable[str] = ()) -> Self:
         """Read a recipe, by path or by the name of a shipped one, with `a.b=c` settings laid over it.
 
+        Args:
+            recipe: the path of a TOML file, or the name of a shipped recipe.
+            settings: changes such as "training.epochs=1".
+
+        Returns:
+            The experiment.
+
         >>> Experiment.from_toml("digits", ["seed=3"]).seed
         3
         """
@@ -143,7 +152,16 @@ class Experiment(Config):
 
     @classmethod
     def changed(cls, table: Mapping[str, Any], change: Mapping[str, Any], *, where: str) -> Self:
-        """The experiment of a table with a change, which may reach into what the table leaves to defaults."""
+        """The experiment of a table with a change, which may reach into what the table leaves to defaults.
+
+        Args:
+            table: a recipe, as parsed.
+            change: what is laid over it.
+            where: what errors call the recipe.
+
+        Returns:
+            The experiment, validated.
+        """
         if not change:
             return cls.read(table, where=where)
         try:
@@ -180,8 +198,8 @@ class Experiment(Config):
         asked = [hardware.at(time) for hardware in at_sigma for time in times] if times else at_sigma
         return tuple(Condition(one.device.nominal_sigma, one.device.age, one) for one in asked)
 
-    def described(self) -> dict[str, Any]:
-        """The columns of `draws.parquet` that say which experiment a chip belongs to."""
+    def said(self) -> dict[str, str]:
+        """The columns of `draws.parquet` that are words: labels of the study, or what there is to say."""
         own = {
             "method": self.method.kind,
             "variant": "",
@@ -189,11 +207,15 @@ class Experiment(Config):
             "data": self.data.label,
             "device": self.hardware.device.ageless_label,
         }
+        return {column: self.labels.get(column, default) for column, default in own.items()}
+
+    def described(self) -> dict[str, Any]:
+        """The columns of `draws.parquet` that say which experiment a chip belongs to."""
         treated = self.evaluation.mitigation, self.evaluation.policy
         trained_at = self.hardware.device.nominal_sigma if self.method.noisy else 0.0
         return {
             "run": self.id,
-            **{column: self.labels.get(column, default) for column, default in own.items()},
+            **self.said(),
             "sigma_train": trained_at,
             "seed": self.seed,
             "per_chip": any(one is not None and one.per_chip for one in treated),

@@ -60,6 +60,13 @@ class Study(Config):
         """Read a study, by path or by the name of a shipped one.
 
         A setting is one of the study's own keys (`sweep.seed=[0]`) or of every recipe (`training.epochs=1`).
+
+        Args:
+            recipe: the path of a TOML file, or the name of a shipped study.
+            settings: changes such as "training.epochs=1".
+
+        Returns:
+            The study.
         """
         path = recipes.find(recipe)
         table = {"name": path.stem, **recipes.read(path)}

@@ -7,7 +7,7 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
-from everychip.config.component import read_toml
+from everychip.config.toml import read_toml
 from everychip.errors import ConfigError, known_names
 from everychip.study.start import with_starts
 

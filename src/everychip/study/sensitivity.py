@@ -8,13 +8,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from pydantic import Field
 from torch import nn
 
+from everychip.config.result import Result
 from everychip.data import Splits
 from everychip.errors import ConfigError
 from everychip.evaluation.break_even import BreakEven, break_even
-from everychip.evaluation.sensitivity import Mode, Sensitivity, sensitivity
+from everychip.evaluation.sensitivity import Advice, Mode, Sensitivity, sensitivity
 from everychip.progress import Listener
+from everychip.statistics.intervals import Interval
 from everychip.storage.files import held, write_record
 from everychip.study import store
 from everychip.study.environment import environment
@@ -49,6 +52,72 @@ class Answer:
     sensitivity: Sensitivity
     break_even: BreakEven | None
     remarks: tuple[str, ...]
+
+
+class Layer(Result):
+    """One layer: its shares, its noise, and what it costs (0 … 1)."""
+
+    layer: str
+    weights: float
+    macs: float | None
+    of_max: float | None = None
+    of_rms: float
+    accuracy: float | None = None
+    lost: float
+    low: float | None
+    high: float | None
+    advice: Advice
+
+
+class Layers(Result):
+    """The layers of one run, the costliest first."""
+
+    mode: Mode
+    clean: float
+    noisy: Interval | None = None
+    layers: tuple[Layer, ...]
+    chips: int | None = None
+    seed: int | None = None
+    images: int | None = None
+
+
+class Step(Result):
+    """The mean accuracy at one σ."""
+
+    sigma: float
+    mean: float
+    low: float | None
+    high: float | None
+
+
+class Crossing(Result):
+    """The σ at which the accuracy crosses its target."""
+
+    target: float
+    clean: float | None = None
+    sigma: float | None
+    low: float
+    high: float | None
+    of_max: float | None = None
+    of_rms: float | None = None
+    chips: int | None = None
+    largest: float | None = None
+    steps: tuple[Step, ...]
+
+
+class SensitivityRecord(Result):
+    """sensitivity.json; what older files lack is None."""
+
+    device: str
+    sigma: float | None
+    settings: tuple[str, ...] = ()
+    sensitivity: Layers
+    words: str
+    break_even: Crossing | None
+    break_even_words: str
+    remarks: tuple[str, ...]
+    environment: dict[str, Any] = Field(default_factory=dict)
+    seconds: float | None = None
 
 
 def ask(folder: Path, question: Question, *, progress: Listener | None = None) -> Answer:
@@ -115,16 +184,16 @@ def _remarks(experiment: Experiment) -> Iterable[str]:
 def _record(answer: Answer, question: Question, *, seconds: float) -> Mapping[str, Any]:
     experiment, crossing = answer.experiment, answer.break_even
     device = experiment.hardware.device
-    return {
-        "format": FORMAT,
-        "device": device.label,
-        "sigma": device.nominal_sigma,
-        "settings": list(question.settings),
-        "sensitivity": answer.sensitivity.table(),
-        "words": answer.sensitivity.words,
-        "break_even": None if crossing is None else crossing.table(),
-        "break_even_words": "" if crossing is None else str(crossing),
-        "remarks": list(answer.remarks),
-        "environment": environment(experiment.compute),
-        "seconds": seconds,
-    }
+    record = SensitivityRecord(
+        device=device.label,
+        sigma=device.nominal_sigma,
+        settings=question.settings,
+        sensitivity=Layers.model_validate(answer.sensitivity.table()),
+        words=answer.sensitivity.words,
+        break_even=None if crossing is None else Crossing.model_validate(crossing.table()),
+        break_even_words="" if crossing is None else str(crossing),
+        remarks=answer.remarks,
+        environment=environment(experiment.compute),
+        seconds=seconds,
+    )
+    return {"format": FORMAT, **record.facts()}

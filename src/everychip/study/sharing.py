@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from everychip.config.component import read_toml
+from everychip.config.toml import read_toml
 from everychip.errors import ConfigError, StoreError
 from everychip.storage.files import digest, read_json, write_whole
 from everychip.study import store

@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable, Mapping
 from functools import lru_cache
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from pydantic import Field, GetJsonSchemaHandler, model_validator
@@ -35,6 +35,8 @@ class Start(Config):
     Traceback (most recent call last):
     everychip.errors.ConfigError: Start.file: found no such file (no/such/folder); expected the folder of ...
     """
+
+    naming: ClassVar[tuple[str, ...]] = ("file",)
 
     file: str
     sha256: str = Field(pattern="^[0-9a-f]{64}$")

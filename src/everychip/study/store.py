@@ -6,15 +6,16 @@ import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Any
 
-from pydantic import BaseModel, Field, ValidationError
-
-from everychip.config.component import content_hash, read_toml, write_toml
+from everychip.config.registering import fields_before
+from everychip.config.toml import content_hash, read_toml, write_toml
 from everychip.errors import ConfigError, StoreError
+from everychip.methods import Method
 from everychip.statistics.outcome import read_status
 from everychip.storage.files import digest, read_json, write_record, write_text
 from everychip.storage.table import read_table
+from everychip.study.records import CompleteRun
 
 FORMAT = "everychip-run/1"
 RECIPE, MODEL, DRAWS, RECORD = "recipe.toml", "model.safetensors", "draws.parquet", "run.json"
@@ -24,11 +25,6 @@ WORDS_ONLY = ("title", "labels")
 """Keys of a recipe that name it, and change nothing of what is computed."""
 AFTER_TRAINING = ("evaluation",)
 """Keys of a recipe that change nothing of its training."""
-
-
-IMPLIED: Mapping[str, Any] = {"init": "default", "frozen": False, "exit_loss": 0.0, "deploy": "backbone"}
-"""Fields of methods that joined after results were committed, with what runs did before: with this value they
-add nothing to a run's identity."""
 
 
 @dataclass(frozen=True)
@@ -79,8 +75,9 @@ def run_id(recipe: Mapping[str, Any]) -> str:
 
 
 def _as_before(method: Mapping[str, Any]) -> dict[str, Any]:
-    implied = {**IMPLIED, **({"temperature": 1.0} if method.get("kind") == "deep_supervision" else {})}
-    return {k: v for k, v in method.items() if k not in implied or v != implied[k]}
+    """A method's table without the fields that joined later, where they say what runs did before."""
+    before = fields_before(Method.of_kind(str(method.get("kind"))))
+    return {key: value for key, value in method.items() if key not in before or value != before[key]}
 
 
 def training_id(recipe: Mapping[str, Any]) -> str:
@@ -167,43 +164,16 @@ def open_run(folder: Path) -> Run:
     return Run(folder, record)
 
 
-Hash = Annotated[str, Field(pattern="^[0-9a-f]{64}$")]
-
-
-class _Record(BaseModel):
-    """What a run's record must say, and of which type."""
-
-    id: str = Field(pattern="^[0-9a-f]{12}$")
-    status: str
-    words: str = ""
-    labels: dict[str, str] = {}
-    seconds: float = 0.0
-    best_epoch: int | None = None
-    validation_accuracy: float | None = None
-    forwards: float | None = None
-    classes: int | None = None
-    history: list[dict[str, Any]] = []
-    treatment: list[dict[str, Any]] = []
-    coverage: dict[str, Any] | None = None
-    environment: dict[str, Any] = {}
-    inputs: dict[str, Hash] = {}
-    machines: list[str] = []
-    sha256: dict[Literal["recipe.toml", "model.safetensors", "draws.parquet"], Hash] = Field(
-        min_length=3, max_length=3
-    )
-
-
 def _record(path: Path) -> dict[str, Any]:
     """The record of a run, which names all of its files and no other."""
     record = read_json(path, form=FORMAT)
-    try:
-        _Record.model_validate(record)
-    except ValidationError as error:
-        place = str(error.errors(include_url=False)[0]["loc"][0])
-        raise _damaged(path, f"no {place} as a run has it") from None
+    CompleteRun.read(record, path=path, remedy=_again(path))
     return record
 
 
 def _damaged(path: Path, found: str) -> StoreError:
-    remedy = f"delete the folder {path.parent} and run the recipe again"
-    return StoreError(str(path), found=found, expected="the file as it was written", remedy=remedy)
+    return StoreError(str(path), found=found, expected="the file as it was written", remedy=_again(path))
+
+
+def _again(path: Path) -> str:
+    return f"delete the folder {path.parent} and run the recipe again"

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from everychip.config.component import content_hash, read_toml, write_toml
+from everychip.config.toml import content_hash, read_toml, write_toml
 from everychip.errors import ConfigError, StoreError
 from everychip.progress import Event
 from everychip.storage.files import digest, held, make_folder, read_json, write_record, write_text
@@ -289,7 +289,8 @@ class _Execution:
             return
         runs = [self.complete[e.id] for e in self.grid.experiments if e.id in self.complete]
         if runs:
-            merge_tables(self.folder / DRAWS, [run.draws_path for run in runs])
+            parts = [run.draws_path for run in runs]
+            merge_tables(self.folder / DRAWS, parts, renamed=self._renamed())
         elapsed = time.monotonic() - self.started if counting else 0.0
         machines = self._machines()
         write_record(
@@ -314,6 +315,15 @@ class _Execution:
                 },
             },
         )
+
+    def _renamed(self) -> dict[str, dict[str, str]]:
+        """The labels of complete runs that the study calls otherwise now than when they were made."""
+        complete = ((e, self.complete.get(e.id)) for e in self.grid.experiments)
+        return {
+            experiment.id: experiment.said()
+            for experiment, run in complete
+            if run is not None and dict(run.record.get("labels") or {}) != experiment.labels
+        }
 
     def _machines(self) -> list[str]:
         """The processors that the complete runs were computed on."""

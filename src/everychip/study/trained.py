@@ -7,7 +7,8 @@ from pathlib import Path
 
 from torch import nn
 
-from everychip.config.component import override, read_toml
+from everychip.config.component import override
+from everychip.config.toml import read_toml
 from everychip.data import Splits
 from everychip.errors import ConfigError, StoreError
 from everychip.study import store

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import operator
 import warnings
 from collections.abc import Mapping
 from copy import deepcopy
@@ -15,8 +16,9 @@ from pydantic import Field
 from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
-from everychip.config.component import Config, content_hash
-from everychip.config.validation import whole
+from everychip.config.arguments import a, index, optional, takes
+from everychip.config.component import Config
+from everychip.config.toml import content_hash
 from everychip.data import Arrays, Augment, as_arrays, split_holdout
 from everychip.data.repeatable import must_be_repeatable
 from everychip.errors import DataError, ModelError, StoreError
@@ -97,6 +99,12 @@ class Fitted:
     forwards: int
 
 
+@takes(
+    model=a(nn.Module, "a torch.nn.Module"),
+    hardware=a(Hardware, "an everychip.Hardware"),
+    seed=index,
+    checkpoint=optional(a((str, Path), "the path of a file")),
+)
 def fit(
     model: nn.Module,
     method: Method | Mapping[str, Any] | str,
@@ -136,7 +144,7 @@ def fit(
     >>> bool(((model(x).argmax(1) == y).float().mean()) > 0.9)
     True
     """
-    training, seed, method = Training(**options), whole(seed, "fit.seed"), Method.parse(method)
+    training, seed, method = Training(**options), operator.index(seed), Method.parse(method)
     place = None if checkpoint is None else Path(checkpoint)
     must_be_repeatable(data)
     arrays = as_arrays(data, split="train")

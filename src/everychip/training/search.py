@@ -11,6 +11,7 @@ from typing import Any, Literal, get_args
 import torch
 from torch import nn
 
+from everychip.config.arguments import a, index, number, one_of, optional, takes, whole
 from everychip.config.component import merge
 from everychip.config.validation import must_be
 from everychip.data import Arrays, as_arrays, split_holdout
@@ -62,9 +63,19 @@ class Search:
         return "\n".join(lines)
 
 
+@takes(
+    model=a(nn.Module, "a torch.nn.Module"),
+    hardware=a(Hardware, "an everychip.Hardware"),
+    by=one_of(*get_args(Score)),
+    k=number(above=0, below=100),
+    chips=whole(least=1),
+    trials=optional(whole(least=1)),
+    share=number(above=0, below=1),
+    seed=index,
+)
 def search(
     model: nn.Module,
-    method: Method,
+    method: Method | Mapping[str, Any] | str,
     grid: Mapping[str, Sequence[Any]],
     data: Any,
     *,
@@ -96,8 +107,7 @@ def search(
     >>> len(found.trials), found.best.score == max(trial.score for trial in found.trials)
     (2, True)
     """
-    _check(by=by, k=k, chips=chips, share=share)
-    training = Training(**options)
+    training, method = Training(**options), Method.parse(method)
     chosen = settings(grid, limit=trials, seed=seed)
     variants = [varied(method, setting) for setting in chosen]
     kept, held = split_holdout(as_arrays(data, split="train"), share, seed=seed_for(seed, "search"))
@@ -135,14 +145,6 @@ def _on_validation_chips(
         calibration=None if hardware.array is None else kept,
         progress=quiet,
     )
-
-
-def _check(*, by: Any, k: Any, chips: Any, share: Any) -> None:
-    if by not in get_args(Score):
-        raise ConfigError("search.by", found=repr(by), expected=" or ".join(map(repr, get_args(Score))))
-    must_be(k, "search.k", above=0, below=100)
-    must_be(chips, "search.chips", whole=True, least=1)
-    must_be(share, "search.share", above=0, below=1)
 
 
 def settings(

@@ -4,14 +4,11 @@ from __future__ import annotations
 
 from everychip.report.blocks import Block, Section, Text
 from everychip.report.compared import differences
+from everychip.report.method_kinds import kind_of, method_of
 from everychip.report.results import Group, Panel, Results
 from everychip.report.tables import verdict_of
-from everychip.report.wording import at_sigma, count, kind_of, listing, mean_of, percent
+from everychip.report.wording import at_sigma, count, listing, mean_of, percent
 from everychip.statistics.outcome import words_of
-
-BASELINES = ("noise_injection", "vanilla")
-FEEDBACK = ("irs", "ovf")
-"""The methods whose claim, that feedback helps, the control `temperature` tests."""
 
 
 def section(results: Results, *, target: float | None) -> Section:
@@ -35,11 +32,11 @@ def _finding(results: Results, panel: Panel, target: float | None) -> str:
     told = [
         f"{g.method} {percent(verdict_of(g).mean.estimate)} %"
         for g in others
-        if kind_of(g.method) in BASELINES
+        if method_of(g.method).role == "baseline"
     ]
     if told:
         text += f" For comparison: {listing(told)}."
-    return " ".join(part for part in (text, _reached(best, target), _feedback(panel)) if part)
+    return " ".join(part for part in (text, _reached(best, target), _claims(panel)) if part)
 
 
 def _kept(panel: Panel, group: Group) -> str:
@@ -60,12 +57,12 @@ def _reached(group: Group, target: float | None) -> str:
     return f"{percent(reached.estimate)} % of its chips reach {100 * target:g} %."
 
 
-def _feedback(panel: Panel) -> str:
-    """How the methods that claim something stand to the softer loss that comes with them."""
+def _claims(panel: Panel) -> str:
+    """How the methods that claim something stand to the control that tests their claim."""
     told = [
         f"{d.sentence}."
         for d in differences([panel])
-        if kind_of(d.method.method) in FEEDBACK and kind_of(d.control.method) == "temperature"
+        if kind_of(d.control.method) == method_of(d.method.method).claim_control
     ]
     return " ".join(told)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from everychip.hardware.coverage import Coverage
 from everychip.hardware.coverage import Row as Parameter
+from everychip.hardware.hardware import Why
 from everychip.report.blocks import Block, Column, Details, Row, Section, Table, Text
 from everychip.report.results import Results
 
@@ -49,7 +50,7 @@ def _table(coverage: Coverage) -> Table:
 
 def _row(row: Parameter, weights: int, macs: int | None) -> Row:
     shape = "×".join(map(str, row.shape))
-    held = "yes" if row.crossbar and row.reason == "a matrix" else _why(row)
+    held = "yes" if row.why is Why.MATRIX and not row.unused else _why(row)
     share = "" if not macs or row.macs is None else _percent(row.macs / macs)
     return Row((row.name, row.layer, shape, _percent(row.parameters / weights), share, held))
 

@@ -8,12 +8,12 @@ from statistics import fmean
 
 from everychip.charts.macs_chart import EARLY, Point, family_of, macs_chart
 from everychip.hardware.coverage import short
-from everychip.report.answered import Answered
 from everychip.report.blocks import Block, Column, Figure, Row, Section, Table
 from everychip.report.blocks import Panel as Chart
 from everychip.report.results import Group, Results
 from everychip.report.tables import verdict_of
 from everychip.report.wording import at_sigma, bounds_of, mean_of, percent, quantity
+from everychip.study.records import Answered
 
 POLICY = "policy"
 """The axis of a study that says how its networks answer."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from everychip.report.blocks import Block, Column, Details, Row, Section, Table
 from everychip.report.results import Results
-from everychip.report.tables import apart, everything
+from everychip.report.tables import everything, headed
 from everychip.report.wording import count, duration
 
 
@@ -23,10 +23,10 @@ def section(results: Results, *, target: float | None) -> Section:
     lines = tuple(Row((name, value)) for name, value in facts.items() if value)
     blocks: list[Block] = [Table("", (Column("", "key"), Column("", "remark")), lines)]
     # Of a single run, the section on accuracy has them already.
-    for table in () if not results.is_study else apart(results, lambda part: everything(part, target=target)):
-        words = table.title.partition(", ")[2]
+    for kind, part in results.kinds.items() if results.is_study else ():
         summary = "Every number: all methods at every σ"
-        blocks.append(Details(f"{summary}, {words}" if words else summary, table))
+        table = headed(everything(part, target=target), kind)
+        blocks.append(Details(f"{summary}, {kind}" if kind else summary, table))
     if results.recipe:
         blocks.append(Details("The recipe, resolved (TOML)", results.recipe))
     if results.left_out:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import json
 import shlex
 import textwrap
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from everychip.cli.printing import print_json
 from everychip.cli.watching import console
 from everychip.errors import ConfigError
 
@@ -27,8 +29,7 @@ def sensitivity(asked: str, question: Question, output: Path | None, *, as_json:
     answer = ask(folder, question)
     charts = write_figures([figure(read_answer(folder))], folder, formats=("svg", "png"))
     if as_json:
-        print((folder / FILE).read_text(encoding="utf-8"), end="")  # noqa: T201
-        return 0
+        return print_json(json.loads((folder / FILE).read_text(encoding="utf-8")))
     _tell(answer)
     out = console()
     for name, path in (("Layers", folder / FILE), *(("Chart", path) for path in charts)):

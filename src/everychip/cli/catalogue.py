@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
 from everychip.cli.docstrings import About, about, as_toml, flowing
+from everychip.cli.printing import print_json
 from everychip.cli.watching import console
 from everychip.config.component import Component
 from everychip.config.registering import broken_plugins
@@ -36,7 +36,7 @@ def devices(kind: str | None, *, as_json: bool) -> int:
             return _show_preset(found, shipped[found], as_json=as_json)
         return _detail(kinds[found], Device, as_json=as_json)
     if as_json:
-        return _json(
+        return print_json(
             {"devices": [vars(entry) for entry in kinds.values()], "presets": list(shipped.values())}
         )
     out = console()
@@ -65,7 +65,9 @@ def mappings(kind: str | None, *, as_json: bool) -> int:
         found = _find(kind, [*kinds, *signs], "mapping")
         return _detail({**kinds, **signs}[found], CellMapping if found in kinds else Sign, as_json=as_json)
     if as_json:
-        return _json({"mappings": list(map(vars, kinds.values())), "signs": list(map(vars, signs.values()))})
+        return print_json(
+            {"mappings": list(map(vars, kinds.values())), "signs": list(map(vars, signs.values()))}
+        )
     out = console()
     out.print(_list("mapping", kinds.values()))
     out.print(_list("sign", signs.values()))
@@ -92,7 +94,7 @@ def methods(kind: str | None, *, as_json: bool) -> int:
         return _detail(kinds[_find(kind, kinds, "method")], Method, as_json=as_json)
     costs = {name: _cost(Method, name) for name in kinds}
     if as_json:
-        return _json(
+        return print_json(
             {"methods": [{**vars(entry), "forwards": costs[entry.kind]} for entry in kinds.values()]}
         )
     out = console()
@@ -130,9 +132,28 @@ def schema() -> int:
     return 0
 
 
-def _json(data: Any) -> int:
-    print(json.dumps(data, indent=1, ensure_ascii=False))  # noqa: T201
+def version(*, as_json: bool) -> int:
+    """What a report of a fault should say first."""
+    import platform
+
+    from everychip import __version__
+
+    found = {"everychip": __version__, "torch": _installed("torch"), "python": platform.python_version()}
+    if as_json:
+        return print_json(found)
+    for name, words in found.items():
+        print(f"{name} {words}")  # noqa: T201
     return 0
+
+
+def _installed(package: str) -> str:
+    from importlib.metadata import PackageNotFoundError
+    from importlib.metadata import version as of
+
+    try:
+        return of(package)
+    except PackageNotFoundError:
+        return "not installed"
 
 
 def _list(family: str, entries: Any, costs: dict[str, str] | None = None) -> Table:
@@ -168,7 +189,7 @@ def _tell_broken() -> None:
 
 def _detail(entry: About, family: type[Component], *, as_json: bool) -> int:
     if as_json:
-        return _json(vars(entry))
+        return print_json(vars(entry))
     out = console()
     out.print(entry.kind, style="bold")
     out.print(flowing(entry.text), highlight=False, markup=False)
@@ -247,7 +268,7 @@ def _range(row: dict[str, Any]) -> str:
 
 def _show_preset(name: str, row: dict[str, Any], *, as_json: bool) -> int:
     if as_json:
-        return _json(row)
+        return print_json(row)
     out = console()
     out.print(name, style="bold")
     for key, value in row["table"].items():

@@ -6,6 +6,7 @@ import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from everychip.cli.printing import print_json
 from everychip.cli.watching import console
 from everychip.config.component import merge, override
 from everychip.config.toml import read_toml
@@ -46,11 +47,11 @@ def check(model: str, settings: list[str], *, as_json: bool, output: Path | None
         coverage, remark = _coverage(network, experiment, splits)
         remark = remark or _unsuitable(network, experiment, splits)
         effective = effective_sigma(network, experiment.hardware)
-    facts = json.dumps(_facts(experiment, coverage, effective), indent=1, ensure_ascii=False)
+    facts = _facts(experiment, coverage, effective)
     if output is not None:
-        write_output(output, facts + "\n")
+        write_output(output, json.dumps(facts, indent=1, ensure_ascii=False) + "\n")
     if as_json:
-        print(facts)  # noqa: T201
+        print_json(facts)
     else:
         state = "as they were trained" if _is_folder(model) else "as they are before training"
         _show(experiment, coverage, effective, state, remark)

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from everychip.cli.answering import measured_shares, show_answers
 from everychip.cli.checking import asked, write_output
+from everychip.cli.printing import print_json
 from everychip.cli.watching import console
 from everychip.report.wording import quantity
 
@@ -39,11 +40,10 @@ def cost(
         training = exit_cost(network, experiment.method, sample, seed=experiment.seed)
         answered = _answers(model, network, experiment, sample, table)
     told = {**_facts(experiment, found, design, training), **_answer_facts(answered)}
-    facts = json.dumps(told, indent=1, ensure_ascii=False)
     if output is not None:
-        write_output(output, facts + "\n")
+        write_output(output, json.dumps(told, indent=1, ensure_ascii=False) + "\n")
     if as_json:
-        print(facts)  # noqa: T201
+        print_json(told)
     else:
         _show(experiment, found, design, training, answered)
     return 0

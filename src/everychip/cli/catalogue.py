@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 from everychip.cli.docstrings import About, about, as_toml, flowing
@@ -13,13 +13,15 @@ from everychip.config.registering import broken_plugins
 from everychip.errors import ConfigError, known_names
 
 if TYPE_CHECKING:
-    from rich.table import Table
+    from rich.console import RenderableType
     from rich.text import Text
 
     from everychip.devices import Device
     from everychip.mapping import CellMapping
 
 
+NARROW = 60
+"""A terminal of fewer columns has no room for two beside each other."""
 NOMINAL = 0.1
 """The σ at which the effective noise of presets without one of their own is told."""
 
@@ -156,22 +158,39 @@ def _installed(package: str) -> str:
         return "not installed"
 
 
-def _list(family: str, entries: Any, costs: dict[str, str] | None = None) -> Table:
-    table = _table(family, *(["cost"] if costs else []), "what it is")
-    for entry in entries:
-        words = _sourced(entry.summary, entry.source)
-        table.add_row(entry.kind, *([costs[entry.kind]] if costs else []), words)
-    return table
+def _list(family: str, entries: Any, costs: dict[str, str] | None = None) -> RenderableType:
+    rows = [
+        (entry.kind, *([costs[entry.kind]] if costs else []), _sourced(entry.summary, entry.source))
+        for entry in entries
+    ]
+    return _table((family, *(["cost"] if costs else []), "what it is"), rows)
 
 
-def _table(*names: str) -> Table:
+def _table(names: Sequence[str], rows: Iterable[Sequence[str | Text]]) -> RenderableType:
+    """Rows under names; on a narrow terminal a name, and below it what there is to say, row by row."""
     from rich.box import SIMPLE_HEAD
+    from rich.console import Group
     from rich.table import Table
+    from rich.text import Text
 
+    if console().width < NARROW:
+        return Group(*(line for row in rows for line in _stacked(names, row)))
     table = Table(box=SIMPLE_HEAD, pad_edge=False)
     for index, name in enumerate(names):
         table.add_column(name, no_wrap=index == 0, style="bold" if index == 0 else None)
+    for row in rows:
+        table.add_row(*(Text(cell) if isinstance(cell, str) else cell for cell in row))
     return table
+
+
+def _stacked(names: Sequence[str], row: Sequence[str | Text]) -> Iterator[Text]:
+    from rich.text import Text
+
+    first, *between, last = row
+    yield Text(str(first), style="bold")
+    yield from (Text(f"{name}: {cell}") for name, cell in zip(names[1:], between, strict=False))
+    yield last if isinstance(last, Text) else Text(last)
+    yield Text("")
 
 
 def _sourced(words: str, source: str) -> Text:
@@ -199,10 +218,7 @@ def _detail(entry: About, family: type[Component], *, as_json: bool) -> int:
         (f"with every {family.family}", [name for name in entry.fields if name in shared]),
     ):
         if names:
-            table = _table(title, "default")
-            for name in names:
-                table.add_row(name, entry.fields[name])
-            out.print(table)
+            out.print(_table((title, "default"), [(name, entry.fields[name]) for name in names]))
     out.print("\n\n".join(_explained(entry, family)), style="dim", highlight=False, markup=False)
     return 0
 
@@ -253,12 +269,12 @@ def normal_matrix() -> Any:
     return layer
 
 
-def _preset_table(shipped: dict[str, dict[str, Any]]) -> Table:
-    table = _table("preset", "σ_W/max|W|", "range and source")
+def _preset_table(shipped: dict[str, dict[str, Any]]) -> RenderableType:
+    rows = []
     for name, row in shipped.items():
         words = _sourced(_range(row), row["source"].partition(": m = ")[0])
-        table.add_row(name, f"{row['sigma_of_max']:.2%}".replace("%", " %"), words)
-    return table
+        rows.append((name, f"{row['sigma_of_max']:.2%}".replace("%", " %"), words))
+    return _table(("preset", "σ_W/max|W|", "range and source"), rows)
 
 
 def _range(row: dict[str, Any]) -> str:

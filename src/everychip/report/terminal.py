@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from rich.console import Console
 
 _GAP = 2
-LONGEST = 12
+LONGEST = 14
 """A word of a label is broken only where it is longer than this."""
 
 

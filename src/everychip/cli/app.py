@@ -346,7 +346,7 @@ def sql(
 
 @app.command(epilog="Example: everychip version --json")
 def version(as_json: AsJson = False) -> None:
-    """The versions of everychip, PyTorch and Python, for a report of a fault."""
+    """The versions of everychip, PyTorch and Python."""
     from everychip.cli import catalogue
 
     raise typer.Exit(catalogue.version(as_json=as_json))

@@ -9,7 +9,7 @@ from enum import StrEnum
 from numbers import Integral, Number, Real
 from typing import Any, NamedTuple
 
-from pydantic import ValidationError
+from pydantic import BaseModel, ValidationError
 from pydantic_core import InitErrorDetails, PydanticCustomError, core_schema
 
 from everychip.config.deeper import places_of

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import importlib.util
 import os
+from importlib.machinery import PathFinder
 from pathlib import Path
 from typing import Any
 
@@ -74,7 +74,4 @@ def _importable(module: str) -> bool:
     """Whether a module lies in the working directory, on Python's path or in a package."""
     if file_of(module, None) is not None:
         return True
-    try:
-        return importlib.util.find_spec(module.partition(".")[0]) is not None
-    except (ImportError, ValueError):
-        return False
+    return PathFinder.find_spec(module.partition(".")[0]) is not None  # not one imported from elsewhere

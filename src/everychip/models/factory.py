@@ -51,7 +51,7 @@ class Factory(Model):
     def network(self, input_shape: tuple[int, ...], classes: int) -> nn.Module:
         """What the function returns; the input's shape and the classes are the user's own affair."""
         del input_shape, classes
-        with _importable_from(*filter(None, [self.folder, Path.cwd()])):
+        with _importable_from(*([self.folder] if self.folder else []), Path.cwd()):
             model = self._made_by(self._function())
         if not isinstance(model, nn.Module):
             raise ModelError(

@@ -21,7 +21,7 @@ def facts(results: Results, *, target: float | None = None) -> dict[str, Any]:
         target: 0 … 1, adds the yield.
 
     Returns:
-        Values that JSON can hold; shares are 0 … 1, what is not known is None.
+        Values that JSON can hold; accuracies and shares are 0 … 1, what is not known is None.
     """
     return {
         "format": FORMAT,
@@ -30,6 +30,7 @@ def facts(results: Results, *, target: float | None = None) -> dict[str, Any]:
         "folder": str(results.path),
         "command": results.command,
         "environment": dict(results.environment),
+        "score": results.score.facts(),
         "target": target,
         "runs": [
             {"id": run.id, "name": run.name, "status": run.status, "words": run.words, "seconds": run.seconds}

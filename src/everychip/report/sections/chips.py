@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 from everychip.charts.style import GREY, SHOWN, Rows, chart_of, percent, spec_of
@@ -12,6 +13,7 @@ from everychip.report.results import Group, Panel, Results
 from everychip.report.tables import verdict_of
 from everychip.report.wording import at_sigma
 from everychip.report.yields import yields
+from everychip.scores import Score
 
 TARGET = "target"
 """The rows that hold the target, which the page's slider moves."""
@@ -42,7 +44,8 @@ def _chart(results: Results, panel: Panel, target: float | None) -> dict[str, An
 
     y = alt.Y("method:N", title=None, sort=list(results.methods))
     chips = [row for group in panel.at_sigma for row in _chips(group)]
-    x = alt.X("accuracy:Q", title="accuracy of one chip in %", scale=_scale(chips))
+    x = alt.X("accuracy:Q", title=_axis(results.score), scale=_scale(chips, results.score))
+    named = alt.Tooltip("accuracy:Q", title=results.score.name)
     paint = colour(results.methods, legend=False)
     means = [_mean(group) for group in panel.at_sigma]
     ticks = chart_of("chips").mark_tick(thickness=1, size=16, opacity=0.25)
@@ -50,30 +53,36 @@ def _chart(results: Results, panel: Panel, target: float | None) -> dict[str, An
     disc = chart_of("means").mark_point(filled=True, size=60, stroke="white", strokeWidth=1.5, opacity=1)
     layers = [
         chart_of(TARGET).mark_rule(clip=True, strokeWidth=1.5, color=GREY).encode(x=alt.X("target:Q")),
-        ticks.encode(x=x, y=y, color=paint, tooltip=["method:N", "accuracy:Q", "seed:N", "chip:N"]),
+        ticks.encode(x=x, y=y, color=paint, tooltip=["method:N", named, "seed:N", "chip:N"]),
         disc.encode(x=alt.X("mean:Q"), y=y, color=paint, tooltip=["method:N", "mean:Q"]),
     ]
     if any(mean["kpp"] is not None for mean in means):
-        named = alt.Tooltip("kpp:Q", title="KPP5")
-        layers.append(low.encode(x=alt.X("kpp:Q"), y=y, color=alt.value(GREY), tooltip=["method:N", named]))
+        tooltip = ["method:N", alt.Tooltip("kpp:Q", title="KPP5")]
+        layers.append(low.encode(x=alt.X("kpp:Q"), y=y, color=alt.value(GREY), tooltip=tooltip))
     line = [] if target is None else [{"target": target}]
     spec = spec_of(layers, height={"step": 36}, chips=chips, means=means, target=line)
     spec["layer"][0]["data"]["name"] = TARGET
     return spec
 
 
-def _scale(chips: Rows) -> Any:
+def _scale(chips: Rows, score: Score) -> Any:
     """The range of the chips with a little room, whatever the target."""
     import altair as alt
 
     values = [row["accuracy"] for row in chips]
-    room = max(0.5, 0.04 * (max(values) - min(values)))
-    return alt.Scale(domain=[max(0.0, min(values) - room), min(100.0, max(values) + room)], nice=False)
+    spread = max(values) - min(values)
+    room = max(0.5, 0.04 * spread) if score.unit == "%" else 0.04 * spread or 1.0
+    least, most = (score.scale * end for end in score.within or (-math.inf, math.inf))
+    return alt.Scale(domain=[max(least, min(values) - room), min(most, max(values) + room)], nice=False)
+
+
+def _axis(score: Score) -> str:
+    return f"{score.name} of one chip" + (f" in {score.unit}" if score.unit else "")
 
 
 def _chips(group: Group) -> Rows:
     found: Rows = [
-        {"method": group.method, "accuracy": percent(value), "seed": seed, "chip": chip}
+        {"method": group.method, "accuracy": percent(value, group.score), "seed": seed, "chip": chip}
         for seed, chips in group.accuracy.items()
         for chip, value in chips.items()
     ]
@@ -85,5 +94,5 @@ def _chips(group: Group) -> Rows:
 
 def _mean(group: Group) -> dict[str, Any]:
     verdict = verdict_of(group)
-    kpp = None if verdict.kpp is None else percent(verdict.kpp.estimate)
-    return {"method": group.method, "mean": percent(verdict.mean.estimate), "kpp": kpp}
+    kpp = None if verdict.kpp is None else percent(verdict.kpp.estimate, group.score)
+    return {"method": group.method, "mean": percent(verdict.mean.estimate, group.score), "kpp": kpp}

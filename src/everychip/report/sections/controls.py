@@ -13,6 +13,7 @@ from everychip.report.plots import colour, title_of
 from everychip.report.results import Results
 from everychip.report.tables import controls_apart
 from everychip.report.wording import MINUS, at_sigma
+from everychip.scores import Score
 
 LEAD = (
     "A control costs the same as a method and lacks only what the method claims to help. `noise_injection` "
@@ -70,9 +71,8 @@ def _chart(results: Results, found: Sequence[Difference]) -> dict[str, Any]:
         color=colour(results.methods, legend=False),
         tooltip=["finding:N"],
     )
-    x = alt.X(
-        "low:Q", title="points of accuracy over the control", axis=alt.Axis(tickCount=6), scale=_scale(values)
-    )
+    title, axis = f"{_unit(found[0].interval.score)} over the control", alt.Axis(tickCount=6)
+    x = alt.X("low:Q", title=title, axis=axis, scale=_scale(values))
     layers = [
         chart_of("zero").mark_rule(color=GREY, strokeWidth=1.5).encode(x=alt.X("zero:Q")),
         base.mark_rule(strokeWidth=2).encode(x=x, x2="high:Q"),
@@ -86,8 +86,12 @@ def _scale(values: Sequence[dict[str, Any]]) -> Any:
     import altair as alt
 
     low, high = min(0.0, *(v["low"] for v in values)), max(0.0, *(v["high"] for v in values))
-    room = max(1.0, 0.08 * (high - low))
+    room = 0.08 * (high - low) or 1.0
     return alt.Scale(domain=[low - room, high + room], nice=True)
+
+
+def _unit(score: Score) -> str:
+    return f"points of {score.name}" if score.unit == "%" else score.label
 
 
 def _row(difference: Difference) -> dict[str, Any]:
@@ -97,8 +101,8 @@ def _row(difference: Difference) -> dict[str, Any]:
     return {
         "pair": f"{difference.method.method} {MINUS} {difference.control.method}",
         "method": difference.method.method,
-        "points": percent(interval.estimate),
-        "low": percent(low),
-        "high": percent(high),
+        "points": percent(interval.estimate, interval.score),
+        "low": percent(low, interval.score),
+        "high": percent(high, interval.score),
         "finding": difference.sentence,
     }

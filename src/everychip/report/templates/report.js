@@ -72,7 +72,7 @@ function slide(box) {
     const place = Number(slider.value);
     slider.setAttribute("aria-valuetext", labels[place]);
     box.querySelector("output").textContent = labels[place];
-    box.querySelector("th.share").textContent = `yield at ${labels[place]}`;
+    box.querySelector("th.share").textContent = `yield, ${labels[place]}`;
     rows.forEach((row, index) => { row.querySelector("td.share").textContent = shares[index][place]; });
     for (const { view, aims } of views) {
       if (aims) view.data("target", [{ target: targets[place] }]).runAsync();

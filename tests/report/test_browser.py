@@ -16,7 +16,7 @@ from everychip.report.reading import load
 from everychip.report.results import Results
 from everychip.statistics.percentiles import yield_at
 
-pytestmark = pytest.mark.timeout(300)
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
 
 CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
 WIDE, PHONE = {"width": 1280, "height": 900}, {"width": 390, "height": 844}

@@ -36,7 +36,7 @@ def stroke(methods: Sequence[str]) -> alt.Stroke:
     import altair as alt
 
     scale = _scale(methods, lambda look: look.colour)
-    return alt.Stroke("method:N", title=None, scale=scale, legend=None)
+    return alt.Stroke("method:N", title=None, scale=scale)
 
 
 def dash(methods: Sequence[str]) -> alt.StrokeDash:

@@ -22,7 +22,7 @@ NOTE = (
     "Share of chips in % that reach the target, with its 95 % Clopper–Pearson interval; "
     "it pools the chips of a method's networks."
 )
-STILL = "Without a slider: `everychip report FOLDER --target 0.9` writes this table for another target."
+STILL = "Without a slider: `everychip report FOLDER --target VALUE` writes this table for another target."
 
 
 def yields(results: Results, *, target: float | None = None) -> Yields | None:

@@ -20,7 +20,7 @@ TARGET = "target"
 """A chart draws at most so many chips of a method, taken evenly from the sorted ones."""
 CAPTION = (
     f"Each tick is one chip (at most {SHOWN} are drawn), and every method meets the same chips. "
-    "The disc is the mean; the triangle is KPP5, which 95 % of chips exceed; the line is the target."
+    "The disc is the mean; the triangle is KPP5, which 95 % of chips do better than; the line is the target."
 )
 
 
@@ -44,21 +44,24 @@ def _chart(results: Results, panel: Panel, target: float | None) -> dict[str, An
 
     y = alt.Y("method:N", title=None, sort=list(results.methods))
     chips = [row for group in panel.at_sigma for row in _chips(group)]
-    x = alt.X("accuracy:Q", title=_axis(results.score), scale=_scale(chips, results.score))
+    scale = _scale(chips, results.score)
+    x = alt.X("accuracy:Q", title=_axis(results.score), scale=scale)
     named = alt.Tooltip("accuracy:Q", title=results.score.name)
     paint = colour(results.methods, legend=False)
     means = [_mean(group) for group in panel.at_sigma]
-    ticks = chart_of("chips").mark_tick(thickness=1, size=16, opacity=0.25)
+    ticks = chart_of("chips").mark_tick(thickness=1, size=16, opacity=0.35)
     low = chart_of("means").mark_point(shape="triangle-up", filled=True, size=55, opacity=1, yOffset=12)
     disc = chart_of("means").mark_point(filled=True, size=60, stroke="white", strokeWidth=1.5, opacity=1)
     layers = [
-        chart_of(TARGET).mark_rule(clip=True, strokeWidth=1.5, color=GREY).encode(x=alt.X("target:Q")),
+        chart_of(TARGET)
+        .mark_rule(clip=True, strokeWidth=1.5, color=GREY)
+        .encode(x=alt.X("target:Q", scale=scale)),
         ticks.encode(x=x, y=y, color=paint, tooltip=["method:N", named, "seed:N", "chip:N"]),
-        disc.encode(x=alt.X("mean:Q"), y=y, color=paint, tooltip=["method:N", "mean:Q"]),
+        disc.encode(x=alt.X("mean:Q", scale=scale), y=y, color=paint, tooltip=["method:N", "mean:Q"]),
     ]
     if any(mean["kpp"] is not None for mean in means):
         tooltip = ["method:N", alt.Tooltip("kpp:Q", title="KPP5")]
-        layers.append(low.encode(x=alt.X("kpp:Q"), y=y, color=alt.value(GREY), tooltip=tooltip))
+        layers.append(low.encode(x=alt.X("kpp:Q", scale=scale), y=y, color=alt.value(GREY), tooltip=tooltip))
     line = [] if target is None else [{"target": target}]
     spec = spec_of(layers, height={"step": 36}, chips=chips, means=means, target=line)
     spec["layer"][0]["data"]["name"] = TARGET

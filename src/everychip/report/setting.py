@@ -93,7 +93,8 @@ def _chips(results: Results) -> str:
 def _methods(results: Results) -> str:
     """Every method, an abbreviation with its full name."""
     full = spelt_out(results.methods)
-    named = (f"{kind} ({full[kind]})" if kind in full else kind for kind in map(kind_of, results.methods))
+    kinds = (kind_of(label).rstrip(",") for label in results.methods)  # a label may go on: "irs, per chip"
+    named = (f"{kind} ({full[kind]})" if kind in full else kind for kind in kinds)
     return _several(named)
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from torch import nn
 
@@ -72,7 +73,13 @@ class Benchmark:
             )
             for seed, draws in self.draws.items()
         )
-        about = {"method": method, "recipe": recipe, "selection": selection, "authors": authors, "link": link}
+        about: dict[str, Any] = {
+            "method": method,
+            "recipe": recipe,
+            "selection": selection,
+            "authors": authors,
+            "link": link,
+        }
         return Entry(
             task=self.task.id,
             trainings=trainings,

@@ -39,7 +39,7 @@ class Entry(Result):
     unreliable: why the number is not to be trusted, although it was measured; empty where nothing is known.
     """
 
-    format: Literal["everychip-leaderboard/1"] = FORMAT
+    format: Literal["everychip-leaderboard/1"] = "everychip-leaderboard/1"
     task: Line
     method: Line = Field(min_length=1)
     authors: Line = ""

@@ -106,7 +106,7 @@ def evaluate_as_it_is(
     with tempfile.TemporaryDirectory() as place:
         file = Path(place) / store.MODEL
         _save(model, file)
-        start = Start(file=str(file))  # type: ignore[call-arg]  # its hash is found out
+        start = Start(file=str(file))  # its hash is found out
         asked = experiment.replace(start=start)
         goal = folder or Path("everychip-runs") / f"{asked.model.label}-{asked.id}"
         own = {"file": str(goal / store.MODEL), "sha256": start.sha256}

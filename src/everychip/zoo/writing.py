@@ -110,7 +110,7 @@ def card(
     experiment: Experiment, draws: Draws, facts: Mapping[str, Any], weights: Mapping[str, Tensor], note: str
 ) -> str:
     """The card of an entry: what it is, what it reaches, how it was made, what it must not be used for."""
-    device, percent = experiment.hardware.device, lambda share: f"{100 * share:.2f} %"
+    device = experiment.hardware.device
     sigma = "" if device.nominal_sigma is None else f" at σ = {device.nominal_sigma:g}"
     method = experiment.labels.get("method") or experiment.method.kind
     numbers = sum(value.numel() for value in weights.values() if value.is_floating_point())
@@ -124,9 +124,9 @@ def card(
 
 | {experiment.data.label} | accuracy |
 | --- | --- |
-| digital | {percent(facts["digital"])} |
-| mean of {len(draws)} chips | {percent(facts["mean"])} |
-| worst of {len(draws)} chips | {percent(facts["worst"])} |
+| digital | {_percent(facts["digital"])} |
+| mean of {len(draws)} chips | {_percent(facts["mean"])} |
+| worst of {len(draws)} chips | {_percent(facts["worst"])} |
 
 Verdict: {draws.verdict()}.
 Measured on {draws.images} test images. One training seed ({experiment.seed}): no claim about the method.
@@ -140,3 +140,7 @@ everychip evaluate {facts["name"]}
 Run {facts["run"]} of everychip {made["everychip"]}, PyTorch {made["torch"]}. Weights: Apache-2.0,
 as everychip; the data set has a licence of its own. For research on devices, not for decisions about people.
 """
+
+
+def _percent(share: float) -> str:
+    return f"{100 * share:.2f} %"

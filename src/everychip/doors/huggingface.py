@@ -26,7 +26,7 @@ except ImportError:
     raise MissingExtraError("everychip.doors.huggingface", "transformers") from None
 
 
-class AfterStep(TrainerCallback):
+class AfterStep(TrainerCallback):  # type: ignore[misc]
     """Calls `objective.after_step()` once per optimizer step, whatever number of batches a step has.
 
     `ChipTrainer` brings it; a Trainer of one's own, whose `compute_loss` calls an objective, adds it.

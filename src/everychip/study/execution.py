@@ -21,6 +21,7 @@ from everychip.hardware.placement import Placed
 from everychip.progress import Event, Listener, quiet
 from everychip.rng import seeded_global_generator
 from everychip.scores import ACCURACY
+from everychip.statistics.outcome import bar_above_chance
 from everychip.storage.files import held, make_folder, write_whole
 from everychip.storage.table import COLUMNS, merge_tables, write_table
 from everychip.study import store
@@ -108,6 +109,7 @@ class _Execution:
         seconds = self._evaluate(model, splits, dict(state["seconds"]))
         record = {key: value for key, value in state.items() if key not in OF_STATE}
         said = self.unfinished.treatments(len(self.experiment.conditions()))
+        digital = self._digital(model, splits)
         return store.finish(
             self.folder,
             {
@@ -122,14 +124,22 @@ class _Execution:
                 "seconds_by_stage": seconds,
                 "seed": self.experiment.seed,
                 "classes": splits.classes,
-                "digital": self._digital(model, splits),
+                "digital": digital,
                 **({} if self.experiment.task == Classification() else {"score": self._score()}),
                 "coverage": self._coverage(model, splits),
                 **self.unfinished.treatment(len(self.experiment.conditions())),
                 **answered(self.experiment, model, splits, said),
                 **record,
+                **self._status(digital, splits),
             },
         )
+
+    def _status(self, digital: float | None, splits: Splits) -> dict[str, Any]:
+        """How a network that was not trained here stands without any hardware."""
+        if self.network is None or digital is None or self.experiment.task != Classification():
+            return {}
+        above = digital > bar_above_chance(splits.classes)
+        return {"status": "above_chance" if above else "at_chance"}
 
     def _score(self) -> dict[str, Any]:
         """How the score that is judged is read, for those who read the run."""

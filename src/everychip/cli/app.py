@@ -7,6 +7,8 @@ from typing import Annotated
 
 import typer
 
+from everychip.cli import device_options as options
+
 app = typer.Typer(
     name="everychip",
     no_args_is_help=True,
@@ -198,53 +200,47 @@ def _group(name: str, words: str) -> typer.Typer:
 
 
 device = _group("device", "Devices of your own, from measurements.")
-Measured = Annotated[
-    Path,
-    typer.Argument(
-        metavar="MEASURED.CSV",
-        help="Columns target and measured; where there are such, time (s), die, device, cycle.",
-        show_default=False,
-    ),
-]
-Unit = Annotated[str, typer.Option(metavar="UNIT", help="The unit of target and measured: S, mS, uS or nS.")]
-GMax = Annotated[
-    float | None,
-    typer.Option("--g-max", metavar="G", help="G_max in that unit; the largest target if absent."),
-]
-Smooth = Annotated[
-    bool,
-    typer.Option("--smooth", help="Polynomials of σ(g) and bias(g), their degree chosen on left-out levels."),
-]
-Bins = Annotated[
-    int | None, typer.Option(min=2, metavar="N", help="Levels are N bins of equal width, not the targets.")
-]
-SameOrder = Annotated[
-    bool,
-    typer.Option("--same-order", help="Without a column device: row n of each cycle is the same device."),
-]
 
 
 @device.command("fit")
 def device_fit(
-    measured: Measured,
-    unit: Unit,
+    measured: options.Measured,
+    unit: options.Unit,
     output: Annotated[
         Path | None,
         typer.Option("--output", "-o", metavar="FILE.toml", help="The device; named as the CSV if absent."),
     ] = None,
-    g_max: GMax = None,
-    smooth: Smooth = False,
-    bins: Bins = None,
-    same_order: SameOrder = False,
+    measured_unit: options.MeasuredUnit = None,
+    read_voltage: options.ReadVoltage = None,
+    g_max: options.GMax = None,
+    column: options.Column = None,
+    decimal: options.Decimal = None,
+    skip_invalid: options.SkipInvalid = False,
+    smooth: options.Smooth = False,
+    bins: options.Bins = None,
+    same_order: options.SameOrder = False,
+    split_stuck: options.SplitStuck = False,
 ) -> None:
-    """Fit a device to measured conductances, for any recipe.
+    """Fit a device to measured conductances, resistances or currents, for any recipe.
 
     Tells how good the fit is; writes the device as TOML, and a plot with residuals beside it. In a
     recipe, hardware = { device = { file = "FILE.toml" }, mapping = "direct" } reads it.
     """
     from everychip.cli import measuring
 
-    asked = measuring.Asked(unit=unit, g_max=g_max, smooth=smooth, bins=bins, same_order=same_order)
+    asked = measuring.Asked(
+        unit=unit,
+        measured_unit=measured_unit,
+        read_voltage=read_voltage,
+        g_max=g_max,
+        column=tuple(column or ()),
+        decimal=decimal,
+        skip_invalid=skip_invalid,
+        smooth=smooth,
+        bins=bins,
+        same_order=same_order,
+        split_stuck=split_stuck,
+    )
     raise typer.Exit(measuring.fit(measured, asked, output))
 
 

@@ -6,7 +6,7 @@ import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from everychip.cli.watching import console
+from everychip.cli.watching import console, waiting
 from everychip.config.component import merge, override
 from everychip.config.toml import read_toml
 from everychip.errors import (
@@ -37,10 +37,10 @@ BARE: dict[str, Any] = {
 
 def check(model: str, settings: list[str], *, as_json: bool, output: Path | None = None) -> int:
     """Coverage and effective noise of a run's or a recipe's model, a shipped model or a user's own."""
-    from everychip.hardware.chip import effective_sigma
-
     experiment = asked(model, settings)
-    with experiment.compute.used():
+    with waiting(f"Checking {model}"), experiment.compute.used():
+        from everychip.hardware.chip import effective_sigma
+
         splits = experiment.data.load()
         network = _network(model, experiment, splits)
         coverage, remark = _coverage(network, experiment, splits)

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
-from everychip.cli.watching import console, watching
+from everychip.cli.watching import console, waiting, watching
 from everychip.errors import visible
 
 if TYPE_CHECKING:
@@ -134,13 +134,15 @@ def report(folder: Path, output: Path | None, target: float | None, charts: Path
     from everychip.report.reading import load
     from everychip.report.terminal import show
 
-    results = load(folder)
+    with waiting(f"Reading {folder}"):
+        results = load(folder)
     target = results.target if target is None else target
     out = console()
     if results.title:
         out.rule(Text(visible(results.title)), characters="─", align="left", style="dim")
     show(results, target=target, console=out)
-    page = write_report(folder, output=output, target=target)
+    with waiting("Writing the page"):
+        page = write_report(folder, output=output, target=target)
     out.print(f"Report: {page}", soft_wrap=True, highlight=False)
     if not starts():
         out.print(f"The charts are left out: {WORDS}.", style="yellow", soft_wrap=True, highlight=False)

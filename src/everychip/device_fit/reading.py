@@ -6,6 +6,7 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from jaxtyping import Bool, Float, Int
@@ -53,7 +54,8 @@ class Measurements:
             The measurements without the others.
         """
         every = {name: getattr(self, name) for name in ("target", "deviation", *_ROW_BY_ROW)}
-        return replace(self, **{name: None if one is None else one[kept] for name, one in every.items()})
+        held: dict[str, Any] = {name: None if one is None else one[kept] for name, one in every.items()}
+        return replace(self, **held)
 
 
 _ROW_BY_ROW = ("time", "die", "device", "cycle")
@@ -143,7 +145,7 @@ def _numbers(
         )
     if bad.all():
         raise DataError(path.name, found="no row whose cells are all numbers", expected="measurements")
-    notes = ()
+    notes: tuple[str, ...] = ()
     if cells:
         left_out = f"{int(bad.sum())} of {bad.size} rows left out ({reasons(text for _, text, _ in cells)})"
         notes = (

@@ -37,7 +37,8 @@ class Stuck:
     @property
     def rows(self) -> Bool[np.ndarray, " rows"]:
         """All of them."""
-        return self.low | self.high
+        both: Bool[np.ndarray, " rows"] = self.low | self.high
+        return both
 
     @property
     def any(self) -> bool:

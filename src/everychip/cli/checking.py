@@ -166,6 +166,8 @@ def _show(
         say(remark, "yellow")
     if experiment.hardware.array is not None:
         say(f"Array: {experiment.hardware.array.label}.")
+    for layer in experiment.hardware.layers:
+        say(f"Other hardware for {', '.join(layer.match)}: {layer.label}.")
     say("")
     say(f"What {device.label}{sigma} does to the weights, {state}:", "bold")
     say(str(effective))

@@ -156,7 +156,7 @@ def check(model: nn.Module, hardware: Hardware, sample: Tensor | None = None) ->
         by_parameter = {name: macs // len(few) for name, macs in counted.by_parameter.items()}
         between = counted.between_activations // len(few)
         of_buffers = {name: macs // len(few) for name, macs in counted.by_buffer.items()}
-        if hardware.array is not None:
+        if hardware.arrays:
             _read_through(model, placed, few)
     every = sum(row.parameter.numel() for row in placed.rows)
     total = None

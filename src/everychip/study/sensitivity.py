@@ -159,7 +159,7 @@ def _answer(
         "batch_size": asked.batch_size,
         "precision": asked.precision,
         "images": asked.images,
-        "calibration": None if hardware.array is None else splits.train,
+        "calibration": None if not hardware.arrays else splits.train,
         "progress": progress,
     }
     crossing = None  # first, since it refuses a target that the network misses even without noise
@@ -175,7 +175,7 @@ def _remarks(experiment: Experiment) -> Iterable[str]:
     device, asked = experiment.hardware.device, experiment.evaluation
     if asked.mitigation is not None:
         yield f"The chips are as they were programmed: {asked.mitigation.kind} is left out."
-    if experiment.hardware.array is not None:
+    if experiment.hardware.arrays:
         yield "Through the array: without noise means without that of the cells."
     if device.nominal_sigma is None:
         yield f"No break-even: {device.label} has no nominal σ to change."

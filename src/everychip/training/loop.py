@@ -298,7 +298,7 @@ class _Loop:
             seed=self.seed,
             precision=self.training.precision,
             purpose="validate",
-            calibration=None if self.hardware.array is None else self.data,
+            calibration=None if not self.hardware.arrays else self.data,
             progress=quiet,
         )
         with autocast(self.device, self.training.precision):

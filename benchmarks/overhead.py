@@ -102,7 +102,7 @@ def method_step(method: Method, at: Setting) -> Work:
 def plain_pass(at: Setting) -> Work:
     """The floor of Monte Carlo: one pass of the digital model over the images, channels-last throughout."""
     model = at.fast_vgg8()
-    batches = [faster_layout(x.to(at.place)) for x in images(IMAGES).x.split(500)]  # type: ignore[no-untyped-call]
+    batches = [faster_layout(x.to(at.place)) for x in images(IMAGES).x.split(500)]
 
     def forward() -> None:
         with torch.no_grad(), evaluating(model), at.autocast():

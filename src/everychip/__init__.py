@@ -19,10 +19,10 @@ if TYPE_CHECKING:
         mitigate,
         models,
         policies,
+        tasks,
     )
     from everychip.array import Array
     from everychip.errors import EverychipError
-    from everychip.evaluation import metrics
     from everychip.evaluation.break_even import break_even
     from everychip.evaluation.draws import Draws
     from everychip.evaluation.monte_carlo import evaluate
@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from everychip.hardware.calibration import calibrate
     from everychip.hardware.chip import effective_sigma, program, run
     from everychip.hardware.coverage import check
+    from everychip.hardware.each_chip import chips
     from everychip.hardware.hardware import Hardware
     from everychip.methods import constraints
     from everychip.rng import rng_for
@@ -40,6 +41,7 @@ if TYPE_CHECKING:
     from everychip.study.experiment import Experiment
     from everychip.study.grid import Study
     from everychip.study.running import run_experiment, run_study
+    from everychip.tasks import metrics
     from everychip.training.loop import fit
 
 __version__ = "0.1.0"
@@ -57,6 +59,7 @@ __all__ = [
     "break_even",
     "calibrate",
     "check",
+    "chips",
     "compare",
     "constraints",
     "data",
@@ -77,6 +80,7 @@ __all__ = [
     "run_experiment",
     "run_study",
     "sensitivity",
+    "tasks",
     "worst_case_search",
 ]
 
@@ -92,6 +96,7 @@ _HOMES = {
     "break_even": "evaluation.break_even",
     "calibrate": "hardware.calibration",
     "check": "hardware.coverage",
+    "chips": "hardware.each_chip",
     "compare": "statistics.paired_comparison",
     "effective_sigma": "hardware.chip",
     "evaluate": "evaluation.monte_carlo",
@@ -104,7 +109,7 @@ _HOMES = {
     "sensitivity": "evaluation.sensitivity",
     "worst_case_search": "evaluation.worst_case",
 }
-_MODULES = {"constraints": "methods.constraints", "metrics": "evaluation.metrics"}
+_MODULES = {"constraints": "methods.constraints", "metrics": "tasks.metrics"}
 
 
 def __getattr__(name: str) -> Any:

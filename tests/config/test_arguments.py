@@ -68,8 +68,10 @@ SPEAKS_FOR = {
     ("break_even", "target"): "break_even",  # one of the two, or neither
     ("break_even", "drop"): "break_even",
     ("verdict", "k"): "kpp.k",
+    ("calibrate", "data"): "calibration",
     ("attach", "where"): "exits.where",
     ("attach", "pool"): "exits.pool",
+    ("attach", "axis"): "Sequential",  # whose answers have no places
     ("compensate", "where"): "Sequential",
     ("search", "grid"): "search.grid",
     ("compare", "a"): "compare",

@@ -13,11 +13,11 @@ import torch
 
 from everychip.errors import DataError, MissingExtraError, StoreError
 from everychip.evaluation.draws import Draws
-from everychip.evaluation.metrics import METRICS, per_chip
 from everychip.rng import rng_for
 from everychip.statistics.paired_comparison import compare
 from everychip.statistics.stopping import Until
 from everychip.statistics.verdict import verdict
+from everychip.tasks.metrics import METRICS, per_chip
 
 
 def draws(
@@ -57,7 +57,7 @@ def test_columns_keep_the_metrics_to_the_last_bit() -> None:
     made = draws([0, 1, 2])
     columns = made.columns()
     back = Draws(
-        **{name: torch.tensor(columns[name], dtype=torch.float64) for name in METRICS},
+        scores={name: torch.tensor(columns[name], dtype=torch.float64) for name in METRICS},
         chip=torch.tensor(columns["chip"]),
         seed=0,
         images=60,
@@ -113,7 +113,7 @@ def test_draws_of_another_setting_are_not_joined_and_no_chip_counts_twice() -> N
 def test_columns_of_unequal_length_and_empty_draws_are_refused() -> None:
     made = draws([0, 1])
     with pytest.raises(DataError, match="one value per chip"):
-        dataclasses.replace(made, ece=made.ece[:1])
+        dataclasses.replace(made, scores={**made.scores, "ece": made.ece[:1]})
     with pytest.raises(DataError, match="at least one chip"):
         Draws.of([], seed=0, images=60)
 
@@ -121,6 +121,11 @@ def test_columns_of_unequal_length_and_empty_draws_are_refused() -> None:
 def test_draws_cannot_be_changed() -> None:
     with pytest.raises(dataclasses.FrozenInstanceError):
         draws([0]).seed = 1  # type: ignore[misc]
+
+
+def overflowed() -> Draws:
+    made = draws([0])
+    return dataclasses.replace(made, scores={**made.scores, "nll": torch.tensor([float("inf")])})
 
 
 def full() -> Draws:
@@ -135,10 +140,15 @@ def full() -> Draws:
 
 
 def test_saved_draws_are_themselves_to_the_last_bit(tmp_path: Path) -> None:
-    for made in (full(), draws([0, 1]), dataclasses.replace(draws([0]), nll=torch.tensor([float("inf")]))):
+    for made in (full(), draws([0, 1]), overflowed()):
         made.save(tmp_path / "draws.parquet")
         back = Draws.load(tmp_path / "draws.parquet")
+        assert {name: column.tolist() for name, column in back.scores.items()} == {
+            name: column.tolist() for name, column in made.scores.items()
+        }
         for one in dataclasses.fields(Draws):
+            if one.name == "scores":
+                continue
             mine, theirs = getattr(made, one.name), getattr(back, one.name)
             assert torch.equal(mine, theirs) if isinstance(mine, torch.Tensor) else mine == theirs, one.name
     assert [path.name for path in tmp_path.iterdir()] == ["draws.parquet"]

@@ -139,8 +139,9 @@ class _Output:
 
 def test_logits_are_found_in_what_libraries_return():
     z = torch.ones(2, 3)
-    assert logits(z) is logits(_Output(z)) is logits((z, "state")) is z
-    for other in ({"logits": z}, [z], (), None, ("state", z)):
+    for known in (_Output(z), (z, "state"), [z], {"logits": z, "loss": 0}, {"scores": z}):
+        assert logits(known) is z
+    for other in ((), None, ("state", z), {}, {"scores": "high"}):
         with pytest.raises(ModelError, match="expected a tensor of logits"):
             logits(other)
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
+
 import pytest
 import torch
 from reference.negative_feedback_training import Literal
@@ -164,6 +166,7 @@ def test_deep_supervision_at_a_temperature_divides_every_output(batches):
     expected = torch.nn.functional.cross_entropy(z / 4, y) + 0.5 * torch.nn.functional.cross_entropy(
         z1 / 4, y
     )
-    found = Two(weight=0.5, temperature=4.0).loss(None, x, y)
+    objective = SimpleNamespace(criterion=torch.nn.functional.cross_entropy)
+    found = Two(weight=0.5, temperature=4.0).loss(objective, x, y)
     assert method.temperature == 4.0
     torch.testing.assert_close(found, expected)

@@ -14,6 +14,7 @@ import everychip as ec
 from everychip import Hardware, devices, evaluate, program, rng_for
 from everychip.errors import ConfigError, DataError, ModelError
 from everychip.evaluation.monte_carlo import measure
+from everychip.hardware.chip import program_weights
 from everychip.mitigate import BNRecalibration, Mitigation
 
 HARDWARE = Hardware(device=devices.Gaussian(sigma=0.3))
@@ -118,7 +119,7 @@ def test_a_norm_that_two_names_hold_is_measured_where_it_is_used():
     norm = nn.BatchNorm1d(6)
     model = nn.Sequential(nn.Linear(6, 6, bias=False), norm, nn.ReLU(), norm, nn.Linear(6, 3))
     x, y = torch.randn(40, 6, generator=rng_for(2)), torch.arange(40) % 3
-    chip = ec.chip.program_weights(HARDWARE.crossbar(model), HARDWARE, seed=0, path=PATH)
+    chip = program_weights(HARDWARE.crossbar(model), HARDWARE, seed=0, path=PATH)
     treated = BNRecalibration(images=40, batch_size=40).bind(model, HARDWARE, (x, y))(chip, seed=0, path=PATH)
     twin = by_hand(model, chip, [the_used(x, 40)])
     torch.testing.assert_close(treated["1.running_mean"], twin[1].running_mean)

@@ -13,6 +13,7 @@ from torch import nn
 import everychip as ec
 from everychip import Hardware, devices, evaluate, program, rng_for
 from everychip.errors import ConfigError
+from everychip.hardware.chip import program_weights
 from everychip.mitigate import DriftCompensation
 
 HARDWARE = Hardware(device=devices.Gaussian(sigma=0.1))
@@ -78,7 +79,7 @@ def test_a_matrix_used_twice_is_judged_by_both_uses():
     layer = nn.Linear(6, 6)
     model = nn.Sequential(layer, nn.ReLU(), layer, nn.Linear(6, 2))
     x, y = torch.randn(30, 6, generator=rng_for(2)), torch.arange(30) % 2
-    chip = ec.chip.program_weights(HARDWARE.crossbar(model), HARDWARE, seed=0, path=(0,))
+    chip = program_weights(HARDWARE.crossbar(model), HARDWARE, seed=0, path=(0,))
     treated = compensated(model, chip, (x, y), images=30)
     with torch.no_grad():
         inputs = torch.cat([x, layer(x).relu()])

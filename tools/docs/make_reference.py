@@ -33,7 +33,8 @@ from everychip.study.compute import Compute
 from everychip.study.experiment import Evaluation, Experiment
 from everychip.study.recipe_schema import FILE, as_text, recipe_schema
 from everychip.study.start import Start
-from everychip.training.loop import Training
+from everychip.tasks import Task
+from everychip.training.config import Training
 
 ROOT = Path(__file__).resolve().parents[2]
 REFERENCE = ROOT / "docs" / "reference"
@@ -151,7 +152,12 @@ def recipe() -> Iterator[str]:
     ):
         yield f"## {title}"
         yield from described(config)
-    for title, family in (("[data]", Data), ("[model]", Model), ("[training.augment]", Augment)):
+    for title, family in (
+        ("[task]", Task),
+        ("[data]", Data),
+        ("[model]", Model),
+        ("[training.augment]", Augment),
+    ):
         yield f"## {title}"
         for kind, component in own_kinds(family):
             yield f"### {kind}"

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
+from everychip.scores import ACCURACY, Score
+
 if TYPE_CHECKING:
     import altair as alt
 
@@ -52,6 +54,11 @@ def spec_of(layers: Sequence[alt.Chart], *, height: int | dict[str, int], **data
     return {**spec, "data": {"values": data[common]}, "height": height}
 
 
-def percent(share: float) -> float:
-    """A share in percent, as exact as a chart can show it."""
-    return round(100 * share, 3)
+def percent(share: float, score: Score = ACCURACY) -> float:
+    """A share in percent, or another score, as exact as a chart can show it.
+
+    Args:
+        share: 0 … 1, or a value of the score.
+        score: what it is; only one in percent is scaled.
+    """
+    return round(100 * share, 3) if score.unit == "%" else float(f"{share:.6g}")

@@ -25,7 +25,8 @@ def sensitivity(asked: str, question: Question, output: Path | None, *, as_json:
 
     folder, question = _trained(asked, question, output)
     answer = ask(folder, question)
-    charts = write_figures([figure(read_answer(folder))], folder, formats=("svg", "png"))
+    drawn = read_answer(folder)
+    charts = write_figures([figure(drawn)], folder, formats=("svg", "png")) if drawn else []
     if as_json:
         print((folder / FILE).read_text(encoding="utf-8"), end="")  # noqa: T201
         return 0

@@ -95,4 +95,4 @@ def _mean(draws: Draws) -> str:
     """
     from everychip.statistics.verdict import mean_words
 
-    return f"mean {mean_words(draws.verdict().mean)}"
+    return mean_words(draws.verdict().mean)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
@@ -12,6 +12,7 @@ from everychip.cli.advice import advice
 from everychip.devices.ageing import duration as age
 from everychip.errors import visible
 from everychip.progress import Event
+from everychip.scores import Score
 from everychip.study.experiment import Experiment
 from everychip.study.store import Run
 from everychip.study.study import Watcher
@@ -215,13 +216,22 @@ def words_of(event: Event) -> str:
     """
     values = event.values
     if event.stage == "training":
-        seen = f", validation {values['validation']:.1%}" if "validation" in values else ""
+        seen = f", validation {values['validation']:.1%}" if "validation" in values else _others(values)
         return f"epoch {values.get('epoch', 0):.0f}, loss {values.get('loss', 0):.3f}{seen}".replace(
             "%", " %"
         )
     where = f", σ {values['sigma']:g}" if "sigma" in values else ""
     where += f", {age(values['time'])}" if "time" in values else ""
-    return f"chip {event.done} of {event.total}{where}, {values.get('accuracy', 0):.1%}".replace("%", " %")
+    measured = f", {values['accuracy']:.1%}" if "accuracy" in values else _others(values)
+    return f"chip {event.done} of {event.total}{where}{measured}".replace("%", " %")
+
+
+_KNOWN = ("epoch", "loss", "sigma", "time", "accuracy", "validation")
+
+
+def _others(values: Mapping[str, float]) -> str:
+    """The scores of other tasks than classification, by their names."""
+    return "".join(f", {name} {value:.4g}" for name, value in values.items() if name not in _KNOWN)
 
 
 def result_of(experiment: Experiment, run: Run | None, words: str) -> str:
@@ -232,7 +242,10 @@ def result_of(experiment: Experiment, run: Run | None, words: str) -> str:
     said = str(record.get("words", ""))
     best = record.get("best_epoch"), record.get("validation_accuracy")
     if run.status == "above_chance" and None not in best:
-        said = f"validation {float(record['validation_accuracy']):.1%} in epoch {record['best_epoch'] + 1}"
+        value, read = float(record["validation_accuracy"]), record.get("score")
+        score = Score.of(read)
+        shown = f"{score.name} " * (read is not None) + score.text(value).replace(" %", "%")
+        said = f"validation {shown} in epoch {record['best_epoch'] + 1}"
     return f"{experiment.name}: {said.replace('%', ' %')}, {duration(float(record.get('seconds') or 0))}"
 
 

@@ -80,7 +80,12 @@ class Config(BaseModel, metaclass=_OneLineErrors):
     """
 
     model_config = ConfigDict(
-        frozen=True, extra="forbid", allow_inf_nan=False, validate_default=True, protected_namespaces=()
+        frozen=True,
+        extra="forbid",
+        allow_inf_nan=False,
+        validate_default=True,
+        protected_namespaces=(),
+        defer_build=True,  # of a hundred kinds a process uses ten
     )
 
     naming: ClassVar[tuple[str, ...]] = ()

@@ -21,7 +21,7 @@ class Result(BaseModel):
     ({'accuracy': 0.9}, ['accuracy'])
     """
 
-    model_config = ConfigDict(frozen=True, extra="ignore", populate_by_name=True)
+    model_config = ConfigDict(frozen=True, extra="ignore", populate_by_name=True, defer_build=True)
 
     def facts(self) -> dict[str, Any]:
         """All of it as plain values, for JSON; `read` takes them back."""

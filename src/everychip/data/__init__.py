@@ -2,12 +2,19 @@
 
 from __future__ import annotations
 
+from everychip.data.attributes import DigitAttributes
 from everychip.data.augment import CropFlip
 from everychip.data.base import Augment, Data
-from everychip.data.convert import arrays, as_arrays
+from everychip.data.canvas import DigitCanvas
+from everychip.data.columns import columns
+from everychip.data.convert import arrays, as_arrays, as_calibration, as_examples
+from everychip.data.descriptions import Descriptions
+from everychip.data.diabetes import Diabetes
 from everychip.data.digits import Digits
+from everychip.data.examples import Examples
 from everychip.data.holdout import split_holdout
 from everychip.data.hub import Hub
+from everychip.data.stream import Stream
 from everychip.data.tensors import Tensors
 from everychip.data.values import Arrays, Splits
 
@@ -16,11 +23,20 @@ __all__ = [
     "Augment",
     "CropFlip",
     "Data",
+    "Descriptions",
+    "Diabetes",
+    "DigitAttributes",
+    "DigitCanvas",
     "Digits",
+    "Examples",
     "Hub",
     "Splits",
+    "Stream",
     "Tensors",
     "arrays",
     "as_arrays",
+    "as_calibration",
+    "as_examples",
+    "columns",
     "split_holdout",
 ]

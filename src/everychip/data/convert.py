@@ -1,21 +1,27 @@
-"""Whatever a user has — tensors, numpy arrays, a loader, a data set — as Arrays."""
+"""Whatever a user has — tensors, numpy arrays, a loader, a data set, a table of the hub — as examples."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, Literal
 
-import numpy as np
-import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, IterableDataset
 
 from everychip.data.base import Data
+from everychip.data.columns import columns, is_table
+from everychip.data.examples import Examples
+from everychip.data.inputs import joined, leaves
+from everychip.data.pairs import pair_of, stacked, tensor_of, tensors_of
 from everychip.data.values import Arrays, Splits
 from everychip.errors import DataError
 from everychip.rng import seeded_global_generator
 
-_ACCEPTED = "(x, y) tensors or numpy arrays, a DataLoader, a torch Dataset, one of everychip.data, or Arrays"
+Split = Literal["train", "test"]
+_ACCEPTED = (
+    "(x, y) tensors or numpy arrays, a DataLoader, a torch Dataset, a Dataset or DatasetDict of the hub, "
+    "one of everychip.data, or Arrays"
+)
 
 
 def arrays(x: Any, y: Any) -> Arrays:
@@ -28,14 +34,16 @@ def arrays(x: Any, y: Any) -> Arrays:
     Returns:
         The checked pair.
 
+    >>> import numpy as np
     >>> len(arrays(np.zeros((2, 4)), [0, 1]))
     2
     """
-    return Arrays(_tensor(x, where="x"), _tensor(y, where="y"))
+    several = isinstance(x, Mapping | tuple)
+    return Arrays(tensors_of(x, where="x") if several else tensor_of(x, where="x"), tensor_of(y, where="y"))
 
 
-def as_arrays(data: Any, *, split: Literal["train", "test"] | None = None, where: str = "data") -> Arrays:
-    """Anything that holds inputs and labels, as Arrays; a data set of two splits needs `split`.
+def as_arrays(data: Any, *, split: Split | None = None, where: str = "data") -> Arrays:
+    """Anything that holds inputs and class labels, as Arrays; a data set of two splits needs `split`.
 
     A loader or a torch Dataset is gone through once and kept; the global generator does not move.
 
@@ -47,6 +55,7 @@ def as_arrays(data: Any, *, split: Literal["train", "test"] | None = None, where
     Returns:
         The pair of inputs and labels.
 
+    >>> import torch
     >>> len(as_arrays((torch.zeros(2, 4), torch.tensor([0, 1]))))
     2
     >>> len(as_arrays(Data.parse("digits"), split="test"))
@@ -54,21 +63,88 @@ def as_arrays(data: Any, *, split: Literal["train", "test"] | None = None, where
     """
     if isinstance(data, Arrays):
         return data
+    if _is_pair(data):
+        return arrays(data[0], data[1])
+    found = as_examples(data, split=split, where=where)
+    return found if isinstance(found, Arrays) else Arrays(found.x, found.y)
+
+
+def as_examples(
+    data: Any, *, split: str | None = None, labelled: bool = True, where: str = "data"
+) -> Examples:
+    """Anything that holds inputs and targets of any kind, as Examples.
+
+    Args:
+        data: (x, y) of tensors, arrays, tuples or dicts of them; two such pairs, for training and test; a
+            DataLoader or torch Dataset of pairs or dicts; a Dataset or DatasetDict of the hub or a pandas
+            frame (`columns` names what is read); a component of `everychip.data`.
+        split: "train" or "test", where there are both.
+        labelled: False takes inputs alone, too.
+        where: what errors call the data.
+
+    Returns:
+        The inputs with their targets.
+
+    >>> import torch
+    >>> len(as_examples(({"ids": torch.zeros(2, 4), "mask": torch.ones(2, 4)}, torch.zeros(2, 3))))
+    2
+    """
+    if isinstance(data, Examples):
+        return data
     if isinstance(data, Data):
         data = data.load()
     if isinstance(data, Splits):
         return _split(data, split)
-    if isinstance(data, tuple | list) and len(data) == 2:
-        return arrays(data[0], data[1])
+    if _is_two_splits(data):
+        data = data[0 if split == "train" else 1]
+    if is_table(data):
+        return columns(data, split=split, labelled=labelled)
     if isinstance(data, DataLoader):
-        batched = data.batch_size is not None or data.batch_sampler is not None
-        return _gather(data, batched=batched, where=where)
+        return _gather(data, batched=_has_batches(data), labelled=labelled, where=where)
     if isinstance(data, Dataset):
-        return _gather(_examples(data, where), batched=False, where=where)
+        return _gather(_items(data, where), batched=False, labelled=labelled, where=where)
+    if _is_pair(data) or isinstance(data, Mapping) or (not labelled and isinstance(data, Tensor)):
+        x, y = pair_of(data, labelled=labelled, where=where)
+        return Examples(tensors_of(x, where="x"), None if y is None else tensors_of(y, where="y"))
     raise DataError(where, found=f"a {type(data).__name__}", expected=_ACCEPTED)
 
 
-def _split(splits: Splits, split: str | None) -> Arrays:
+def as_calibration(data: Any, *, where: str = "calibration") -> Examples:
+    """The training part of anything that holds inputs, with or without labels; class labels are checked.
+
+    Args:
+        data: in any form that `as_examples` takes, or inputs alone.
+        where: what errors call the data.
+
+    Returns:
+        The inputs, with their labels where there are any.
+
+    >>> import torch
+    >>> as_calibration(torch.zeros(3, 2)).y is None
+    True
+    """
+    found = as_examples(data, split="train", labelled=False, where=where)
+    y = found.y
+    classes = isinstance(y, Tensor) and y.ndim == 1 and not (y.is_floating_point() or y.is_complex())
+    return Arrays(found.x, y) if classes and not isinstance(found, Arrays) else found
+
+
+def _has_batches(loader: DataLoader[Any]) -> bool:
+    return loader.batch_size is not None or loader.batch_sampler is not None
+
+
+def _is_pair(data: Any) -> bool:
+    return isinstance(data, tuple | list) and len(data) == 2 and not _is_two_splits(data)
+
+
+def _is_two_splits(data: Any) -> bool:
+    """Whether these are (x, y) twice, for training and test."""
+    if not (isinstance(data, tuple | list) and len(data) == 2):
+        return False
+    return all(isinstance(part, Examples) or (isinstance(part, tuple) and len(part) == 2) for part in data)
+
+
+def _split(splits: Splits, split: str | None) -> Examples:
     if split not in ("train", "test"):
         raise DataError(
             splits.name,
@@ -78,7 +154,7 @@ def _split(splits: Splits, split: str | None) -> Arrays:
     return splits.train if split == "train" else splits.test
 
 
-def _examples(dataset: Dataset[Any], where: str) -> Iterable[Any]:
+def _items(dataset: Dataset[Any], where: str) -> Iterable[Any]:
     if isinstance(dataset, IterableDataset):
         return dataset
     if not hasattr(dataset, "__len__"):
@@ -91,35 +167,22 @@ def _indexed(dataset: Dataset[Any], length: int) -> Iterator[Any]:
         yield dataset[index]
 
 
-def _gather(source: Iterable[Any], *, batched: bool, where: str) -> Arrays:
-    inputs: list[Tensor] = []
-    labels: list[Tensor] = []
+def _gather(source: Iterable[Any], *, batched: bool, labelled: bool, where: str) -> Examples:
+    inputs: list[Any] = []
+    targets: list[Any] = []
     with seeded_global_generator(0, "data", "gather"):
         for item in source:
-            if not (isinstance(item, tuple | list) and len(item) == 2):
-                raise DataError(
-                    where, found=f"items that are a {type(item).__name__}", expected="pairs (x, y)"
-                )
-            inputs.append(_tensor(item[0], where="x"))
-            labels.append(_tensor(item[1], where="y"))
+            x, y = pair_of(item, labelled=labelled, where=where)
+            inputs.append(tensors_of(x, where="x"))
+            targets.append(None if y is None else tensors_of(y, where="y"))
     if not inputs:
         raise DataError(where, found="no items", expected="at least one input with its label")
+    together = joined if batched else stacked
     try:
-        if batched:
-            return Arrays(torch.cat(inputs), torch.cat(labels))
-        return Arrays(torch.stack(inputs), torch.stack(labels))
+        x = together(inputs)
+        y = None if targets[0] is None else together(targets)
     except RuntimeError as error:
         raise DataError(where, found=f"inputs of different shapes ({error})", expected="one shape") from None
-
-
-def _tensor(value: Any, *, where: str) -> Tensor:
-    if isinstance(value, Tensor):
-        return value
-    try:
-        array = np.asarray(value)
-        tensor = torch.as_tensor(array)
-    except (TypeError, ValueError, RuntimeError) as error:
-        raise DataError(
-            where, found=f"a {type(value).__name__} ({error})", expected="a tensor or a numpy array"
-        ) from None
-    return tensor.float() if tensor.dtype == torch.float64 else tensor
+    if not batched and any(isinstance(leaf, list) for leaf in leaves(x)) and isinstance(y, Tensor):
+        raise DataError(where, found="inputs of different shapes", expected="one shape")
+    return Examples(x, y)

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+from typing import TypeVar
+
 import torch
 
-from everychip.data.values import Arrays
+from everychip.data.examples import Examples
 from everychip.errors import ConfigError
 from everychip.rng import rng_for
 
+_Some = TypeVar("_Some", bound=Examples)
 
-def split_holdout(data: Arrays, share: float, *, seed: int) -> tuple[Arrays, Arrays]:
+
+def split_holdout(data: _Some, share: float, *, seed: int) -> tuple[_Some, _Some]:
     """The training data without a random share of it, and that share, for selection.
 
     Args:

@@ -2,19 +2,28 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Self
 
 import torch
-from jaxtyping import Int, Shaped
+from jaxtyping import Int
 from torch import Tensor
 
+from everychip.data.examples import Examples, must_be_finite
+from everychip.data.inputs import Inputs, leaves
 from everychip.errors import DataError
+
+_OTHER_TASKS = (
+    'task="multilabel" for several labels an input, "segmentation" or "tokens" for one at every place, '
+    '"regression" for numbers'
+)
 
 
 @dataclass(frozen=True, eq=False)
-class Arrays:
+class Arrays(Examples):
     """Inputs and their labels: `x` [n, …] without NaN or infinity, `y` [n] whole numbers ≥ 0.
+
+    Several inputs are a tuple of such tensors, or a dict that names them.
 
     Labels of any integer type are kept as int64. The tensors are not copied.
 
@@ -24,61 +33,50 @@ class Arrays:
     (3, 2)
     """
 
-    x: Shaped[Tensor, "n ..."]
+    x: Inputs
     y: Int[Tensor, " n"]
 
     def __post_init__(self) -> None:
         _check_shapes(self.x, self.y)
         _check_labels(self.y)
-        _check_finite(self.x)
+        for part in leaves(self.x):
+            must_be_finite(part)
         object.__setattr__(self, "y", self.y.long())
-
-    def __len__(self) -> int:
-        return len(self.y)
-
-    def take(self, indices: Int[Tensor, " k"] | list[int] | slice) -> Self:
-        """The rows at `indices`, in that order: a copy, but for a slice a view.
-
-        Args:
-            indices: row numbers [k], or a slice.
-
-        Returns:
-            The chosen rows.
-        """
-        rows = torch.as_tensor(indices) if isinstance(indices, list) else indices
-        taken = object.__new__(type(self))  # rows of checked arrays need no second check
-        object.__setattr__(taken, "x", self.x[rows])
-        object.__setattr__(taken, "y", self.y[rows])
-        return taken
 
 
 @dataclass(frozen=True, eq=False)
 class Splits:
-    """A data set: what may be trained on, what may only be tested on, and how many classes there are."""
+    """A data set: what may be trained on, what may only be tested on, and how many classes there are.
 
-    train: Arrays
-    test: Arrays
+    Of targets that are no classes, `classes` is how many numbers the network gives for each.
+    """
+
+    train: Examples
+    test: Examples
     classes: int
     name: str
 
     def __post_init__(self) -> None:
         for split, arrays in (("train", self.train), ("test", self.test)):
-            _check_classes(arrays.y, self.classes, where=f"{self.name}.{split}")
-        if self.train.x.shape[1:] != self.test.x.shape[1:]:
+            if isinstance(arrays, Arrays):
+                _check_classes(arrays.y, self.classes, where=f"{self.name}.{split}")
+        train, test = ([list(leaf.shape[1:]) for leaf in leaves(one.x)] for one in (self.train, self.test))
+        if train != test:
             raise DataError(
                 f"{self.name}.test",
-                found=f"inputs of shape {list(self.test.x.shape[1:])}",
-                expected=f"the shape of the training inputs, {list(self.train.x.shape[1:])}",
+                found=f"inputs of shape {', '.join(map(str, test))}",
+                expected=f"the shape of the training inputs, {', '.join(map(str, train))}",
             )
 
     @property
     def input_shape(self) -> tuple[int, ...]:
         """The shape of one input, as `Model.build` takes it."""
-        return tuple(self.train.x.shape[1:])
+        return tuple(leaves(self.train.x)[0].shape[1:])
 
 
-def _check_shapes(x: Tensor, y: Tensor) -> None:
-    for name, value in (("x", x), ("y", y)):
+def _check_shapes(x: Inputs, y: Tensor) -> None:
+    parts = leaves(x) if isinstance(x, Mapping | tuple) else [x]
+    for name, value in (*(("x", part) for part in parts), ("y", y)):
         if not isinstance(value, Tensor):
             raise DataError(
                 name,
@@ -87,16 +85,24 @@ def _check_shapes(x: Tensor, y: Tensor) -> None:
                 remedy="data.as_arrays takes numpy arrays, loaders and data sets too",
             )
     if y.ndim != 1:
-        raise DataError(
-            "y", found=f"labels of shape {list(y.shape)}", expected="one whole number per input, [n]"
-        )
-    if x.ndim == 0 or len(x) != len(y):
-        size = len(x) if x.ndim else "a single number"
+        found, remedy = f"labels of shape {list(y.shape)}", _OTHER_TASKS
+        if y.ndim == 2 and y.shape[1] > 1 and bool(((y == 0) | (y == 1)).all() & (y.sum(1) == 1).all()):
+            found, remedy = f"one-hot labels of shape {list(y.shape)}", "y.argmax(1) are their classes"
+        raise DataError("y", found=found, expected="one whole number per input, [n]", remedy=remedy)
+    sizes = {len(part) if part.ndim else None for part in parts}
+    if sizes != {len(y)}:
+        size = " and ".join("a single number" if one is None else str(one) for one in sizes)
         raise DataError(
             "x, y", found=f"{size} inputs and {len(y)} labels", expected="as many labels as inputs"
         )
     if len(y) == 0:
         raise DataError("x, y", found="no rows", expected="at least one input with its label")
+
+
+def _of_type(y: Tensor) -> str:
+    """How labels become classes, or the task that they belong to."""
+    exact = y.dtype == torch.bool or (not y.is_complex() and bool((y == y.round()).all()))
+    return "call y.long()" if exact else 'task="regression" for numbers to be predicted'
 
 
 def _check_labels(y: Tensor) -> None:
@@ -105,7 +111,7 @@ def _check_labels(y: Tensor) -> None:
             "y",
             found=f"labels of type {_name(y)}",
             expected="class numbers of an integer type",
-            remedy="call y.long()",
+            remedy=_of_type(y),
         )
     y = y.long()  # of unsigned types, PyTorch finds no smallest; of uint64 the largest become negative
     if (low := int(y.min())) < 0:
@@ -121,18 +127,6 @@ def _check_classes(y: Tensor, classes: int, *, where: str) -> None:
             found=f"label {high} at row {row}",
             expected=f"labels below {classes}, the number of classes",
         )
-
-
-def _check_finite(x: Tensor) -> None:
-    if not (x.is_floating_point() or x.is_complex()):
-        return
-    # A NaN or an infinity anywhere makes the sum not finite, and a sum needs no memory of the size of x.
-    if bool(x.sum(dtype=torch.promote_types(x.dtype, torch.float32)).isfinite()):
-        return
-    bad = ~x.flatten(1).isfinite().all(dim=1) if x.ndim > 1 else ~x.isfinite()
-    if bool(bad.any()):
-        row = int(bad.int().argmax())
-        raise DataError("x", found=f"NaN or infinity in row {row}", expected="finite numbers")
 
 
 def _name(tensor: Tensor) -> str:

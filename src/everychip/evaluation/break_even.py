@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Callable, Mapping
 from typing import Any, get_args
@@ -10,15 +11,17 @@ from pydantic.dataclasses import dataclass
 from torch import nn
 
 from everychip.config.arguments import a, index, number, one_of, optional, takes, whole
-from everychip.data import as_arrays
 from everychip.errors import ConfigError, SampleSizeError
+from everychip.evaluation.bench import Asked
 from everychip.evaluation.monte_carlo import evaluate
 from everychip.hardware.chip import effective_sigma
 from everychip.hardware.hardware import Hardware
 from everychip.mitigate import Mitigation
 from everychip.network.running import Precision
 from everychip.progress import Event, Listener, listening
+from everychip.scores import ACCURACY, Score
 from everychip.statistics.intervals import Interval
+from everychip.tasks import OwnScore, Task, a_score
 
 _DROP = re.compile(r"(\d+(?:\.\d*)?|\.\d+)\s*(?:points?|%)?")
 _STEPS = 60
@@ -43,6 +46,7 @@ class BreakEven:
     chips: int
     largest: float
     steps: tuple[tuple[float, Interval], ...]
+    score: Score = ACCURACY
 
     def table(self) -> dict[str, Any]:
         """Everything as plain values, for JSON."""
@@ -51,8 +55,13 @@ class BreakEven:
         return {**{name: getattr(self, name) for name in names}, "steps": steps}
 
     def __str__(self) -> str:
-        what = f"the mean accuracy {'crosses' if self.sigma is not None else 'stays above'} "
-        what += f"{100 * self.target:.4g} % (without noise {100 * self.clean:.4g} %)"
+        score = self.score
+        stays = "stays above" if score.higher_is_better else "stays below"
+        what = f"the mean {score.name} {'crosses' if self.sigma is not None else stays} "
+        target, clean = (
+            f"{score.scale * one:.4g} {score.unit}".rstrip() for one in (self.target, self.clean)
+        )
+        what += f"{target} (without noise {clean})"
         if self.sigma is None or self.of_rms is None:
             low = f", surely up to {self.low:.3g}" if self.low < self.largest else ""
             return f"no break-even up to σ = {self.largest:.3g}: {what}{low}"
@@ -65,8 +74,8 @@ class BreakEven:
 @takes(
     model=a(nn.Module, "a torch.nn.Module"),
     hardware=a(Hardware, "an everychip.Hardware"),
-    target=optional(number(above=0, below=1)),
     chips=whole(),
+    score=optional(a_score),
     seed=index,
     largest=number(above=0),
     tolerance=number(least=1e-4, below=1),
@@ -90,6 +99,8 @@ def break_even(
     images: int | None = None,
     mitigation: Mitigation | Mapping[str, Any] | str | None = None,
     calibration: Any = None,
+    task: Task | Mapping[str, Any] | str = "classification",
+    score: Callable[..., Any] | OwnScore | None = None,
     progress: Listener | None = None,
 ) -> BreakEven:
     """Find by bisection the σ at which the mean accuracy over the chips falls below a target.
@@ -102,8 +113,9 @@ def break_even(
         model: the network, any `nn.Module`; it is left as it is.
         hardware: device, mapping and array that it is programmed into.
         data: test data, in any form that `evaluate` takes.
-        target: an accuracy, 0 … 1.
-        drop: instead of a target, points below the accuracy without noise: "1 point".
+        target: an accuracy, 0 … 1, or a value of the task's score.
+        drop: instead of a target, how much worse than without noise, in points (or the score's own unit), such
+            as "1 point".
         chips: how many, the same at every σ (common random numbers), so that the curve is smooth enough to
             bisect; it is taken to fall.
         seed: of all draws, a whole number.
@@ -114,6 +126,8 @@ def break_even(
         images: test images per chip, as in `evaluate`.
         mitigation: what is done to each chip, as in `evaluate`.
         calibration: training data for mitigation and converters.
+        task: what the network is asked, as in `evaluate`.
+        score: a function to judge chips by, as in `evaluate`.
         progress: True, a bar; False, none; absent, one on a terminal; or a function of `progress.Event`.
 
     Returns:
@@ -127,28 +141,22 @@ def break_even(
     >>> found.low < found.sigma < found.high
     True
     """
-    _refuse(target, drop, chips)
-    test = as_arrays(data, split="test")
-    asked: dict[str, Any] = {
-        "chips": chips,
-        "seed": seed,
-        "batch_size": batch_size,
-        "precision": precision,
-        "images": images,
-        "mitigation": mitigation,
-        "calibration": calibration,
-    }
+    judged = Asked.of(task, score).score
+    _refuse(target, drop, chips, judged)
+    asked: dict[str, Any] = {"chips": chips, "seed": seed, "task": task, "score": score, "images": images}
+    asked |= {"batch_size": batch_size, "precision": precision}
+    asked |= {"mitigation": mitigation, "calibration": calibration}
 
     def mean_at(sigma: float) -> Interval:
-        draws = evaluate(model, hardware.with_sigma(sigma), test, progress=_silent, **asked)
+        draws = evaluate(model, hardware.with_sigma(sigma), data, progress=_silent, **asked)
         return draws.verdict().mean
 
     with listening(progress) as tell:
         curve = _Curve(mean_at, tell, largest, tolerance)
         clean = curve.at(0.0).estimate
-        goal = _goal(target, drop, clean)
-        ends = curve.ends(goal)
-    return _found(model, hardware, curve, ends, goal=goal, clean=clean, chips=chips)
+        goal = _goal(target, drop, clean, judged)
+        ends = curve.ends(goal, judged)
+    return _found(model, hardware, curve, ends, goal=goal, clean=clean, chips=chips, score=judged)
 
 
 _Ends = tuple[float, float] | None
@@ -164,6 +172,7 @@ def _found(
     goal: float,
     clean: float,
     chips: int,
+    score: Score,
 ) -> BreakEven:
     low, middle, high = ends
     sigma = None if middle is None else curve.between(middle, goal)
@@ -171,7 +180,7 @@ def _found(
     of_max, of_rms = (None, None) if noise is None else (noise.of_max, noise.of_rms)
     bounds = (curve.largest if low is None else low[0]), (None if high is None else high[1])
     steps = tuple(sorted(curve.known.items()))
-    return BreakEven(goal, clean, sigma, *bounds, of_max, of_rms, chips, curve.largest, steps)
+    return BreakEven(goal, clean, sigma, *bounds, of_max, of_rms, chips, curve.largest, steps, score)
 
 
 class _Curve:
@@ -189,12 +198,12 @@ class _Curve:
             self.known[sigma] = self.measure(sigma)
         return self.known[sigma]
 
-    def ends(self, goal: float) -> tuple[_Ends, _Ends, _Ends]:
-        """Around the σ where the lower bound of the mean, the mean and its upper bound meet the goal."""
+    def ends(self, goal: float, score: Score) -> tuple[_Ends, _Ends, _Ends]:
+        """Around the σ where the bad end of the mean's interval, the mean and its good end meet the goal."""
         return (
-            self.crossing(lambda mean: (mean.low or 0.0) < goal),
-            self.crossing(lambda mean: mean.estimate < goal),
-            self.crossing(lambda mean: (1.0 if mean.high is None else mean.high) < goal),
+            self.crossing(lambda mean: _worse(_bad_end(mean), goal, score, missing=True)),
+            self.crossing(lambda mean: _worse(mean.estimate, goal, score)),
+            self.crossing(lambda mean: _worse(_good_end(mean), goal, score)),
         )
 
     def crossing(self, fallen: Callable[[Interval], bool]) -> tuple[float, float] | None:
@@ -220,29 +229,56 @@ class _Curve:
         return low if above <= below else low + (high - low) * (above - goal) / (above - below)
 
 
-def _goal(target: float | None, drop: str | None, clean: float) -> float:
-    points = 0.0 if drop is None else _points(drop)
-    goal = clean - points / 100 if target is None else target
-    if not 0 < goal < clean:
+def _bad_end(mean: Interval) -> float | None:
+    return mean.low if mean.score.higher_is_better else mean.high
+
+
+def _good_end(mean: Interval) -> float | None:
+    return mean.high if mean.score.higher_is_better else mean.low
+
+
+def _worse(value: float | None, goal: float, score: Score, *, missing: bool = False) -> bool:
+    """Whether a mean, or a bound of it, misses the goal; missing: whether one that is refused does."""
+    return missing if value is None else score.sign * value < score.sign * goal
+
+
+def _goal(target: float | None, drop: str | None, clean: float, score: Score) -> float:
+    points = 0.0 if drop is None else _points(drop, score)
+    goal = clean - score.sign * points / score.scale if target is None else target
+    low, high = score.within or (-math.inf, math.inf)
+    if not (low < goal < high and score.sign * goal < score.sign * clean):
+        found, without = (f"{score.scale * one:.4g} {score.unit}".rstrip() for one in (goal, clean))
+        between = (
+            f"an {score.name} between 0 and that" if score == ACCURACY else f"a {score.name} worse than that"
+        )
         raise ConfigError(
             "break_even.target" if drop is None else "break_even.drop",
-            found=f"{100 * goal:.4g} %, while the accuracy without noise is {100 * clean:.4g} %",
-            expected="an accuracy between 0 and that",
+            found=f"{found}, while the {score.name} without noise is {without}",
+            expected=between,
         )
     return goal
 
 
-def _points(drop: str) -> float:
+def _points(drop: str, score: Score) -> float:
     found = _DROP.fullmatch(str(drop).strip())
-    if found is None or not 0 < float(found[1]) < 100:
-        raise ConfigError("break_even.drop", found=repr(drop), expected='points of accuracy, as in "1 point"')
+    if found is None or float(found[1]) == 0 or (score.unit == "%" and float(found[1]) >= 100):
+        expected = 'points of accuracy, as in "1 point"' if score == ACCURACY else f'{score.step}, as in "1"'
+        raise ConfigError("break_even.drop", found=repr(drop), expected=expected)
     return float(found[1])
 
 
-def _refuse(target: float | None, drop: str | None, chips: int) -> None:
+def _refuse(target: float | None, drop: str | None, chips: int, score: Score) -> None:
     if (target is None) == (drop is None):
         found = "neither target nor drop" if target is None else "both target and drop"
         raise ConfigError("break_even", found=found, expected='one: target=0.9 or drop="1 point"')
+    low, high = score.within or (-math.inf, math.inf)
+    if target is not None and not low < target < high:
+        expected = (
+            "a number, more than 0 and less than 1"
+            if score == ACCURACY
+            else f"a {score.name} of {low:g} … {high:g}"
+        )
+        raise ConfigError("break_even.target", found=f"{target:g}", expected=expected)
     if chips < 2:
         raise SampleSizeError("break_even.chips", found=f"{chips}", expected="at least 2 for an interval")
 

@@ -11,8 +11,9 @@ from torch import Tensor, nn
 from everychip.config.arguments import a, index, optional, takes, whole
 from everychip.data import Arrays, as_arrays
 from everychip.errors import SampleSizeError
+from everychip.evaluation.bench import part_of
 from everychip.evaluation.divergences import expected_kl_to_clean, kl_to_mean_prediction, pairwise_kl
-from everychip.evaluation.monte_carlo import part_of, ranged
+from everychip.evaluation.monte_carlo import ranged
 from everychip.hardware.hardware import Hardware
 from everychip.hardware.placement import Placed
 from everychip.network.modes import evaluating

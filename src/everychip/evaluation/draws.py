@@ -4,16 +4,17 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, fields
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from everychip.errors import DataError, MissingExtraError
-from everychip.evaluation.metrics import METRICS
+from everychip.errors import DataError, EverychipError, MissingExtraError, known_names
+from everychip.scores import ACCURACY, Score
 from everychip.statistics.paired_comparison import Comparison, compare
 from everychip.statistics.stopping import Until
 from everychip.statistics.verdict import Verdict, verdict
@@ -24,7 +25,10 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, eq=False)
 class Draws:
-    """What each chip of one trained network did with the test set; metrics in float64, chips by number.
+    """What each chip of one trained network did with the test set; scores in float64, chips by number.
+
+    `scores` holds every number that was measured of the chips, by name, and each is an attribute, too:
+    `draws.accuracy`, `draws.nll`. `score` says which of them is judged and how it is read: it is `values`.
 
     `images` is how many test images each chip met; `whole_test` says that these were all of them, the same
     for every chip, and not a random part of its own. `until` says that the chips were watched, and the
@@ -39,11 +43,7 @@ class Draws:
     at 95 % it needs 72 chips, these are 3; failures of up to 63 % of chips may be unseen
     """
 
-    accuracy: Float[Tensor, " chips"]
-    nll: Float[Tensor, " chips"]
-    brier: Float[Tensor, " chips"]
-    ece: Float[Tensor, " chips"]
-    confidence: Float[Tensor, " chips"]
+    scores: Mapping[str, Float[Tensor, " chips"]]
     chip: Int[Tensor, " chips"]
     seed: int
     images: int
@@ -52,12 +52,15 @@ class Draws:
     treatment: tuple[Mapping[str, Any], ...] = ()
     purpose: str = "evaluate"
     cells: tuple[str, ...] | None = field(default=None, repr=False)
+    score: Score = ACCURACY
 
     def __post_init__(self) -> None:
-        for name in METRICS:
-            object.__setattr__(self, name, torch.as_tensor(getattr(self, name)).detach().cpu().double())
+        scores = {name: torch.as_tensor(one).detach().cpu().double() for name, one in self.scores.items()}
+        object.__setattr__(self, "scores", MappingProxyType(scores))
         object.__setattr__(self, "chip", torch.as_tensor(self.chip).detach().cpu().long())
-        shapes = {tuple(getattr(self, name).shape) for name in (*METRICS, "chip")}
+        if self.score.name not in scores:
+            raise DataError("draws.score", found=f"{self.score.name!r}", remedy=known_names("", scores))
+        shapes = {tuple(column.shape) for column in (*scores.values(), self.chip)}
         if shapes != {(self.chip.numel(),)} or not len(self):
             raise DataError(
                 "draws",
@@ -68,10 +71,23 @@ class Draws:
         if times > 1:
             raise DataError("draws", found=f"chip {number} more than once", expected="every chip once")
 
+    def __getattr__(self, name: str) -> Tensor:
+        scores = self.__dict__.get("scores", {})
+        if name in scores:
+            column: Tensor = scores[name]
+            return column
+        known = f"; scores: {', '.join(scores)}" if scores and not name.startswith("_") else ""
+        raise AttributeError(f"these draws have no {name!r}{known}")
+
+    @property
+    def values(self) -> Float[Tensor, " chips"]:
+        """The score that is judged, of every chip."""
+        return self.scores[self.score.name]
+
     @classmethod
     def of(
         cls,
-        rows: Sequence[dict[str, float]],
+        rows: Sequence[Mapping[str, float]],
         *,
         seed: int,
         images: int,
@@ -79,33 +95,34 @@ class Draws:
         whole_test: bool = True,
         until: Until | None = None,
         treatment: tuple[Mapping[str, Any], ...] = (),
+        score: Score = ACCURACY,
     ) -> Draws:
-        """Draws from the rows of `metrics.per_chip`, of chips 0, 1, 2, … unless their numbers are given.
+        """Draws from one row of scores by name for each chip, 0, 1, 2, … unless their numbers are given.
 
         Args:
-            rows: the metrics of each chip.
+            rows: the scores of each chip, by name.
             seed: of all draws, a whole number.
             images: how many test images a chip met.
             chips: the chips' numbers.
             whole_test: whether each met the whole test set.
             until: the rule by which the evaluation stopped.
             treatment: what mitigations and policies report.
+            score: which of them is judged.
 
         Returns:
-            The draws; metrics in float64, one per chip.
+            The draws; scores in float64, one per chip.
         """
         numbers = range(len(rows)) if chips is None else chips
-        columns: dict[str, Any] = {
-            name: torch.tensor([row[name] for row in rows], dtype=torch.float64) for name in METRICS
-        }
+        names = rows[0] if rows else (score.name,)
         return cls(
-            **columns,
+            scores={name: torch.tensor([row[name] for row in rows], dtype=torch.float64) for name in names},
             chip=torch.tensor(list(numbers)),
             seed=seed,
             images=images,
             whole_test=whole_test,
             until=until,
             treatment=treatment,
+            score=score,
         )
 
     @classmethod
@@ -124,19 +141,12 @@ class Draws:
         for part in parts[1:]:
             first._must_share_setting(part, where="Draws.join")
         order = torch.cat([part.chip for part in parts]).argsort(stable=True)
-        columns: dict[str, Any] = {
-            name: torch.cat([getattr(part, name) for part in parts])[order] for name in (*METRICS, "chip")
-        }
         until = next((part.until for part in parts if part.until), None)
-        return cls(
-            **columns,
-            seed=first.seed,
-            images=first.images,
-            whole_test=first.whole_test,
+        return replace(
+            first,
+            scores={name: torch.cat([part.scores[name] for part in parts])[order] for name in first.scores},
+            chip=torch.cat([part.chip for part in parts])[order],
             until=until,
-            treatment=first.treatment,
-            purpose=first.purpose,
-            cells=first.cells,
         )
 
     def __len__(self) -> int:
@@ -154,19 +164,25 @@ class Draws:
             Mean, worst, KPP_k and yield, each with its interval or a refusal.
         """
         fixed = verdict(
-            self.accuracy, target=target, k=k, whole_test=self.whole_test, images=self.images, level=level
+            self.values,
+            target=target,
+            k=k,
+            whole_test=self.whole_test,
+            images=self.images,
+            level=level,
+            score=self.score,
         )
-        return fixed if self.until is None else self.until.verdict(fixed, self.accuracy)
+        return fixed if self.until is None else self.until.verdict(fixed, self.values)
 
     def compare(self, other: Draws, *, level: float = 0.95) -> Comparison:
-        """This network's accuracy less the other's, chip by chip over the same chips.
+        """This network's score less the other's, chip by chip over the same chips.
 
         Args:
             other: draws of the same chips.
             level: the coverage of intervals, 0 … 1.
 
         Returns:
-            The mean difference, 0 … 1, with its interval and p-values.
+            The mean difference with its interval and p-values.
         """
         self._must_share_setting(other, where="Draws.compare")
         mine, theirs = self.chip.sort(), other.chip.sort()
@@ -177,17 +193,18 @@ class Draws:
                 expected="the same chips in both",
                 remedy="evaluate both with the same seed and number of chips",
             )
-        return compare(self.accuracy[mine.indices], other.accuracy[theirs.indices], level=level)
+        a, b = self.values[mine.indices], other.values[theirs.indices]
+        return compare(a, b, level=level, score=self.score)
 
     def columns(self) -> dict[str, list[float] | list[int] | list[bool]]:
         """The draws as plain columns, one entry per chip, for a table or a parquet file."""
-        one = {"seed": self.seed, "images": self.images, "whole_test": self.whole_test}
+        n = len(self)
         return {
-            column.name: [one[column.name]] * len(self)
-            if column.name in one
-            else getattr(self, column.name).tolist()
-            for column in fields(self)
-            if column.name not in ("until", "treatment", "purpose", "cells")
+            **{name: column.tolist() for name, column in self.scores.items()},
+            "chip": self.chip.tolist(),
+            "seed": [self.seed] * n,
+            "images": [self.images] * n,
+            "whole_test": [self.whole_test] * n,
         }
 
     def to_pandas(self) -> Any:
@@ -208,9 +225,16 @@ class Draws:
         Args:
             path: the file; it appears whole or not at all, and replaces an older one.
         """
-        from everychip.evaluation.draws_file import save
+        from everychip.evaluation.draws_file import write
 
-        save(self, path)
+        about = {
+            "purpose": self.purpose,
+            "until": None if self.until is None else asdict(self.until),
+            "treatment": [dict(facts) for facts in self.treatment],
+            "cells": self.cells,
+            **({} if self.score == ACCURACY else {"score": self.score.facts()}),
+        }
+        write(Path(path), self.columns(), about)
 
     @classmethod
     def load(cls, path: str | Path) -> Draws:
@@ -221,10 +245,34 @@ class Draws:
 
         Returns:
             The same draws, with seed, images, purpose, stopping rule and treatment.
-        """
-        from everychip.evaluation.draws_file import load
 
-        return load(path)
+        >>> import tempfile
+        >>> row = {"accuracy": 0.9, "nll": 0.3, "brier": 0.1, "ece": 0.02, "confidence": 0.9}
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     Draws.of([row, row], seed=3, images=360).save(f"{folder}/draws.parquet")
+        ...     Draws.load(f"{folder}/draws.parquet")
+        Draws(2 chips, mean accuracy 90.0 %, seed 3, 360 images)
+        """
+        from everychip.evaluation.draws_file import damaged, read
+
+        columns, about = read(Path(path))
+        try:
+            scores = [name for name in columns if name not in ("chip", "seed", "images", "whole_test")]
+            until = about["until"]
+            return cls(
+                scores={name: torch.tensor(columns[name], dtype=torch.float64) for name in scores},
+                chip=torch.tensor(columns["chip"]),
+                **{name: columns[name][0] for name in ("seed", "images", "whole_test")},
+                purpose=about["purpose"],
+                until=None if until is None else Until(**until),
+                treatment=tuple(about["treatment"]),
+                cells=None if about["cells"] is None else tuple(about["cells"]),
+                score=Score.of(about.get("score")),
+            )
+        except EverychipError:
+            raise
+        except (KeyError, TypeError, ValueError, IndexError) as error:
+            raise damaged(path, error) from None
 
     def plot(self, *, target: float | None = None, k: float = 5.0) -> alt.LayerChart:
         """A chart with a tick for each chip, the mean and its interval, KPP_k and the worst chip.
@@ -235,23 +283,23 @@ class Draws:
         Returns:
             An Altair chart: a notebook shows it, and `.save("draws.svg")` writes it.
         """
-        from everychip.charts.draws_chart import chart_of_draws
+        from everychip.charts.draws_chart import chart_of_chips
 
-        return chart_of_draws(self, self.verdict(target=target, k=k))
+        return chart_of_chips(self.values, self.chip.tolist(), self.verdict(target=target, k=k).marks())
 
     def __str__(self) -> str:
         return str(self.verdict())
 
     def __repr__(self) -> str:
         chips = "1 chip" if len(self) == 1 else f"{len(self)} chips"
-        mean = f"mean accuracy {100 * float(self.accuracy.mean()):.1f} %"
+        mean = f"mean {self.score.name} {self.score.text(float(self.values.mean()))}"
         return f"Draws({chips}, {mean}, seed {self.seed}, {self.images} images)"
 
     def _repr_html_(self) -> str:
         return self.verdict()._repr_html_()
 
     def _must_share_setting(self, other: Draws, *, where: str) -> None:
-        for name in ("seed", "images", "whole_test", "purpose"):
+        for name in ("seed", "images", "whole_test", "purpose", "score"):
             mine, theirs = getattr(self, name), getattr(other, name)
             if mine != theirs:
                 raise DataError(

@@ -5,68 +5,51 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-import torch
-
-from everychip.errors import EverychipError, StoreError
-from everychip.evaluation.draws import Draws
-from everychip.evaluation.metrics import METRICS
-from everychip.statistics.stopping import Until
+from everychip.errors import StoreError
 from everychip.storage.table import metadata_of, read_table, write_table
 
 FORMAT, KEY, SEAL = "everychip-draws/1", "everychip", "sha256"
 _EXPECTED = "draws that Draws.save wrote"
 
 
-def save(draws: Draws, path: str | Path) -> None:
-    """Write draws whole, with purpose, treatment, stopping rule and the SHA-256 of it all.
+def write(path: Path, columns: Mapping[str, list[Any]], about: Mapping[str, Any]) -> None:
+    """Write rows and their description whole, with the SHA-256 of both.
 
-    >>> import tempfile
-    >>> from everychip.statistics.verdict import verdict
-    >>> row = {"accuracy": 0.9, "nll": 0.3, "brier": 0.1, "ece": 0.02, "confidence": 0.9}
-    >>> with tempfile.TemporaryDirectory() as folder:
-    ...     save(Draws.of([row, row], seed=3, images=360), f"{folder}/draws.parquet")
-    ...     load(f"{folder}/draws.parquet")
-    Draws(2 chips, mean accuracy 90.0 %, seed 3, 360 images)
+    Args:
+        path: the file.
+        columns: a list per column, a row per chip.
+        about: what the rows are, as plain values.
     """
-    columns = draws.columns()
-    about = {
-        "format": FORMAT,
-        "purpose": draws.purpose,
-        "until": None if draws.until is None else asdict(draws.until),
-        "treatment": [dict(facts) for facts in draws.treatment],
-        "cells": draws.cells,
-    }
-    text = json.dumps({**about, SEAL: _seal(columns, about)})
-    write_table(Path(path), columns, metadata={KEY: text})
+    said = {"format": FORMAT, **about}
+    text = json.dumps({**said, SEAL: _seal(columns, said)})
+    write_table(path, columns, metadata={KEY: text})
 
 
-def load(path: str | Path) -> Draws:
-    """The draws of a file that `save` wrote; another file, or a changed one, is refused."""
-    place = Path(path)
-    columns = read_table(place)
-    about = _about(place)
+def read(path: Path) -> tuple[dict[str, list[Any]], dict[str, Any]]:
+    """The rows and the description of a file that `write` wrote; another file, or a changed one, is refused.
+
+    Args:
+        path: the file.
+
+    Returns:
+        The columns, and what they are.
+    """
+    columns, about = read_table(path), _about(path)
     try:
-        seal, until = about.pop(SEAL), about["until"]
-        if seal != _seal(columns, about):
-            raise StoreError(str(path), found="content that differs from its own SHA-256", expected=_EXPECTED)
-        tensors: dict[str, Any] = {name: torch.tensor(columns[name], dtype=torch.float64) for name in METRICS}
-        return Draws(
-            **tensors,
-            chip=torch.tensor(columns["chip"]),
-            **{name: columns[name][0] for name in ("seed", "images", "whole_test")},
-            purpose=about["purpose"],
-            until=None if until is None else Until(**until),
-            treatment=tuple(about["treatment"]),
-            cells=None if about["cells"] is None else tuple(about["cells"]),
-        )
-    except EverychipError:
-        raise
-    except (KeyError, TypeError, ValueError, IndexError) as error:
-        raise StoreError(str(path), found=f"a damaged file ({error!r})", expected=_EXPECTED) from None
+        seal = about.pop(SEAL)
+    except KeyError as error:
+        raise damaged(path, error) from None
+    if seal != _seal(columns, about):
+        raise StoreError(str(path), found="content that differs from its own SHA-256", expected=_EXPECTED)
+    return columns, about
+
+
+def damaged(path: str | Path, error: Exception) -> StoreError:
+    """What a file is refused with that lacks what its format has."""
+    return StoreError(str(path), found=f"a damaged file ({error!r})", expected=_EXPECTED)
 
 
 def _about(path: Path) -> dict[str, Any]:

@@ -11,9 +11,11 @@ import torch
 from torch import Tensor, nn
 
 from everychip.config.arguments import a, index, one_of, optional, takes, whole
-from everychip.data import Arrays, as_arrays
+from everychip.data import Examples, as_calibration
+from everychip.data.inputs import mapped, taken
+from everychip.errors import ConfigError
+from everychip.evaluation.bench import Asked, Bench
 from everychip.evaluation.draws import Draws
-from everychip.evaluation.metrics import per_chip
 from everychip.hardware.calibration import calibrated
 from everychip.hardware.chip import Purpose, addresses
 from everychip.hardware.hardware import Hardware
@@ -24,14 +26,16 @@ from everychip.network.modes import evaluating
 from everychip.network.running import Precision, Runner
 from everychip.policies import Policy
 from everychip.progress import Event, Progress, listening
-from everychip.rng import rng_for, seeded_global_generator
+from everychip.rng import seeded_global_generator
 from everychip.statistics.stopping import Until, enough
+from everychip.tasks import Classification, OwnScore, Task, a_score
 
 
 @takes(
     model=a(nn.Module, "a torch.nn.Module"),
     hardware=a(Hardware, "an everychip.Hardware"),
     chips=whole(least=1),
+    score=optional(a_score),
     seed=index,
     batch_size=whole(least=1),
     images=optional(whole(least=1)),
@@ -43,6 +47,8 @@ def evaluate(
     hardware: Hardware,
     data: Any,
     *,
+    task: Task | Mapping[str, Any] | str = "classification",
+    score: Callable[..., Any] | OwnScore | None = None,
     chips: int = 100,
     seed: int = 0,
     batch_size: int = 500,
@@ -62,7 +68,11 @@ def evaluate(
     Args:
         model: the network, any `nn.Module`; it is left as it is.
         hardware: device, mapping and array that it is programmed into.
-        data: test data: (x, y), a DataLoader, Arrays or an `everychip.data` component (its test part).
+        data: test data: (x, y), a DataLoader, a table of the hub, or an `everychip.data` component (its test
+            part); a `Stream` is not kept in memory.
+        task: what the network is asked, as a component, its table or its kind (`everychip.tasks`).
+        score: a function to judge chips by in the place of the task's score, of predictions and targets or of
+            a chip that can be run (`everychip.tasks.scored_by`).
         chips: how many, or the most where `until` stops; chips 0 … chips−1 of a seed are the same whatever is
             asked beside them.
         seed: of all draws, a whole number.
@@ -83,7 +93,7 @@ def evaluate(
         progress: True, a bar; False, none; absent, one on a terminal; or a function of `progress.Event`.
 
     Returns:
-        A row per chip: accuracy, loss, calibration and confidence.
+        A row per chip with its scores: of a classification accuracy, loss, calibration and confidence.
 
     >>> import torch, everychip as ec
     >>> model = torch.nn.Linear(4, 2)
@@ -93,28 +103,54 @@ def evaluate(
     >>> len(draws.accuracy), bool((draws.accuracy > 0.5).all())
     (8, True)
     """
-    seed, rule = operator.index(seed), None if until is None else Until.parse(until, chips=chips)
-    test, stops = as_arrays(data, split="test"), enough(rule)
-    k = len(test) if images is None else min(images, len(test))
-    runner = Runner.of(model, test.x[:2], precision=precision, batch_size=batch_size)
-    placed = ranged(Placed.of(model, hardware), runner, calibration, seed=seed)
-    bound = _bound(mitigation, policy, runner, placed.hardware, calibration, seed=seed)
-    treat = _treating(bound, runner)
-    rows: list[dict[str, float]] = []
-    with torch.no_grad(), evaluating(model), listening(progress) as tell:
-        for chip in range(chips):
-            seen = part_of(test, k, seed=seed, chip=chip)
-            path = (purpose, chip)
-            with seeded_global_generator(seed, *path, "forward"):  # for layers that draw in evaluation, too
-                # The chip has no name, so that it is gone before the next one is programmed.
-                z = runner.predict(treat(placed.program(seed=seed, path=path), seed=seed, path=path), seen)
-                rows.append(score(z, seen))
-            tell(Event("chips", chip + 1, chips, {"accuracy": rows[-1]["accuracy"]}))
-            if stops(rows[-1]["accuracy"]):
-                break
+    asked = Asked.of(task, score)
+    seed, judged = operator.index(seed), asked.score
+    rule = None if until is None else Until.parse(until, chips=chips, score=judged)
+    bench = asked.bench(model, data, images=images, precision=precision, batch_size=batch_size)
+    placed = ranged(Placed.of(model, hardware), bench.runner, calibration, seed=seed)
+    _must_be_of(asked.task, mitigation, policy)
+    bound = _bound(mitigation, policy, bench.runner, placed.hardware, calibration, seed=seed)
+    how: dict[str, Any] = {"seed": seed, "purpose": purpose, "until": rule, "progress": progress}
+    rows = _measured(bench, placed, bound, chips=chips, **how)
     facts = () if bound is None else bound.facts()
-    draws = Draws.of(rows, seed=seed, images=k, whole_test=k == len(test), until=rule, treatment=facts)
+    draws = Draws.of(
+        rows,
+        seed=seed,
+        images=bench.images,
+        whole_test=bench.whole_test,
+        until=rule,
+        treatment=facts,
+        score=judged,
+    )
     return replace(draws, purpose=purpose, cells=_drawn(placed.weights))
+
+
+def _measured(
+    bench: Bench,
+    placed: Placed,
+    treatment: BoundMitigation | None,
+    *,
+    chips: int,
+    seed: int,
+    purpose: Purpose,
+    until: Until | None,
+    progress: Progress,
+) -> list[dict[str, float]]:
+    """The scores of chip after chip, until they are enough."""
+    treat, stops, name = _treating(treatment, bench.runner), enough(until), bench.asked.score.name
+    rows: list[dict[str, float]] = []
+
+    def programmed(chip: int) -> dict[str, Tensor]:
+        path = (purpose, chip)
+        return treat(placed.program(seed=seed, path=path), seed=seed, path=path)
+
+    with torch.no_grad(), evaluating(bench.runner.model), listening(progress) as tell:
+        for row in bench.rows(programmed, chips=chips, seed=seed, purpose=purpose):
+            rows.append(row)
+            tell(Event("chips", len(rows), chips, {name: row[name]}))
+            if stops(row[name]):
+                break
+    return rows
 
 
 def _drawn(weights: Mapping[str, Tensor]) -> tuple[str, ...]:
@@ -126,8 +162,9 @@ def _drawn(weights: Mapping[str, Tensor]) -> tuple[str, ...]:
 def measure(
     model: nn.Module,
     chip: Mapping[str, Tensor],
-    data: Arrays,
+    data: Examples,
     *,
+    task: Task | None = None,
     batch_size: int = 500,
     precision: Precision = "float32",
     layout: torch.memory_format | None = None,
@@ -136,13 +173,9 @@ def measure(
 
     layout: the memory format of images and convolution weights; None finds out which the model can take.
     """
-    runner = Runner.of(model, data.x[:2]) if layout is None else Runner(model, layout)
-    return score(replace(runner, precision=precision, batch_size=batch_size).predict(chip, data), data)
-
-
-def score(logits: Tensor, data: Arrays) -> dict[str, float]:
-    """The metrics of one chip, from what `Runner.predict` gives for the data."""
-    return per_chip(logits.float(), data.y.reshape(-1))
+    runner = Runner.of(model, taken(data.x, slice(2))) if layout is None else Runner(model, layout)
+    runner = replace(runner, precision=precision, batch_size=batch_size)
+    return (task or Classification()).measure(runner, chip, data)
 
 
 def ranged(placed: Placed, runner: Runner, calibration: Any, *, seed: int) -> Placed:
@@ -151,8 +184,24 @@ def ranged(placed: Placed, runner: Runner, calibration: Any, *, seed: int) -> Pl
     if all(array.ranges is not None for array in arrays) or calibration is None:
         return placed
     with runner.autocast():
-        data = as_arrays(calibration, split="train", where="calibration")
-        return calibrated(placed, runner, data, seed=seed)
+        return calibrated(placed, runner, as_calibration(calibration), seed=seed)
+
+
+def _must_be_of(task: Task, mitigation: Any, policy: Any) -> None:
+    """Refuse what chooses by class labels for a task that has none."""
+    if task.kind == "classification":
+        return
+    kind = None if mitigation is None else Mitigation.parse(mitigation).kind
+    for where, found in (("policy", policy is not None), ("mitigation", kind == "selective_write_verify")):
+        if found:
+            raise ConfigError(
+                f"evaluate.{where}",
+                found=f"the task {task.kind}",
+                expected="classification: it chooses by class labels",
+                remedy="bn_recalibration or drift_compensation, which need none"
+                if where != "policy"
+                else None,
+            )
 
 
 def _bound(
@@ -170,8 +219,10 @@ def _bound(
     if mitigation is None and policy is None:
         return None
     if calibration is not None:
-        arrays = as_arrays(calibration, split="train", where="calibration")
-        calibration = Arrays(to_memory_format(arrays.x, runner.memory_format), arrays.y)
+        kept = as_calibration(calibration)
+        calibration = replace(
+            kept, x=mapped(kept.x, lambda part: to_memory_format(part, runner.memory_format))
+        )
     with seeded_global_generator(seed, "mitigation"):
         treatments = [
             family.parse(one).bind(runner.model, hardware, calibration, seed=seed)
@@ -191,11 +242,3 @@ def _treating(treat: BoundMitigation | None, runner: Runner) -> Callable[..., di
             return treat(chip, seed=seed, path=path)
 
     return treated
-
-
-def part_of(data: Arrays, k: int, *, seed: int, chip: int) -> Arrays:
-    """The test images that a chip meets: all of them, or its own random k."""
-    if k == len(data):
-        return data
-    order = torch.randperm(len(data), generator=rng_for(seed, "images", chip))
-    return data.take(order[:k])

@@ -1,10 +1,10 @@
-"""Which layer's noise costs the accuracy: the same chips, with the noise of one layer at a time."""
+"""Which layer's noise costs how much of the score: the same chips, with the noise of one layer at a time."""
 
 from __future__ import annotations
 
 import textwrap
-from collections.abc import Iterator
-from dataclasses import asdict, dataclass
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import asdict, dataclass, replace
 from typing import Any, Literal, get_args
 
 import torch
@@ -12,18 +12,21 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from everychip.config.arguments import a, index, one_of, optional, takes, whole
-from everychip.data import Arrays, as_arrays
+from everychip.data.inputs import moved, taken
 from everychip.errors import ModelError, SampleSizeError
-from everychip.evaluation.monte_carlo import part_of, ranged, score
+from everychip.evaluation.bench import Asked, Bench
+from everychip.evaluation.monte_carlo import ranged
 from everychip.hardware.hardware import Hardware
 from everychip.hardware.placement import Placed
 from everychip.network.macs import trace
 from everychip.network.modes import evaluating
-from everychip.network.running import Precision, Runner
+from everychip.network.running import Precision
 from everychip.network.soundness import device_of
 from everychip.progress import Event, Listener, listening
 from everychip.rng import seeded_global_generator
-from everychip.statistics.intervals import DIFFERENCE, Interval, mean_interval
+from everychip.scores import ACCURACY, Score
+from everychip.statistics.intervals import Interval, mean_interval
+from everychip.tasks import OwnScore, Task, a_score
 
 Mode = Literal["only", "all_but"]
 Advice = Literal["digital", "write-verify", ""]
@@ -52,9 +55,14 @@ class LayerCost:
     lost: Interval
 
     @property
+    def worth(self) -> float:
+        """What the layer must cost before it deserves anything: half a point, of another score nothing."""
+        return WORTH if self.lost.score.unit == "%" else 0.0
+
+    @property
     def advice(self) -> Advice:
         """What the layer deserves, by the rule of `Sensitivity`."""
-        if self.lost.low is None or self.lost.low <= WORTH:
+        if self.lost.low is None or self.lost.low <= self.worth:
             return ""
         return "digital" if self.macs is not None and self.macs <= LIGHT else "write-verify"
 
@@ -92,12 +100,15 @@ class Sensitivity:
             }
             for row in self.layers
         ]
-        whole = {"mode": self.mode, "clean": self.clean, "noisy": asdict(self.noisy), "layers": rows}
+        whole = {"mode": self.mode, "clean": self.clean, "noisy": _plain(self.noisy), "layers": rows}
+        if self.noisy.score != ACCURACY:
+            whole["score"] = self.noisy.score.facts()
         return {**whole, "chips": self.chips, "seed": self.seed, "images": self.images}
 
     def __str__(self) -> str:
         """The layers in a table 80 columns wide, then what they deserve and by which rule."""
-        head = f"{'layer':<26} {'weights':>7} {'MACs':>6} {'σ_W/rms':>7} {'points lost':>15}  deserves"
+        lost = f"{self.noisy.score.step} lost"
+        head = f"{'layer':<26} {'weights':>7} {'MACs':>6} {'σ_W/rms':>7} {lost:>15}  deserves"
         lines = [head, "─" * 79]
         lines += [_line(row) for row in self.layers]
         return "\n".join([*lines, "─" * 79, *textwrap.wrap(self.words, 79)])
@@ -105,16 +116,23 @@ class Sensitivity:
     @property
     def words(self) -> str:
         """The rule, what was measured, and what it found."""
+        step = self.noisy.score.step
+        lost = step[:1].upper() + step[1:]
         told = {
-            "only": "Points lost: noise on that layer alone, against none.",
-            "all_but": "Points lost: what comes back where that layer alone has no noise.",
+            "only": f"{lost} lost: noise on that layer alone, against none.",
+            "all_but": f"{lost} lost: what comes back where that layer alone has no noise.",
         }
         chosen = [f"{row.layer} ({row.advice})" for row in self.layers if row.advice]
         found = f"These do: {', '.join(chosen)}." if chosen else "None does."
+        score = self.noisy.score
+        digits = 1 if score.unit == "%" else self.noisy.digits
+        clean, noisy = (score.text(value, digits=digits) for value in (self.clean, self.noisy.estimate))
+        name = score.name[:1].upper() + score.name[1:]
+        cost = f"more than {100 * WORTH:g} points" if score.unit == "%" else "anything"
         return (
             f"{told[self.mode]} Paired over {self.chips} chips of {self.images} images, 95 % over all layers "
-            f"together. Accuracy {_percent(self.clean)} % without noise, {_percent(self.noisy.estimate)} % "
-            f"with all of it. A layer that surely costs more than {100 * WORTH:g} points deserves "
+            f"together. {name} {clean} without noise, {noisy} "
+            f"with all of it. A layer that surely costs {cost} deserves "
             f"write-verify, or digital execution if it holds at most {100 * LIGHT:g} % of the MACs. {found}"
         )
 
@@ -123,6 +141,7 @@ class Sensitivity:
     model=a(nn.Module, "a torch.nn.Module"),
     hardware=a(Hardware, "an everychip.Hardware"),
     chips=whole(),
+    score=optional(a_score),
     seed=index,
     mode=one_of(*get_args(Mode)),
     batch_size=whole(least=1),
@@ -136,6 +155,8 @@ def sensitivity(
     *,
     chips: int = 20,
     seed: int = 0,
+    task: Task | Mapping[str, Any] | str = "classification",
+    score: Callable[..., Any] | OwnScore | None = None,
     mode: Mode = "only",
     batch_size: int = 500,
     precision: Precision = "float32",
@@ -154,6 +175,8 @@ def sensitivity(
         chips: those that `evaluate` programs with the same seed: a layer has the same noise in all of its
             measurements, so that differences are paired.
         seed: of all draws, a whole number.
+        task: what the network is asked, as in `evaluate`.
+        score: a function to judge chips by, as in `evaluate`.
         mode: "only", noise on one layer at a time; "all_but", on all others.
         batch_size: inputs that are run at once.
         precision: of the products: "float32" or "bfloat16".
@@ -174,11 +197,10 @@ def sensitivity(
     """
     if chips < 2:
         raise SampleSizeError("sensitivity.chips", found=f"{chips}", expected="at least 2 for an interval")
-    test = as_arrays(data, split="test")
-    placed = Placed.of(model, hardware)
-    runner = Runner.of(model, test.x[:2], precision=precision, batch_size=batch_size)
-    placed = ranged(placed, runner, calibration, seed=seed)
-    bench = _Bench(placed, runner, test, images or len(test), seed)
+    asked = Asked.of(task, score)
+    found = asked.bench(model, data, images=images, precision=precision, batch_size=batch_size)
+    placed = ranged(Placed.of(model, hardware), found.runner, calibration, seed=seed)
+    bench = _Bench(placed, found, seed)
     total = chips * (len(placed.weights) + 2)
     measured: dict[str, list[float]] = {}
     with torch.no_grad(), evaluating(model), listening(progress) as tell:
@@ -186,31 +208,35 @@ def sensitivity(
             for name, accuracy in bench.accuracies(chip, mode):
                 measured.setdefault(name, []).append(accuracy)
                 done = sum(map(len, measured.values()))
-                tell(Event("layers", done, total, {"accuracy": accuracy}))
+                tell(Event("layers", done, total, {asked.score.name: accuracy}))
     return bench.result(measured, mode)
 
 
 class _Bench:
     """A model and its test images, ready for chips that are noisy only in part."""
 
-    def __init__(self, placed: Placed, runner: Runner, test: Arrays, images: int, seed: int) -> None:
-        self.placed, self.runner, self.test, self.seed = placed, runner, test, seed
-        self.images = min(images, len(test))
+    def __init__(self, placed: Placed, measures: Bench, seed: int) -> None:
+        self.placed, self.measures, self.seed = placed, measures, seed
         # What the cells would hold without noise is not always the weight: it may be rounded.
         self.ideal = self._programmed(0, strength=0.0)
         self._clean: float | None = None
 
     def accuracies(self, chip: int, mode: Mode) -> Iterator[tuple[str, float]]:
-        """The accuracies of one chip: without noise (""), with all of it ("*"), and of every layer."""
-        seen = part_of(self.test, self.images, seed=self.seed, chip=chip)
+        """The scores of one chip: without noise (""), with all of it ("*"), and of every layer."""
+        seen = self.measures.part(seed=self.seed, chip=chip)
         noisy = self._programmed(chip)
-        if self._clean is None or self.images < len(self.test) or self._reads_differ:
+        if self._clean is None or not self.measures.whole_test or self._reads_differ:
             self._clean = self._accuracy(self.ideal, seen)
         yield "", self._clean
         yield "*", self._accuracy(noisy, seen)
         around, inside = (self.ideal, noisy) if mode == "only" else (noisy, self.ideal)
         for name in self.placed.weights:
             yield name, self._accuracy({**around, name: inside[name]}, seen)
+
+    @property
+    def score(self) -> Score:
+        """What a layer costs some of."""
+        return self.measures.asked.score
 
     @property
     def _reads_differ(self) -> bool:
@@ -220,9 +246,9 @@ class _Bench:
     def _programmed(self, chip: int, strength: float = 1.0) -> dict[str, Tensor]:
         return self.placed.program(seed=self.seed, path=("evaluate", chip), strength=strength)
 
-    def _accuracy(self, chip: dict[str, Tensor], seen: Arrays) -> float:
+    def _accuracy(self, chip: dict[str, Tensor], seen: Any) -> float:
         with seeded_global_generator(self.seed, "sensitivity"):
-            return score(self.runner.predict(chip, seen), seen)["accuracy"]
+            return self.measures.measure(chip, seen)[self.score.name]
 
     def result(self, measured: dict[str, list[float]], mode: Mode) -> Sensitivity:
         """The layers by what they cost."""
@@ -239,9 +265,7 @@ class _Bench:
                 of_max=noise.of_max,
                 of_rms=noise.of_rms,
                 accuracy=(accuracy := found[noise.layer]),
-                lost=mean_interval(
-                    clean - accuracy if mode == "only" else accuracy - noisy, level=level, within=DIFFERENCE
-                ),
+                lost=self._lost(clean - accuracy if mode == "only" else accuracy - noisy, level=level),
             )
             for noise in self.placed.effective_sigma().layers
         ]
@@ -250,31 +274,45 @@ class _Bench:
             mode,
             tuple(rows),
             float(clean.mean()),
-            mean_interval(noisy),
+            replace(mean_interval(noisy, within=self.score.within), score=self.score),
             chips=len(clean),
             seed=self.seed,
-            images=self.images,
-            whole_test=self.images == len(self.test),
+            images=self.measures.images,
+            whole_test=self.measures.whole_test,
         )
+
+    def _lost(self, difference: Tensor, *, level: float) -> Interval:
+        """What a layer costs, worse counted as more whichever way the score goes."""
+        score = self.score
+        found = mean_interval(score.sign * difference, level=level, within=score.difference)
+        return replace(found, score=score)
 
     def _macs(self) -> dict[str, int] | None:
         """The MACs of the crossbar's layers, or None where the model does not bear being counted."""
         try:
             with seeded_global_generator(0, "sensitivity"):
-                model = self.runner.model
-                counted = trace(model, self.test.x[:1].to(device_of(model)))
-        except ModelError:
+                model, test = self.measures.runner.model, self.measures.data
+                counted = trace(model, moved(taken(test.x, slice(1)), device_of(model)))
+        except (ModelError, AttributeError):  # or the data are a stream or a user's own
             return None
         return {name: counted.by_parameter.get(name, 0) for name in self.placed.weights}
 
 
 def _line(row: LayerCost) -> str:
-    half = row.lost.half or 0.0
-    lost = f"{100 * row.lost.estimate:.2f} ± {100 * half:.2f}".replace("-", "−")
+    half, score = row.lost.half or 0.0, row.lost.score
+    digits = 2 if score.unit == "%" else row.lost.digits
+    lost = " ± ".join(score.number(value, digits=digits) for value in (row.lost.estimate, half))
+    lost = lost.replace("-", "−")
     macs = "–" if row.macs is None else f"{_percent(row.macs)} %"
     name = row.layer if len(row.layer) <= 26 else f"{row.layer[:12]}…{row.layer[-13:]}"
     weights = f"{_percent(row.weights)} %"
     return f"{name:<26} {weights:>7} {macs:>6} {row.of_rms:>7.2f} {lost:>15}  {row.advice}".rstrip()
+
+
+def _plain(interval: Interval) -> dict[str, Any]:
+    facts = asdict(interval)
+    del facts["score"]
+    return facts if interval.score == ACCURACY else {**facts, "score": interval.score.facts()}
 
 
 def _percent(share: float) -> str:

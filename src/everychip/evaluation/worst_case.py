@@ -13,13 +13,13 @@ from torch import Tensor, nn
 
 from everychip.config.arguments import a, index, number, takes, whole
 from everychip.data import Arrays, Data, Splits, as_arrays, split_holdout
-from everychip.evaluation.metrics import accuracy
 from everychip.hardware.hardware import Hardware
 from everychip.hardware.placement import Placed
 from everychip.mapping.base import full_scale
 from everychip.network.modes import evaluating
 from everychip.network.running import Runner
 from everychip.rng import rng_for, seeded_global_generator
+from everychip.tasks.metrics import accuracy
 
 Perturbation = Mapping[str, Tensor]
 

@@ -5,9 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Literal, get_args
 
-from torch import Tensor, nn
+from torch import nn
 
 from everychip.config.arguments import a, index, one_of, optional, several, takes, whole
+from everychip.data.inputs import Inputs, batch
+from everychip.exits.dense import places_only
 from everychip.exits.heads import Exits, Init
 from everychip.exits.multi_exit import MultiExit, multi_exit
 from everychip.exits.positions import choose
@@ -19,7 +21,7 @@ __all__ = ["Exits", "Init", "MultiExit", "Site", "attach", "multi_exit", "start_
 
 @takes(
     model=a(nn.Module, "a torch.nn.Module"),
-    sample=a(Tensor, "a batch of inputs, a tensor"),
+    sample=batch,
     classes=optional(whole(least=1)),
     count=whole(least=1),
     hidden=whole(least=1),
@@ -30,7 +32,7 @@ __all__ = ["Exits", "Init", "MultiExit", "Site", "attach", "multi_exit", "start_
 )
 def attach(
     model: nn.Module,
-    sample: Tensor,
+    sample: Inputs,
     *,
     classes: int | None = None,
     where: Literal["auto", "paper"] | Sequence[str] = "auto",
@@ -39,6 +41,7 @@ def attach(
     pool: int | Sequence[int] | None = None,
     init: Init | Literal["auto"] = "auto",
     seed: int = 0,
+    axis: int | None = None,
 ) -> Exits:
     """Make exits for a model: AdaptiveAvgPool(k) → flatten → Linear(hidden) → ReLU → Linear(classes).
 
@@ -57,6 +60,8 @@ def attach(
             biases 0; "default", PyTorch's; "auto", the authors' where the positions are theirs, else
             PyTorch's.
         seed: of all draws, a whole number.
+        axis: where the classes are in an output that has places, 1 of [n, classes, h, w], −1 of [n, t,
+            classes]: the heads then answer at every place of their features, and are not pooled.
 
     Returns:
         The exits, which read the model by `Exits.tap`.
@@ -72,6 +77,8 @@ def attach(
     [(2, 4)]
     """
     seen = survey(model, sample)
+    if axis is not None:
+        seen, classes = places_only(model, seen, axis=axis)
     sites = choose(model, seen, where=where, count=count, pool=pool)
     with seeded_global_generator(seed, "exits"):
         return Exits(
@@ -79,6 +86,7 @@ def attach(
             hidden=hidden,
             classes=classes or output_classes(model, seen),
             init=start_of_exits(init, where=where),
+            dense=axis is not None,
         )
 
 

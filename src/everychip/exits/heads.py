@@ -13,6 +13,7 @@ from torch.func import functional_call
 from torch.nn.functional import adaptive_avg_pool1d, adaptive_avg_pool2d, adaptive_avg_pool3d
 
 from everychip.errors import ModelError
+from everychip.exits.dense import DenseHead
 from everychip.exits.survey import Site
 from everychip.network.taps import Taps
 
@@ -30,13 +31,16 @@ class Exits(nn.Module):
     ['heads.exit1_1.hidden.weight', 'heads.exit1_1.hidden.bias']
     """
 
-    def __init__(self, sites: Sequence[Site], *, hidden: int, classes: int, init: Init = "default") -> None:
+    def __init__(
+        self, sites: Sequence[Site], *, hidden: int, classes: int, init: Init = "default", dense: bool = False
+    ) -> None:
         super().__init__()
+        kind = DenseHead if dense else Head
         self.positions, self.classes = tuple(site.name for site in sites), classes
         # A prefix, because a module may be called "keys" and ModuleDict has such a method.
         self.heads = nn.ModuleDict(
             {
-                f"exit{n}_{site.name.replace('.', '_')}": Head(site, hidden=hidden, classes=classes)
+                f"exit{n}_{site.name.replace('.', '_')}": kind(site, hidden=hidden, classes=classes)
                 for n, site in enumerate(sites, start=1)
             }
         )

@@ -9,11 +9,14 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from everychip.data.inputs import Inputs, as_call
 from everychip.errors import ConfigError, ModelError
+from everychip.exits.dense import places_only, spread_like
 from everychip.exits.heads import Exits, Init
 from everychip.exits.positions import choose
 from everychip.exits.survey import output_classes, survey
 from everychip.network.macs import first_tensor
+from everychip.network.soundness import device_of
 from everychip.rng import seeded_global_generator
 
 NEVER = 2.0
@@ -43,6 +46,8 @@ class MultiExit(nn.Module):
         pool: the side that features are pooled to, one for all exits or one each.
         init: how the heads' linear layers start.
         seed: of the heads' start.
+        axis: where the classes are in an output that has places, 1 of [n, classes, h, w], −1 of
+            [n, t, classes]; the heads then answer at every place, and no input leaves early.
 
     Source: this project's own; exits as in Qin et al., arXiv 2305.14561, where they are dropped after
     training, and Teerapittayanon et al., BranchyNet, ICPR 2016, where they stay.
@@ -59,7 +64,7 @@ class MultiExit(nn.Module):
     def __init__(
         self,
         model: nn.Module,
-        sample: Tensor,
+        sample: Inputs,
         *,
         where: Literal["auto", "paper"] | Sequence[str] | None = None,
         count: int = 3,
@@ -67,6 +72,7 @@ class MultiExit(nn.Module):
         pool: int | Sequence[int] = 2,
         init: Init = "default",
         seed: int = 0,
+        axis: int | None = None,
     ) -> None:
         super().__init__()
         if isinstance(model, MultiExit):
@@ -75,13 +81,18 @@ class MultiExit(nn.Module):
             if value < 1:
                 raise ModelError(f"MultiExit.{name}", found=str(value), expected="at least 1")
         surveyed = survey(model, sample)
+        self.axis, classes = axis, None
+        if axis is not None:
+            surveyed, classes = places_only(model, surveyed, axis=axis)
         where = where or ("paper" if getattr(type(model), "exit_positions", None) else "auto")
         sites = choose(model, surveyed, where=where, count=count, pool=pool)
         self.backbone = model
         with seeded_global_generator(seed, "exits"):
-            self.exits = Exits(sites, hidden=hidden, classes=output_classes(model, surveyed), init=init)
+            classes = classes or output_classes(model, surveyed)
+            dense = axis is not None
+            self.exits = Exits(sites, hidden=hidden, classes=classes, init=init, dense=dense)
         outputs = len(sites) + 1
-        device = sample.device
+        device = device_of(model)
         self.combination = nn.Parameter(torch.full((outputs,), 1 / outputs, device=device))
         self.register_buffer("thresholds", torch.full((outputs - 1,), NEVER, device=device))
 
@@ -95,18 +106,26 @@ class MultiExit(nn.Module):
             [outputs, images, classes], the earliest exit first, the backbone last.
         """
         with self.exits.tap(self.backbone) as taps:
-            z = first_tensor(self.backbone(x))
+            args, named = as_call(x)
+            z = first_tensor(self.backbone(*args, **named))
         if z is None:
             raise ModelError(
                 type(self.backbone).__name__, found="an output without logits", expected="a tensor"
             )
-        return torch.stack([*self.exits(taps), z])
+        exits = self.exits(taps)
+        if self.axis is not None:
+            exits = [spread_like(z_n, z, axis=self.axis) for z_n in exits]
+        return torch.stack([*exits, z])
 
-    def forward(self, x: Any) -> Float[Tensor, "images classes"]:
+    def forward(self, *inputs: Any, **named: Any) -> Float[Tensor, "images classes"]:
         """The combined logits, or in evaluation those of the first exit that is sure enough."""
-        outputs = self.all_logits(x)
+        outputs = self.all_logits(named or (inputs if len(inputs) > 1 else inputs[0]))
         combined = combine(outputs, self.combination)
-        return combined if self.training else leave_early(outputs, combined, self.thresholds)
+        return (
+            combined
+            if self.training or self.axis is not None
+            else leave_early(outputs, combined, self.thresholds)
+        )
 
 
 def multi_exit(model: nn.Module, *, where: str) -> MultiExit:
@@ -142,7 +161,7 @@ def combine(
     >>> combine(torch.tensor([[[1.0, 0.0]], [[3.0, 2.0]]]), torch.tensor([0.5, 0.5]))
     tensor([[2., 1.]])
     """
-    return (weights.view(-1, 1, 1) * outputs).sum(dim=0)
+    return (weights.view(-1, *(1,) * (outputs.ndim - 1)) * outputs).sum(dim=0)
 
 
 def leave_early(

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.modules import batchnorm, conv, instancenorm, pooling
 
+from everychip.data.inputs import Inputs, rows_of, taken
 from everychip.errors import DataError, ModelError
 from everychip.network.macs import Call, Features, Trace, trace
 
@@ -68,7 +69,7 @@ class Survey:
     classes: int | None
 
 
-def survey(model: nn.Module, sample: Tensor) -> Survey:
+def survey(model: nn.Module, sample: Inputs) -> Survey:
     """Run the model on two and on three inputs: the axis that grows with them is the batch.
 
     >>> model = torch.nn.Sequential(torch.nn.Conv1d(3, 5, 3), torch.nn.ReLU())
@@ -76,9 +77,10 @@ def survey(model: nn.Module, sample: Tensor) -> Survey:
     >>> site.batch_axis, site.channels, site.spatial
     (0, 5, (7,))
     """
-    if sample.dim() == 0 or len(sample) == 0:
+    if (isinstance(sample, Tensor) and sample.dim() == 0) or rows_of(sample) == 0:
         raise DataError("exits.sample", found="no input", expected="a tensor that holds one input or more")
-    two, three = (trace(model, sample[torch.arange(n, device=sample.device) % len(sample)]) for n in (2, 3))
+    held = rows_of(sample)
+    two, three = (trace(model, taken(sample, torch.arange(n) % held)) for n in (2, 3))
     grown = {call.name: call.features for call in three.calls}
     last = {call.name: call for call in two.calls}
     layouts = _layouts(model, two.calls)

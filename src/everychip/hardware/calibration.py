@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import torch
@@ -10,7 +11,8 @@ from torch import Tensor, nn
 
 from everychip.array import Seen, TiledWeight, tiled
 from everychip.config.arguments import a, index, takes, whole
-from everychip.data import as_arrays
+from everychip.data import as_calibration
+from everychip.data.inputs import mapped, moved, taken
 from everychip.errors import ConfigError
 from everychip.hardware.hardware import Hardware
 from everychip.hardware.placement import Placed
@@ -70,11 +72,11 @@ def calibrated(placed: Placed, runner: Runner, data: Any, *, images: int = 500, 
         raise ConfigError(
             "hardware.array", found="no array", expected="an array, whose converters have ranges to measure"
         )
-    arrays = as_arrays(data, split="train")
-    order = torch.randperm(len(arrays), generator=rng_for(seed, "calibration"))
-    x = arrays.x[order[:images]].to(device_of(runner.model))
-    if x.ndim == 4 and runner.memory_format is not None:
-        x = x.contiguous(memory_format=runner.memory_format)
+    examples = as_calibration(data)
+    order = torch.randperm(len(examples), generator=rng_for(seed, "calibration"))
+    x = moved(taken(examples.x, order[:images]), device_of(runner.model))
+    if runner.memory_format is not None:
+        x = mapped(x, partial(_in_format, layout=runner.memory_format))
     seen: dict[str, Seen] = {}
     bare = hardware.with_arrays(lambda array: array.replace(ranges=None, read_noise=0.0))
     exact = placed.with_hardware(bare)
@@ -83,6 +85,11 @@ def calibrated(placed: Placed, runner: Runner, data: Any, *, images: int = 500, 
         runner.logits({name: _watched(weight, seen) for name, weight in held.items()}, x)
     ranges = {name: one.ranges() for name, one in sorted(seen.items())}
     return placed.with_hardware(hardware.with_arrays(lambda array: array.replace(ranges=ranges)))
+
+
+def _in_format(x: Any, *, layout: torch.memory_format) -> Any:
+    images = isinstance(x, Tensor) and x.ndim == 4
+    return x.contiguous(memory_format=layout) if images else x
 
 
 def _watched(weight: Tensor, seen: dict[str, Seen]) -> Tensor:

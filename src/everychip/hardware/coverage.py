@@ -8,10 +8,11 @@ from typing import Any
 
 import torch
 from pydantic import Field, computed_field, model_validator
-from torch import Tensor, nn
+from torch import nn
 
 from everychip.config.arguments import a, optional, takes
 from everychip.config.result import Result
+from everychip.data.inputs import Inputs, batch, rows_of, taken
 from everychip.hardware.hardware import Hardware, Placement, Why
 from everychip.hardware.outliers import Outlier, advice, outliers
 from everychip.hardware.placement import Placed
@@ -133,9 +134,9 @@ class Coverage(Result):
 @takes(
     model=a(nn.Module, "a torch.nn.Module"),
     hardware=a(Hardware, "an everychip.Hardware"),
-    sample=optional(a(Tensor, "a batch of inputs, a tensor")),
+    sample=optional(batch),
 )
-def check(model: nn.Module, hardware: Hardware, sample: Tensor | None = None) -> Coverage:
+def check(model: nn.Module, hardware: Hardware, sample: Inputs | None = None) -> Coverage:
     """Say which parameters and which share of the MACs are on the crossbar, and why the others are not.
 
     What an array cannot carry out is refused.
@@ -143,8 +144,9 @@ def check(model: nn.Module, hardware: Hardware, sample: Tensor | None = None) ->
     Args:
         model: the network, any `nn.Module`; it is left as it is.
         hardware: device, mapping and array that it is programmed into.
-        sample: a batch as the model takes it; with it the multiply-accumulates (MACs, per input) are counted
-            and, where there is an array, its reads are tried.
+        sample: a batch as the model takes it, several inputs as a tuple or by name in a dict; with it the
+            multiply-accumulates (MACs, per input) are counted and, where there is an array, its reads are
+            tried.
 
     Returns:
         A row for every parameter, and the totals.
@@ -161,11 +163,11 @@ def check(model: nn.Module, hardware: Hardware, sample: Tensor | None = None) ->
     placed = Placed.of(model, hardware)  # refuses a model without matrices
     by_parameter, between, of_buffers = None, None, {}
     if sample is not None:
-        few = sample[:2]
-        counted = trace(model, few)
-        by_parameter = {name: macs // len(few) for name, macs in counted.by_parameter.items()}
-        between = counted.between_activations // len(few)
-        of_buffers = {name: macs // len(few) for name, macs in counted.by_buffer.items()}
+        few = taken(sample, slice(2))
+        counted, inputs = trace(model, few), rows_of(few)
+        by_parameter = {name: macs // inputs for name, macs in counted.by_parameter.items()}
+        between = counted.between_activations // inputs
+        of_buffers = {name: macs // inputs for name, macs in counted.by_buffer.items()}
         if hardware.arrays:
             _read_through(model, placed, few)
     every = sum(row.parameter.numel() for row in placed.rows)
@@ -188,7 +190,7 @@ def check(model: nn.Module, hardware: Hardware, sample: Tensor | None = None) ->
     )
 
 
-def _read_through(model: nn.Module, placed: Placed, sample: Tensor) -> None:
+def _read_through(model: nn.Module, placed: Placed, sample: Inputs) -> None:
     """Run one chip, which refuses whatever would compute past the converters."""
     chip = placed.program(seed=0, path=("evaluate", 0))
     with torch.no_grad(), evaluating(model), seeded_global_generator(0, "check"):

@@ -13,6 +13,7 @@ from everychip.hardware.effective_sigma import EffectiveSigma, weight_noise
 from everychip.hardware.hardware import Hardware, Placement
 from everychip.hardware.programming import Draw, NoiseGradient, program_weights
 from everychip.mapping import Columns
+from everychip.network.exclusive import must_not_be_a_chip
 
 
 @dataclass(frozen=True)
@@ -36,6 +37,7 @@ class Placed:
     @classmethod
     def of(cls, model: nn.Module, hardware: Hardware) -> Self:
         """Walk the model once; what no crossbar can hold is refused."""
+        must_not_be_a_chip(model)
         rows = tuple(hardware.placement(model))
         hardware.must_hold(model, rows)
         held = [row for row in rows if row.crossbar]

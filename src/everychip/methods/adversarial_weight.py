@@ -70,7 +70,7 @@ class AdversarialWeight(Method):
         }
         attacked = forward_frozen_stats(runner, worst, x)
         z = clean if noisy is None else noisy
-        return self.cross_entropy(z, y) + self.beta * divergence(clean, attacked)
+        return objective.criterion(z, y) + self.beta * divergence(clean, attacked)
 
     def attack(self, objective: Objective, x: Tensor, clean: Tensor) -> dict[str, Tensor]:
         """The worst dW found, in units of its bound ζ·m, for every matrix of the crossbar.

@@ -35,6 +35,8 @@ class Censored(Method):
     """
 
     controls: ClassVar[tuple[str, ...]] = ("noise_injection",)
+    any_task: ClassVar[bool] = True
+
     threshold: Annotated[float, Field(gt=0, le=10)] = 1.0
     ratio: Annotated[float, Field(gt=0)] = 1.0
     mean_corrected: bool = False
@@ -60,7 +62,7 @@ class Censored(Method):
             )
 
     def loss(self, objective: Objective, x: Tensor, y: Tensor) -> Tensor:
-        return self.cross_entropy(objective.runner.logits(self.chip(objective), x), y)
+        return objective.criterion(objective.runner.logits(self.chip(objective), x), y)
 
     def chip(self, objective: Objective) -> dict[str, Tensor]:
         """The weights of this step under censored noise; ramp and noise gradient as for every method.

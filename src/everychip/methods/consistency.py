@@ -31,6 +31,8 @@ class Consistency(Method):
     """
 
     controls: ClassVar[tuple[str, ...]] = ("noise_injection",)
+    any_task: ClassVar[bool] = True
+
     weight: Annotated[float, Field(ge=0)] = 0.01
     forwards: ClassVar[float] = 1 + FORWARD_ONLY
 
@@ -40,7 +42,7 @@ class Consistency(Method):
             forward_frozen_stats(objective.runner, {}, x)
         with outputs(objective.model, names) as noisy:
             z = objective.noisy_logits(x)
-        return self.cross_entropy(z, y) + self.weight * relative_error(noisy, clean)
+        return objective.criterion(z, y) + self.weight * relative_error(noisy, clean)
 
 
 def relative_error(

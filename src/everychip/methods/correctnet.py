@@ -38,6 +38,8 @@ class CorrectNet(Method, kind="correctnet"):
     """
 
     controls: ClassVar[tuple[str, ...]] = ("noise_injection",)
+    any_task: ClassVar[bool] = True
+
     beta: Annotated[float, Field(ge=0)] = 5e-4
     view: Literal["matrix", "kernel"] = "matrix"
     scale: Annotated[float, Field(gt=0)] | None = None
@@ -58,7 +60,7 @@ class CorrectNet(Method, kind="correctnet"):
         if self.view == "matrix":
             weights = {name: outputs_first(w, objective.columns[name]) for name, w in weights.items()}
         penalty = departure(weights.values(), self._scale(objective.hardware), view=self.view)
-        return self.cross_entropy(z, y) + self.beta * penalty
+        return objective.criterion(z, y) + self.beta * penalty
 
     def _scale(self, hardware: Hardware) -> float:
         if self.scale is not None:

@@ -25,13 +25,15 @@ class DeepSupervision(InternalExits):
 
     role: ClassVar[Role] = "control"
     colour: ClassVar[str] = "#cc79a7"
+    any_task: ClassVar[bool] = True
+
     weight: Annotated[float, Field(ge=0)] = 0.3
     temperature: Annotated[float, Field(gt=0), Before(1.0)] = 1.0
 
     def loss(self, objective: Objective, x: Tensor, y: Tensor) -> Tensor:
         z, *exits = (z / self.temperature for z in self._full_logits(objective, x))
-        inner = sum((self.cross_entropy(z_n, y) for z_n in exits), start=z.new_zeros(()))
-        return self.cross_entropy(z, y) + self.weight * inner / len(exits)
+        inner = sum((objective.criterion(z_n, y) for z_n in exits), start=z.new_zeros(()))
+        return objective.criterion(z, y) + self.weight * inner / len(exits)
 
     def _full_logits(self, objective: Objective, x: Tensor) -> list[Tensor]:
         backbone, exits = self.all_logits(objective, x)

@@ -84,10 +84,10 @@ class Distillation(Method):
 
     def loss(self, objective: Objective, x: Tensor, y: Tensor) -> Tensor:
         if objective.step < self.teaching(objective.steps or 0):
-            return self.cross_entropy(objective.runner.logits({}, x), y)
+            return objective.criterion(objective.runner.logits({}, x), y)
         teacher = objective.get_submodule("teacher")
         with torch.no_grad():
             taught = run(teacher.eval(), {}, x)
         z = objective.noisy_logits(x)
         soft = self.temperature**2 * divergence(taught, z, temperature=self.temperature)
-        return self.hard_share * self.cross_entropy(z, y) + (1 - self.hard_share) * soft
+        return self.hard_share * objective.criterion(z, y) + (1 - self.hard_share) * soft

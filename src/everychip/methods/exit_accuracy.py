@@ -8,7 +8,7 @@ from dataclasses import replace
 import torch
 from torch import Tensor
 
-from everychip.data import Arrays
+from everychip.data import Examples
 from everychip.exits import MultiExit
 from everychip.exits.outputs import running_all_outputs
 from everychip.methods.base import Objective
@@ -18,7 +18,7 @@ from everychip.network.running import Runner
 
 @torch.no_grad()
 def exit_accuracies(
-    objective: Objective, data: Arrays, *, chips: int, layout: torch.memory_format
+    objective: Objective, data: Examples, *, chips: int, layout: torch.memory_format
 ) -> dict[str, float]:
     """The mean accuracy of every exit over chips of validation, as `exit1`, `exit2`, …, earliest first.
 

@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from everychip.exits import MultiExit
-
-if TYPE_CHECKING:
-    from everychip.methods.base import Method
+from everychip.exits.dense import spread_to
 
 
 @contextmanager
@@ -31,7 +29,20 @@ def listening_to_exits(model: MultiExit) -> Iterator[list[list[Tensor]]]:
         handle.remove()
 
 
-def exits_cross_entropy(method: Method, forwards: list[list[Tensor]], y: Tensor) -> Tensor:
-    """mean_n CE(z_n, y) over the exits of that forward of the step which the method's own loss reads."""
-    losses = [method.cross_entropy(z_n, y) for z_n in forwards[method.loss_forward]]
-    return torch.stack(losses).mean()
+def exits_loss(
+    loss: Callable[[Tensor, Any], Tensor], exits: list[Tensor], y: Any, *, axis: int | None = None
+) -> Tensor:
+    """mean_n L(z_n, y), L the task's loss, over the exits of one forward.
+
+    Args:
+        loss: L.
+        exits: z_n, the logits of each exit.
+        y: labels, or what the loss takes.
+        axis: of the classes, where an output has places; exits are then spread to the places of y.
+
+    Returns:
+        A scalar.
+    """
+    if axis is not None:
+        exits = [spread_to(z_n, y.shape[1:], axis=axis) for z_n in exits]
+    return torch.stack([loss(z_n, y) for z_n in exits]).mean()

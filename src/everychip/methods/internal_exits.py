@@ -8,6 +8,7 @@ from pydantic import Field, model_validator
 from torch import Tensor, nn
 
 from everychip.config.registering import Before
+from everychip.data.inputs import Inputs
 from everychip.devices import Device
 from everychip.errors import ConfigError
 from everychip.exits import Exits, Init, attach, start_of_exits
@@ -51,6 +52,13 @@ class InternalExits(Method):
 
     def exits(self, model: nn.Module, sample: Tensor, *, seed: int) -> Exits | None:
         """The exits, sized from a sample batch."""
+        return self._attached(model, sample, seed=seed, axis=None)
+
+    def dense_exits(self, model: nn.Module, sample: Inputs, *, seed: int, axis: int) -> Exits | None:
+        """The exits of a model that answers at every place."""
+        return self._attached(model, sample, seed=seed, axis=axis)
+
+    def _attached(self, model: nn.Module, sample: Inputs, *, seed: int, axis: int | None) -> Exits:
         where = self.positions if isinstance(self.positions, str) else list(self.positions)
         exits = attach(
             model,
@@ -60,6 +68,7 @@ class InternalExits(Method):
             hidden=self.hidden,
             init=self.init,
             seed=seed,
+            axis=axis,
         )
         return exits.requires_grad_(not self.frozen)
 

@@ -21,6 +21,7 @@ class NoiseInjection(Method):
     role: ClassVar[Role] = "baseline"
     controls: ClassVar[tuple[str, ...]] = ("vanilla",)
     colour: ClassVar[str] = "#e69f00"
+    any_task: ClassVar[bool] = True
 
     def loss(self, objective: Objective, x: Tensor, y: Tensor) -> Tensor:
-        return self.cross_entropy(objective.noisy_logits(x), y)
+        return objective.criterion(objective.noisy_logits(x), y)

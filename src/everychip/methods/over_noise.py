@@ -23,9 +23,11 @@ class OverNoise(Method):
     role: ClassVar[Role] = "control"
     controls: ClassVar[tuple[str, ...]] = ("noise_injection",)
     colour: ClassVar[str] = "#009e73"
+    any_task: ClassVar[bool] = True
+
     ratio: Annotated[float, Field(gt=0)] = 1.5
     ramp: Annotated[float, Field(ge=0, le=1)] = 0.5
     noisy: ClassVar[bool] = True
 
     def loss(self, objective: Objective, x: Tensor, y: Tensor) -> Tensor:
-        return self.cross_entropy(objective.noisy_logits(x, ratio=self.ratio), y)
+        return objective.criterion(objective.noisy_logits(x, ratio=self.ratio), y)

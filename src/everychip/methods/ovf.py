@@ -42,6 +42,8 @@ class OVF(Method):
     )
     claim_control: ClassVar[str] = "temperature"
     colour: ClassVar[str] = "#d55e00"
+    any_task: ClassVar[bool] = True
+
     beta: float = 1e-3
     increments: Annotated[tuple[Annotated[float, Field(ge=0)], ...], Field(min_length=1)] = (0.15, 0.10, 0.05)
     decay: Annotated[float, Field(gt=0)] = 0.1
@@ -76,10 +78,10 @@ class OVF(Method):
             feedback,
             beta=self.beta,
             decay=self.decay,
-            backbone_share=self.backbone_share,
+            backbone_share=share_of_backbone(self.backbone_share, objective),
             feedback_share=self.feedback_share,
         )
-        return self.cross_entropy(seen, y)
+        return objective.criterion(seen, y)
 
     def _feedback(self, objective: Objective, x: Tensor, sigma: float, n: int) -> Tensor:
         raised = objective.hardware.with_sigma(sigma)
@@ -90,6 +92,11 @@ class OVF(Method):
             chip = {**objective.chip(part=n), **objective.chip(hardware=raised, weights=ends, part=n)}
         statistics = running_statistics(objective.model) if self.batch_norm == "backbone" else {}
         return objective.runner.logits({**chip, **statistics}, x)
+
+
+def share_of_backbone(given: float | None, objective: Objective) -> float | None:
+    """a_b of a negative feedback: as given, or 1 where answers have a scale; None, 1/(N+1)."""
+    return 1.0 if given is None and objective.task.has_scale else given
 
 
 def running_statistics(model: nn.Module) -> dict[str, Tensor]:

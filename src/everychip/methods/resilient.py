@@ -72,6 +72,7 @@ class Resilient(Method):
     """
 
     own: ClassVar[bool] = True
+    any_task: ClassVar[bool] = True
 
     alpha: Annotated[float, Field(ge=1)] | Literal["auto"] = "auto"
     alpha_of: Literal["network", "layer"] = "network"
@@ -142,11 +143,11 @@ class Resilient(Method):
 
     def loss(self, objective: Objective, x: Tensor, y: Tensor) -> Tensor:
         if self.feedback == 0:
-            return self.cross_entropy(self._chip_logits(objective, x), y) + self._penalty(objective)
+            return objective.criterion(self._chip_logits(objective, x), y) + self._penalty(objective)
         with torch.no_grad(), same_masks(objective):
             clean = full_precision(forward_frozen_stats(objective.runner, {}, x))
         z = full_precision(self._chip_logits(objective, x))
-        return self.cross_entropy(z - self.feedback * (z - clean), y) + self._penalty(objective)
+        return objective.criterion(z - self.feedback * (z - clean), y) + self._penalty(objective)
 
     def _chip_logits(self, objective: Objective, x: Tensor) -> Tensor:
         share = 0.0

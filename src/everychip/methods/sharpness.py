@@ -23,6 +23,8 @@ class Sharpness(Method):
     """
 
     controls: ClassVar[tuple[str, ...]] = ("noise_injection",)
+    any_task: ClassVar[bool] = True
+
     rho: Annotated[float, Field(ge=0)] = 0.05
     noise: bool = False
 
@@ -42,12 +44,12 @@ class Sharpness(Method):
         stretches = self.stretches(objective)
         held = {name: objective.model.get_parameter(name) for name in stretches}
         with same_masks(objective):
-            here = self.cross_entropy(objective.runner.logits(self._chip(objective, {}), x), y)
+            here = objective.criterion(objective.runner.logits(self._chip(objective, {}), x), y)
         slopes = torch.autograd.grad(here, list(held.values()), materialize_grads=True)
         steps = uphill(dict(zip(held, slopes, strict=True)), stretches, rho=self.rho)
         chip = self._chip(objective, {name: p + steps[name] for name, p in held.items()})
         # The order matters: the first forward has moved the statistics, the second finds them as they are.
-        return self.cross_entropy(forward_frozen_stats(objective.runner, chip, x), y)
+        return objective.criterion(forward_frozen_stats(objective.runner, chip, x), y)
 
     def _chip(self, objective: Objective, moved: Mapping[str, Tensor]) -> dict[str, Tensor]:
         """The moved parameters, those of the crossbar programmed where there is noise (one draw for both)."""

@@ -27,4 +27,4 @@ class Temperature(Method):
     temperature: Annotated[float, Field(gt=0)] = 4.0
 
     def loss(self, objective: Objective, x: Tensor, y: Tensor) -> Tensor:
-        return self.cross_entropy(full_precision(objective.noisy_logits(x)) / self.temperature, y)
+        return objective.criterion(full_precision(objective.noisy_logits(x)) / self.temperature, y)

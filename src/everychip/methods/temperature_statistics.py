@@ -51,4 +51,4 @@ class TemperatureStatistics(Temperature):
             for n, increment in enumerate(self.increments, 1):
                 chip = objective.chip(hardware=objective.hardware.with_sigma(sigma + increment), part=n)
                 objective.runner.logits(chip, x)
-        return self.cross_entropy(full_precision(z) / self.temperature, y)
+        return objective.criterion(full_precision(z) / self.temperature, y)

@@ -21,7 +21,9 @@ class Vanilla(Method):
     role: ClassVar[Role] = "baseline"
     controls: ClassVar[tuple[str, ...]] = ()
     colour: ClassVar[str] = "#7f7f7f"
+    any_task: ClassVar[bool] = True
+
     noisy: ClassVar[bool] = False
 
     def loss(self, objective: Objective, x: Tensor, y: Tensor) -> Tensor:
-        return self.cross_entropy(objective.runner.logits({}, x), y)
+        return objective.criterion(objective.runner.logits({}, x), y)

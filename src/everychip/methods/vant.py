@@ -27,6 +27,8 @@ class VANT(Method):
     """
 
     controls: ClassVar[tuple[str, ...]] = ("noise_injection",)
+    any_task: ClassVar[bool] = True
+
     alpha: Annotated[float, Field(ge=0)] = 1.0
     theta: Annotated[float, Field(ge=0)] = 0.1
 
@@ -49,4 +51,4 @@ class VANT(Method):
 
     def loss(self, objective: Objective, x: Tensor, y: Tensor) -> Tensor:
         drawn = objective.hardware.with_sigma(self.sigma(objective))
-        return self.cross_entropy(objective.noisy_logits(x, hardware=drawn), y)
+        return objective.criterion(objective.noisy_logits(x, hardware=drawn), y)

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from everychip.config.component import Component
-from everychip.data import Arrays, as_arrays
+from everychip.data import Examples, as_calibration
 from everychip.errors import ConfigError, DataError
 from everychip.hardware.hardware import Hardware
 from everychip.rng import rng_for
@@ -68,7 +68,7 @@ class Mitigation(Component, family="mitigation"):
             seed: which calibration data are used.
         """
 
-    def calibration_images(self, calibration: Any, images: int, *, seed: int) -> Arrays:
+    def calibration_images(self, calibration: Any, images: int, *, seed: int) -> Examples:
         """As many random training images as this mitigation uses, the same ones for every chip.
 
         Args:
@@ -77,7 +77,7 @@ class Mitigation(Component, family="mitigation"):
             seed: of all draws, a whole number.
 
         Returns:
-            The images with their labels.
+            The images, with their labels where there are any.
         """
         return random_part(
             calibration,
@@ -88,7 +88,7 @@ class Mitigation(Component, family="mitigation"):
         )
 
 
-def random_part(calibration: Any, count: int, *, where: str, expected: str, rng: torch.Generator) -> Arrays:
+def random_part(calibration: Any, count: int, *, where: str, expected: str, rng: torch.Generator) -> Examples:
     """`count` random inputs of the calibration data, or a line that says what it lacks.
 
     Args:
@@ -102,7 +102,7 @@ def random_part(calibration: Any, count: int, *, where: str, expected: str, rng:
         raise ConfigError(
             where, found="no calibration data", expected=expected, remedy="evaluate(…, calibration=(x, y))"
         )
-    data = as_arrays(calibration, split="train", where="calibration")
+    data = as_calibration(calibration)
     if len(data) < count:
         raise DataError(
             f"{where}.images",

@@ -11,6 +11,7 @@ from pydantic import Field
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
+from everychip.data.inputs import Inputs, moved, rows_of, taken
 from everychip.errors import ModelError
 from everychip.hardware.hardware import Hardware
 from everychip.mitigate.base import Address, BoundMitigation, Mitigation
@@ -50,9 +51,12 @@ class BNRecalibration(Mitigation, kind="bn_recalibration"):
         self, model: nn.Module, hardware: Hardware, calibration: Any = None, *, seed: int = 0
     ) -> BoundMitigation:
         x = self._images(model, calibration, seed=seed)
-        return _Recalibrated(model, x.tensor_split(max(1, len(x) // self.batch_size)))
+        n = rows_of(x)
+        parts = torch.arange(n).tensor_split(max(1, n // self.batch_size))
+        batches = tuple(taken(x, slice(int(part[0]), int(part[-1]) + 1)) for part in parts)
+        return _Recalibrated(model, batches)
 
-    def _images(self, model: nn.Module, calibration: Any, *, seed: int) -> Tensor:
+    def _images(self, model: nn.Module, calibration: Any, *, seed: int) -> Inputs:
         if not _norms(model):
             raise ModelError(
                 type(model).__name__,
@@ -64,7 +68,7 @@ class BNRecalibration(Mitigation, kind="bn_recalibration"):
 
 
 class _Recalibrated(BoundMitigation):
-    def __init__(self, model: nn.Module, batches: tuple[Tensor, ...]) -> None:
+    def __init__(self, model: nn.Module, batches: tuple[Inputs, ...]) -> None:
         self.model, self.batches, self.runner = model, batches, Runner(model)
 
     def __call__(self, chip: Mapping[str, Tensor], *, seed: int, path: Address) -> dict[str, Tensor]:
@@ -78,7 +82,7 @@ class _Recalibrated(BoundMitigation):
         with torch.no_grad(), evaluating(self.model), _averaging(norms):
             for x in self.batches:
                 # Batch norm writes into the buffers it is run with, which are ours and not the model's.
-                self.runner.logits({**chip, **statistics}, x.to(device))
+                self.runner.logits({**chip, **statistics}, moved(x, device))
         kept = {name: value for name, value in statistics.items() if not name.endswith("num_batches_tracked")}
         return {**chip, **kept}
 

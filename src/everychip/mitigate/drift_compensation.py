@@ -16,6 +16,7 @@ from torch.nn.modules.conv import _ConvNd
 from torch.utils._pytree import tree_map_only
 
 from everychip.array import plain
+from everychip.data.inputs import moved
 from everychip.hardware.hardware import Hardware, Placement
 from everychip.hardware.placement import Placed
 from everychip.mitigate.base import Address, BoundMitigation, Mitigation
@@ -63,7 +64,7 @@ class DriftCompensation(Mitigation):
         x = self.calibration_images(calibration, self.images, seed=seed).x
         calls: dict[str, list[_Call]] = {row.name: [] for row in rows}
         with torch.no_grad(), evaluating(model), _listening(model, rows, calls):
-            Runner(model).logits({}, x.to(device_of(model)))
+            Runner(model).outputs({}, moved(x, device_of(model)))
         return _Compensated({row.name: _Readout(row.parameter.detach(), calls[row.name]) for row in rows})
 
 

@@ -7,14 +7,14 @@ import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from everychip.data import Arrays
+from everychip.data import Examples
 from everychip.hardware.hardware import Hardware
 from everychip.hardware.placement import Placed
 from everychip.network.modes import evaluating
 from everychip.network.running import Runner
 
 
-def empirical_fisher(model: nn.Module, hardware: Hardware, data: Arrays) -> dict[str, Float[Tensor, ...]]:
+def empirical_fisher(model: nn.Module, hardware: Hardware, data: Examples) -> dict[str, Float[Tensor, ...]]:
     """F_w = Σ_n (∂ CE(z(x_n), y_n) / ∂w)², summed over images, for every weight on the crossbar.
 
     One backward pass per image: slow, and right for every model that can be differentiated.
@@ -24,7 +24,7 @@ def empirical_fisher(model: nn.Module, hardware: Hardware, data: Arrays) -> dict
     >>> import everychip as ec
     >>> model, hw = nn.Linear(2, 2, bias=False), ec.Hardware(device=ec.devices.Gaussian(sigma=0.1))
     >>> _ = model.weight.data.zero_()
-    >>> empirical_fisher(model, hw, Arrays(torch.tensor([[1.0, 2.0]]), torch.tensor([0])))
+    >>> empirical_fisher(model, hw, Examples(torch.tensor([[1.0, 2.0]]), torch.tensor([0])))
     {'weight': tensor([[0.2500, 1.0000],
             [0.2500, 1.0000]])}
     """

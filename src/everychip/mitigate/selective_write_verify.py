@@ -11,7 +11,7 @@ from jaxtyping import Bool, Float
 from pydantic import Field
 from torch import Tensor, nn
 
-from everychip.data import Arrays
+from everychip.data import Examples
 from everychip.devices.base import Sigma
 from everychip.errors import ModelError
 from everychip.hardware.hardware import Hardware
@@ -139,7 +139,7 @@ class SelectiveWriteVerify(Mitigation):
             found = {name: score * stds[name].square() for name, score in found.items()}
         return used, found
 
-    def _settled(self, model: nn.Module, data: Arrays) -> Score:
+    def _settled(self, model: nn.Module, data: Examples) -> Score:
         """The score that "auto" comes to; the recursion says by two images whether it knows the model."""
         if self.score == "fisher":
             return "fisher"
@@ -156,7 +156,7 @@ def _detached(placed: Placed) -> Placed:
     return placed.with_weights({name: weight.detach() for name, weight in placed.weights.items()})
 
 
-def _curvatures(model: nn.Module, placed: Placed, data: Arrays) -> dict[str, Tensor]:
+def _curvatures(model: nn.Module, placed: Placed, data: Examples) -> dict[str, Tensor]:
     """SWIM's second derivative of every crossbar weight, summed over images."""
     sums = {name: torch.zeros_like(weight) for name, weight in placed.weights.items()}
     for x in Runner(model, batch_size=_BATCH).batches(data.x):

@@ -8,6 +8,8 @@ from contextlib import contextmanager
 
 from torch import nn
 
+from everychip.errors import ModelError
+
 _changed = threading.Condition()
 _uses: dict[int, list[frozenset[int]]] = {}
 """By thread: the modules, by their ids, of every use that the thread is inside of."""
@@ -55,3 +57,30 @@ def _is_free(modules: frozenset[int], mine: int) -> bool:
     """Whether no other thread uses one of the modules."""
     others = (held for thread, held in _uses.items() if thread != mine)
     return all(modules.isdisjoint(used) for held in others for used in held)
+
+
+_chips: set[int] = set()
+"""The ids of the modules that hold a chip at the moment."""
+
+
+@contextmanager
+def holding_a_chip(model: nn.Module) -> Iterator[None]:
+    """Inside, the model is a chip, and `must_not_be_a_chip` refuses it."""
+    must_not_be_a_chip(model)
+    modules = {id(module) for module in model.modules()}
+    _chips.update(modules)
+    try:
+        yield
+    finally:
+        _chips.difference_update(modules)
+
+
+def must_not_be_a_chip(model: nn.Module) -> None:
+    """Refuse a model whose weights are those of a chip at the moment."""
+    if _chips and any(id(module) in _chips for module in model.modules()):
+        raise ModelError(
+            type(model).__name__,
+            found="a model that is a chip at the moment, inside a loop over ec.chips",
+            expected="its own weights",
+            remedy="run it there, and program, evaluate or train it outside of the loop",
+        )

@@ -16,6 +16,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 from torch.utils.flop_counter import flop_registry
 
+from everychip.data.inputs import Inputs, as_call, shape_of
 from everychip.errors import ModelError
 from everychip.network.modes import evaluating
 from everychip.rng import seeded_global_generator
@@ -65,7 +66,7 @@ class Trace:
         return held + self.between_activations
 
 
-def trace(model: nn.Module, sample: Tensor) -> Trace:
+def trace(model: nn.Module, sample: Inputs) -> Trace:
     """Run the model once on a sample and count its multiply-accumulates (MACs).
 
     A product belongs to a parameter when one factor is that parameter, a view of it, or computed from
@@ -93,7 +94,7 @@ def trace(model: nn.Module, sample: Tensor) -> Trace:
         stack.enter_context(counter)
         try:
             # Tied names would swap a shared batch norm twice and leave the copies in it (pytorch#164759).
-            output = functional_call(model, buffers, (sample,), tie_weights=False)
+            output = functional_call(model, buffers, *as_call(sample), tie_weights=False)
         except (RuntimeError, ValueError, TypeError, IndexError) as error:
             raise _failed(model, sample, error) from error
     by_parameter = {name: macs for name, macs in counter.by_owner.items() if name not in buffers}
@@ -230,10 +231,10 @@ def _features(tensor: Tensor | None) -> Features | None:
     return Features(tuple(tensor.shape), tensor.dtype, tensor.device)
 
 
-def _failed(model: nn.Module, sample: Tensor, error: Exception) -> ModelError:
+def _failed(model: nn.Module, sample: Inputs, error: Exception) -> ModelError:
     words = str(error).splitlines()[0] if str(error) else type(error).__name__
     return ModelError(
         type(model).__name__,
-        found=f"a forward that fails on the sample of shape {list(sample.shape)} ({words})",
+        found=f"a forward that fails on the sample of shape {shape_of(sample)} ({words})",
         remedy="pass a batch as the model takes it",
     )

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from torch import Tensor, nn
+from torch import nn
 
+from everychip.data.inputs import Inputs, taken
 from everychip.network.macs import trace
 
 
-def order_of_use(model: nn.Module, names: Iterable[str], sample: Tensor | None) -> list[str]:
+def order_of_use(model: nn.Module, names: Iterable[str], sample: Inputs | None) -> list[str]:
     """The named parameters in the order in which a forward of the sample first multiplies by them.
 
     Without a sample, or where one of them takes part in no product (a table that is looked up), they stay in
@@ -28,5 +29,5 @@ def order_of_use(model: nn.Module, names: Iterable[str], sample: Tensor | None) 
     given = list(names)
     if sample is None:
         return given
-    used = [name for name in trace(model, sample[:2]).by_parameter if name in given]
+    used = [name for name in trace(model, taken(sample, slice(2))).by_parameter if name in given]
     return used if len(used) == len(given) else given

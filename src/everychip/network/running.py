@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, Literal, Self
@@ -11,8 +11,9 @@ import torch
 from torch import Tensor, nn
 from torch.func import functional_call
 
-from everychip.data import Arrays
-from everychip.errors import ModelError
+from everychip.data import Examples
+from everychip.data.inputs import Inputs, as_call, in_batches, leaves, mapped, moved, shape_of, taken
+from everychip.errors import EverychipError, ModelError
 from everychip.network.eager import eager_on
 from everychip.network.exclusive import exclusive, parts_of
 from everychip.network.memory_format import safe_layout, to_memory_format
@@ -47,32 +48,55 @@ class Runner:
 
     @classmethod
     def of(
-        cls, model: nn.Module, x: Tensor, *, precision: Precision = "float32", batch_size: int = 500
+        cls, model: nn.Module, x: Inputs, *, precision: Precision = "float32", batch_size: int = 500
     ) -> Self:
         """The runner in the memory format that a trial run on a few inputs shows the model can take."""
         return cls(model, probe(model, x).layout, precision, batch_size)
 
     def logits(self, chip: Mapping[str, Tensor], x: Any) -> Tensor:
-        """The logits of one chip for one batch, in the mode, precision and memory format they are given in.
+        """The logits of one chip for one batch: the tensor in what `outputs` gives, [batch, …, classes]."""
+        return logits(self.outputs(chip, x))
+
+    def outputs(self, chip: Mapping[str, Tensor], x: Inputs) -> Any:
+        """What one chip answers for one batch, in the mode, precision and memory format they are given in.
 
         Args:
             chip: tensors by name, of parameters or buffers; empty, the digital model. A tensor of the model
                 that several modules hold is replaced in all of them.
-            x: one batch, as the model takes it.
+            x: one batch, as the model takes it: a tensor, a tuple of several inputs, or a dict that names
+                them.
 
         Returns:
-            What the model answers, [batch, …, classes]. Threads that run one model take turns, and
-            checkpointed parts are computed again with the same chip.
+            The model's own output. Threads that run one model take turns, and checkpointed parts are
+            computed again with the same chip.
         """
+        args, named = as_call(x)
         with exclusive(self.model, parts=self.parts):
             if not chip:
-                return logits(self.model(x))
+                return self.model(*args, **named)
             names = self.aliases
             held = {alias: value for name, value in chip.items() for alias in names.get(name, (name,))}
             with recomputed_with(self.model, held), eager_on(self.model, held.values()):
-                return logits(functional_call(self.model, held, (x,), tie_weights=False))
+                return functional_call(self.model, held, args, named, tie_weights=False)
 
-    def predict(self, chip: Mapping[str, Tensor], data: Arrays) -> Tensor:
+    def each(self, chip: Mapping[str, Tensor], data: Examples, take: Callable[[Any, Any], None]) -> None:
+        """Run one chip over all inputs in evaluation mode and hand every batch's output and targets over.
+
+        Args:
+            chip: programmed tensors by name; empty, the digital model.
+            data: inputs with targets.
+            take: takes the model's own output of a batch, and the batch's targets where the model is.
+        """
+        fast = {name: to_memory_format(tensor, self.memory_format) for name, tensor in chip.items()}
+        del chip
+        device, size = device_of(self.model), self.batch_size
+        with torch.no_grad(), evaluating(self.model), self.autocast():
+            for n, x in enumerate(self.batches(data.x)):
+                rows = slice(n * size, (n + 1) * size)
+                y = None if data.y is None else moved(taken(data.y, rows), device)
+                take(self.outputs(fast, x), y)
+
+    def predict(self, chip: Mapping[str, Tensor], data: Examples) -> Tensor:
         """The logits of one chip for all inputs, in evaluation mode and without gradients, on the CPU.
 
         Returns:
@@ -85,11 +109,18 @@ class Runner:
             z = torch.cat([self.logits(fast, x) for x in self.batches(data.x)]).cpu()
         return z.reshape(-1, z.shape[-1])
 
-    def batches(self, x: Tensor) -> Iterator[Tensor]:
+    def batches(self, x: Inputs) -> Iterator[Any]:
         """The inputs in batches, each where the model is and in its memory format."""
-        device = device_of(self.model)
-        for batch in torch.split(x, self.batch_size):
-            yield to_memory_format(batch.to(device), self.memory_format)
+        for batch in in_batches(x, self.batch_size):
+            yield self.placed(batch)
+
+    def placed(self, x: Inputs) -> Any:
+        """A batch where the model is and in its memory format."""
+        here = moved(x, device_of(self.model))
+        return mapped(here, self._formatted)
+
+    def _formatted(self, leaf: Any) -> Any:
+        return to_memory_format(leaf, self.memory_format) if isinstance(leaf, Tensor) else leaf
 
     def autocast(self) -> torch.autocast:
         """The context in which products are computed in the runner's precision."""
@@ -118,10 +149,15 @@ class Runner:
 
 @dataclass(frozen=True)
 class Probe:
-    """What a trial run showed: the shape of its output, and the memory format that the model takes."""
+    """What a trial run showed: its output, and the memory format that the model takes."""
 
-    shape: tuple[int, ...]
+    output: Any
     layout: torch.memory_format
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """The shape of the logits."""
+        return tuple(logits(self.output).shape)
 
     @property
     def classes(self) -> int:
@@ -129,26 +165,45 @@ class Probe:
         return self.shape[-1]
 
 
-def probe(model: nn.Module, x: Tensor, *, layout: torch.memory_format | None = None) -> Probe:
+def probe(model: nn.Module, x: Inputs, *, layout: torch.memory_format | None = None) -> Probe:
     """Run the model on a few inputs, channels-last where they are images and the model can be run so.
 
     It cannot where it calls `.view` on the features of a convolution, which needs them contiguous.
     """
     must_be_finite(model.named_parameters())
-    layout = layout or safe_layout(model, x)
+    layout = layout or safe_layout(model, _first(x))
     kernels = {name: to_memory_format(p, layout) for name, p in model.named_parameters() if p.ndim == 4}
     try:
         with torch.no_grad(), evaluating(model), seeded_global_generator(0, "probe"):
-            images = to_memory_format(x.to(device_of(model)), layout)
-            return Probe(tuple(Runner(model).logits(kernels, images).shape), layout)
-    except (RuntimeError, IndexError) as error:
+            return Probe(Runner(model).outputs(kernels, Runner(model, layout).placed(x)), layout)
+    except (RuntimeError, IndexError, TypeError, ValueError) as error:
+        if isinstance(error, EverychipError):
+            raise
         if layout is torch.channels_last and "view size is not compatible" in str(error):
             return probe(model, x, layout=torch.contiguous_format)
+        first = _first(x)
         raise ModelError(
             type(model).__name__,
-            found=f"that it fails on inputs of shape {list(x.shape)}, {x.dtype} ({error})",
+            found=f"that it fails on inputs of shape {shape_of(x)}, {getattr(first, 'dtype', '')} ({error})",
             expected="a model that takes a batch of the data's inputs",
+            remedy=_remedy(first),
         ) from error
+
+
+def _first(x: Inputs) -> Tensor:
+    """The first tensor of a batch, by which the memory format is chosen."""
+    return next((leaf for leaf in leaves(x) if isinstance(leaf, Tensor)), torch.empty(0))
+
+
+def _remedy(x: Tensor) -> str | None:
+    """What images often lack: to be floating point, and to have the channels before rows and columns."""
+    if x.ndim != 4:
+        return None
+    if x.shape[-1] in (1, 3, 4) and x.shape[1] not in (1, 3, 4):
+        return "images with the channels last become [n, c, h, w] by x.permute(0, 3, 1, 2)"
+    if x.dtype == torch.uint8:
+        return "pixels of 0 … 255 become what networks are trained on by (x / 255 - mean) / std"
+    return None
 
 
 def autocast(device: torch.device, precision: Precision) -> torch.autocast:
@@ -157,15 +212,22 @@ def autocast(device: torch.device, precision: Precision) -> torch.autocast:
 
 
 def logits(output: Any) -> Tensor:
-    """The logits in a model's output: the tensor itself, its `.logits`, or the first of a tuple."""
+    """The logits in a model's output: the tensor itself, its `.logits`, or the first of a tuple or dict."""
     if isinstance(output, Tensor):
         return output
     if isinstance(getattr(output, "logits", None), Tensor):
         return output.logits  # type: ignore[no-any-return]
-    if isinstance(output, tuple) and output and isinstance(output[0], Tensor):
+    if isinstance(output, Mapping):
+        chosen = output.get("logits", next(iter(output.values()), None))
+        if isinstance(chosen, Tensor):
+            return chosen
+    if isinstance(output, tuple | list) and output and isinstance(output[0], Tensor):
         return output[0]
+    named = getattr(output, "last_hidden_state", None)
+    if isinstance(named, Tensor):
+        return named
     raise ModelError(
         "model output",
         found=f"a {type(output).__name__}",
-        expected="a tensor of logits, an object with .logits, or a tuple that begins with the logits",
+        expected="a tensor of logits, an object or dict with logits, or a tuple that begins with them",
     )

@@ -8,7 +8,7 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
-from everychip.data import Arrays
+from everychip.data import Examples
 from everychip.exits.multi_exit import NEVER, MultiExit, combine
 from everychip.exits.outputs import predict_all_outputs, running_all_outputs
 from everychip.hardware.hardware import Hardware
@@ -27,7 +27,7 @@ class Answers:
 
     @classmethod
     @torch.no_grad()
-    def of(cls, network: MultiExit, hardware: Hardware, data: Arrays, *, chips: int, seed: int) -> Answers:
+    def of(cls, network: MultiExit, hardware: Hardware, data: Examples, *, chips: int, seed: int) -> Answers:
         """Program validation chips and record what their outputs say."""
         runner, placed = running_all_outputs(network), Placed.of(network, hardware)
         combination = network.combination.detach()
@@ -86,7 +86,9 @@ def _least(confidence: Tensor, agrees: Tensor, rate: float) -> float:
     return float(confidence[order[allowed[-1]]]) if len(allowed) else NEVER
 
 
-def _answer(runner: Runner, chip: dict[str, Tensor], data: Arrays, combination: Tensor) -> tuple[Tensor, ...]:
+def _answer(
+    runner: Runner, chip: dict[str, Tensor], data: Examples, combination: Tensor
+) -> tuple[Tensor, ...]:
     outputs = predict_all_outputs(runner, chip, data.x)
     combined = combine(outputs, combination).argmax(-1).cpu()
     exits = outputs[:-1].float().softmax(-1)

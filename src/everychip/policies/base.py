@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from everychip.config.component import Component
-from everychip.data import Arrays
+from everychip.data import Examples
 from everychip.errors import DataError
 from everychip.exits import MultiExit, multi_exit
 from everychip.hardware.hardware import Hardware
@@ -69,7 +69,7 @@ class Policy(Component, family="policy"):
         """
         return multi_exit(model, where=f"policy.{self.kind}")
 
-    def calibration_inputs(self, calibration: Any, count: int, *, classes: int, seed: int) -> Arrays:
+    def calibration_inputs(self, calibration: Any, count: int, *, classes: int, seed: int) -> Examples:
         """`count` random calibration inputs, every class among them, the same for every chip.
 
         Args:

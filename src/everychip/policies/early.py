@@ -9,7 +9,7 @@ from jaxtyping import Float
 from pydantic import Field
 from torch import Tensor, nn
 
-from everychip.data import Arrays
+from everychip.data import Examples
 from everychip.errors import ConfigError
 from everychip.exits import MultiExit
 from everychip.exits.macs import output_cost
@@ -89,7 +89,7 @@ class Early(Policy):
         chosen = thresholds.to(network.thresholds)
         return Set(network.combination.detach(), chosen, (fact,))
 
-    def _data(self, network: MultiExit, calibration: Any, *, seed: int) -> Arrays:
+    def _data(self, network: MultiExit, calibration: Any, *, seed: int) -> Examples:
         """The calibration inputs, where there are enough of them and enough chips."""
         if self.chips < self.least_chips:
             share = 1 - self.coverage

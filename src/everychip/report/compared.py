@@ -36,7 +36,8 @@ class Difference:
         low, high = self.interval.low, self.interval.high
         if low is None or high is None or low <= 0 <= high:
             return "none"
-        return "better" if low > 0 else "worse"
+        up = low > 0
+        return "better" if up == self.interval.score.higher_is_better else "worse"
 
     @property
     def finding(self) -> str:
@@ -44,19 +45,22 @@ class Difference:
         if self.shows != "none":
             return self.shows
         bounds = [abs(bound) for bound in (self.interval.low, self.interval.high) if bound is not None]
-        if bounds and max(bounds) > NOTABLE:
-            return f"no difference shown, one of up to {percent(max(bounds))} points is not ruled out"
+        score = self.interval.score
+        if bounds and (max(bounds) > NOTABLE or score.unit != "%"):
+            size = percent(max(bounds), score=score)
+            return f"no difference shown, one of up to {size} {score.step} is not ruled out"
         return "no difference shown"
 
     @property
     def sentence(self) -> str:
         """The finding in plain words."""
-        one, two = self.method.method, self.control.method
+        one, two, score = self.method.method, self.control.method, self.interval.score
+        step = score.step
         if self.shows == "none":
-            return f"{one} differs from {two} by {points(self.interval)} points: {self.finding}{self._limits}"
-        size = percent(abs(self.interval.estimate), digits=digits_of_points(self.interval))
+            return f"{one} differs from {two} by {points(self.interval)} {step}: {self.finding}{self._limits}"
+        size = percent(abs(self.interval.estimate), digits=digits_of_points(self.interval), score=score)
         bounds = bounds_in_points(self.interval)
-        return f"{one} is {self.shows} than {two} by {size} points {bounds}{self._limits}"
+        return f"{one} is {self.shows} than {two} by {size} {step} {bounds}{self._limits}"
 
     @property
     def _limits(self) -> str:
@@ -91,7 +95,7 @@ def _controls(group: Group, panel: Panel) -> list[Group]:
 def _compare(first: Group, second: Group) -> Comparison | None:
     pair = paired(first, second)
     if len(pair.first) >= HEADLINE_SEEDS:
-        return compare_seeds(pair.first, pair.second)
+        return compare_seeds(pair.first, pair.second, score=first.score)
     ones = [value for values in pair.first.values() for value in values]
     twos = [value for values in pair.second.values() for value in values]
-    return compare(ones, twos) if len(ones) > 1 else None
+    return compare(ones, twos, score=first.score) if len(ones) > 1 else None

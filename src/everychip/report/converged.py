@@ -7,6 +7,7 @@ from collections.abc import Iterable
 from everychip.report.blocks import Column, Row, Table
 from everychip.report.results import CONTEXT, Group, Results, Run
 from everychip.report.wording import listing, sigma_text, time_text
+from everychip.scores import ACCURACY
 from everychip.statistics.intervals import Interval
 from everychip.statistics.percentiles import above_chance
 
@@ -24,7 +25,7 @@ def of_group(results: Results, group: Group) -> Interval | None:
     """
     runs = _ended(results, group)
     classes = {run.classes for run in runs if run.classes}
-    if len(classes) != 1 or classes == {1}:
+    if len(classes) != 1 or classes == {1} or group.score != ACCURACY:
         return None
     final = {seed: sum(values) / len(values) for seed, values in group.by_seed.items()}
     lost = {-1 - index: 0.0 for index in range(len(runs) - len(final))}

@@ -10,19 +10,22 @@ from typing import Any, NamedTuple
 from everychip.errors import StoreError
 from everychip.report.method_kinds import place_of
 from everychip.report.results import Context, Group, Run
+from everychip.scores import ACCURACY, Score
 from everychip.storage.table import COLUMNS, SCAN, connect, literal
 
 OWN_AXES = ("method", "variant", "model", "data", "device", "sigma", "sigma_train", "seed")
 """Axes that the draws' own columns tell; the labels of any other axis join the variant."""
 
-LATER = {"per_chip": "false", "time": "null::double"}
-"""Columns that older draws lack, and what they would say: programmed chips as they are, at no other time."""
+LATER = {"per_chip": "false", "time": "null::double", "score": "accuracy"}
+"""Columns that older draws lack, and what they would say: programmed chips as they are, at no other time.
+
+score: what is judged, where that is not the accuracy."""
 
 GROUPS = """
 select method, variant, model, data, device, {per_chip}, run, seed,
        sigma_train::double, sigma::double, {time},
        avg(sigma_of_max), avg(sigma_of_rms), avg(nll), avg(ece), avg(confidence),
-       min(images), bool_and(whole_test), list(chip order by chip), list(accuracy::double order by chip)
+       min(images), bool_and(whole_test), list(chip order by chip), list({score}::double order by chip)
 from {scan} group by all
 order by all
 """
@@ -50,7 +53,7 @@ class _Part(NamedTuple):
     images: int
     whole_test: bool
     chips: list[int]
-    accuracy: list[float | None]
+    scores: list[float | None]
 
 
 class _Key(NamedTuple):
@@ -74,7 +77,8 @@ def groups_of(
         context = Context(part.model, part.data, part.device, variant, per_chip=part.per_chip)
         key = _Key(part.method, context, _finite(part.sigma_train), _finite(part.sigma), part.time)
         gathered.setdefault(key, []).append(part)
-    groups = [_group(files[0], key, parts) for key, parts in gathered.items()]
+    score = _score_of(files[0], runs)
+    groups = [_group(files[0], key, parts, score) for key, parts in gathered.items()]
     return tuple(sorted(groups, key=_ranking(axes)))
 
 
@@ -105,10 +109,10 @@ def _query(files: Sequence[Path]) -> list[_Part]:
     return [_Part(*row) for row in rows]
 
 
-def _group(where: Path, key: _Key, parts: list[_Part]) -> Group:
+def _group(where: Path, key: _Key, parts: list[_Part], score: Score) -> Group:
     accuracy: dict[int, dict[int, float]] = {}
     for part in parts:
-        chips = _chips(where, part)
+        chips = _chips(where, part, score)
         if accuracy.get(part.seed) == chips:  # the same run under two labels of the grid
             continue
         if part.seed in accuracy or len(chips) < len(part.chips):
@@ -133,14 +137,30 @@ def _group(where: Path, key: _Key, parts: list[_Part]) -> Group:
         images=min(part.images for part in parts),
         whole_test=all(part.whole_test for part in parts),
         runs=tuple(part.run for part in parts),
+        score=score,
     )
 
 
-def _chips(where: Path, part: _Part) -> dict[int, float]:
+def _score_of(where: Path, runs: tuple[Run, ...]) -> Score:
+    """What the runs of one report measured; other numbers stand in no table beside them."""
+    scores = list(dict.fromkeys(run.score for run in runs if run.status != "unfinished")) or [ACCURACY]
+    if len(scores) > 1:
+        raise StoreError(
+            str(where),
+            found=f"runs of {' and '.join(score.name for score in scores)}",
+            expected="runs of one task and one score",
+            remedy="a study for each",
+        )
+    return scores[0]
+
+
+def _chips(where: Path, part: _Part, score: Score) -> dict[int, float]:
     chips = {}
-    for chip, value in zip(part.chips, part.accuracy, strict=True):
-        if value is None or not 0 <= value <= 1:
-            raise StoreError(str(where), found=f"an accuracy outside 0 … 1 in run {part.run}")
+    low, high = score.within or (-math.inf, math.inf)
+    for chip, value in zip(part.chips, part.scores, strict=True):
+        if value is None or not math.isfinite(value) or not low <= value <= high:
+            found = "an accuracy" if score == ACCURACY else f"{score.name} that is"
+            raise StoreError(str(where), found=f"{found} outside {low:g} … {high:g} in run {part.run}")
         chips[chip] = value
     return chips
 

@@ -41,8 +41,9 @@ def over_time(results: Results, *, panels: Sequence[Panel] | None = None, limit:
             cells = [mean_cell(results, group) if group else "" for group in found]
             rows.append(Row((*panel.context.words, sigma_text(panel.sigma), method, *cells), method))
     note = (
-        "Mean accuracy in % ± half its 95 % interval, the same chips at every time. Below each time: the "
-        "effective weight noise σ_W/rms(W) of the rows, which is their spread without what all have lost."
+        f"Mean {results.score.label} ± half its 95 % interval, the same chips at every time. Below each "
+        "time: the effective weight noise σ_W/rms(W) of the rows, which is their spread without what all "
+        "have lost."
     )
     notes = (note, *footnotes(results, groups))
-    return Table("Accuracy over time", tuple(columns), tuple(rows), notes).without_constants()
+    return Table(f"{results.score.title} over time", tuple(columns), tuple(rows), notes).without_constants()

@@ -11,6 +11,7 @@ from everychip.report.palette import Look, looks
 from everychip.report.results import Group, Panel, Results
 from everychip.report.tables import verdict_of
 from everychip.report.wording import count, effective, mean_of
+from everychip.scores import ACCURACY, Score
 
 if TYPE_CHECKING:
     import altair as alt
@@ -46,7 +47,12 @@ def shape(methods: Sequence[str]) -> alt.Shape:
 
 
 def curves(
-    methods: Sequence[str], x: alt.X, *, domain: list[float], tooltip: Sequence[str]
+    methods: Sequence[str],
+    x: alt.X,
+    *,
+    domain: list[float],
+    tooltip: Sequence[str],
+    score: Score = ACCURACY,
 ) -> list[alt.Chart]:
     """A line for each method over the rows called `points`, a band from low to high, dots to point at.
 
@@ -56,7 +62,7 @@ def curves(
 
     hover = alt.selection_point(fields=["method"], on="pointerover", clear="pointerout", name="hover")
     scale = alt.Scale(domain=domain, nice=False)
-    y = alt.Y("mean:Q", title="accuracy in %", scale=scale)
+    y = alt.Y("mean:Q", title=score.label, scale=scale)
     vivid = alt.condition(hover, alt.value(1.0), alt.value(0.15))
     faint = alt.condition(hover, alt.value(0.16), alt.value(0.02))
     base = chart_of("points").encode(x=x, color=colour(methods))
@@ -71,14 +77,16 @@ def curves(
 def point_of(group: Group) -> dict[str, Any]:
     """What `curves` draws of a group, without its place on the horizontal axis."""
     mean = verdict_of(group).mean
-    low = mean.estimate if mean.low is None else max(mean.low, 0.0)
-    high = mean.estimate if mean.high is None else min(mean.high, 1.0)
+    score = group.score
+    least, most = score.within or (-math.inf, math.inf)
+    low = mean.estimate if mean.low is None else max(mean.low, least)
+    high = mean.estimate if mean.high is None else min(mean.high, most)
     return {
         "method": group.method,
-        "mean": percent(mean.estimate),
-        "low": percent(low),
-        "high": percent(high),
-        "accuracy": f"{mean_of(mean)} %",
+        "mean": percent(mean.estimate, score),
+        "low": percent(low, score),
+        "high": percent(high, score),
+        score.name: f"{mean_of(mean)} {score.unit}".rstrip(),
         "σ_W/rms(W)": effective(group.of_rms),
         "σ_W/max|W|": effective(group.of_max),
         "chips": f"{group.chips} of {count(group.seeds, 'training seed')}",
@@ -86,8 +94,13 @@ def point_of(group: Group) -> dict[str, Any]:
 
 
 def domain_of(groups: Iterable[Group]) -> list[float]:
-    """One vertical scale for all panels, from the next ten below the lowest mean."""
-    lowest = min(verdict_of(group).mean.estimate for group in groups)
+    """One vertical scale for all panels, of shares from the next ten below the lowest mean."""
+    groups = list(groups)
+    means = [verdict_of(group).mean for group in groups]
+    if groups[0].score.unit != "%":
+        ends = [end for mean in means for end in (mean.low, mean.estimate, mean.high) if end is not None]
+        return [min(ends), max(ends)]
+    lowest = min(mean.estimate for mean in means)
     return [10.0 * math.floor(10 * lowest), 100.0]
 
 

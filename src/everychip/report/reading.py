@@ -11,6 +11,7 @@ from everychip.errors import StoreError
 from everychip.report.grouping import groups_of
 from everychip.report.results import Results, Run
 from everychip.report.weak_layers import read_answer
+from everychip.scores import Score
 from everychip.storage.files import read_json
 from everychip.study.proof import draws_of
 from everychip.study.records import RunEntry, RunRecord, StudyRecord
@@ -54,6 +55,7 @@ def _run(entry: RunEntry, history: tuple[Mapping[str, Any], ...] = ()) -> Run:
         treatment=entry.treatment,
         answers=entry.answers,
         classes=entry.classes,
+        score=Score.of(None if entry.score is None else entry.score.model_dump()),
     )
 
 
@@ -118,7 +120,7 @@ def _target(table: Mapping[str, Any], *parts: str) -> float | None:
         recipe = table.get(part)
         evaluation = recipe.get("evaluation") if isinstance(recipe, Mapping) else None
         asked = evaluation.get("target") if isinstance(evaluation, Mapping) else None
-        found = asked if isinstance(asked, float) and 0 < asked < 1 else found
+        found = asked if isinstance(asked, int | float) else found
     return found
 
 

@@ -10,10 +10,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from everychip.hardware.coverage import Coverage
+from everychip.scores import ACCURACY, Score
 
 if TYPE_CHECKING:
-    from everychip.report.weak_layers import WeakLayers
     from everychip.study.records import Answered
+    from everychip.study.sensitivity import SensitivityRecord
 
 CONTEXT = ("model", "data", "device", "variant")
 """The names of the parts of a context."""
@@ -52,10 +53,10 @@ class Context:
 class Group:
     """Every chip of one method at one evaluated σ, over all its training seeds.
 
-    `accuracy` maps seed → chip → accuracy in 0 … 1; `sigma` and `sigma_train` are nominal device σ (`None`
-    for a device without one); `time` is in seconds since programming (`None` for a device that does not age);
-    `of_max` and `of_rms` are σ_W / max|W| and σ_W / rms(W), means over seeds; `images` is how many test
-    images a chip met.
+    `accuracy` maps seed → chip → accuracy in 0 … 1, or what else `score` says; `sigma` and `sigma_train` are
+    nominal device σ (`None` for a device without one); `time` is in seconds since programming (`None` for a
+    device that does not age); `of_max` and `of_rms` are σ_W / max|W| and σ_W / rms(W), means over seeds;
+    `images` is how many test images a chip met.
     """
 
     method: str
@@ -72,6 +73,7 @@ class Group:
     whole_test: bool
     runs: tuple[str, ...] = ()
     time: float | None = None
+    score: Score = ACCURACY
 
     @cached_property
     def by_seed(self) -> dict[int, tuple[float, ...]]:
@@ -126,6 +128,7 @@ class Run:
     treatment: tuple[Mapping[str, Any], ...] = ()
     answers: tuple[Answered, ...] = ()
     classes: int | None = None
+    score: Score = ACCURACY
 
     @property
     def name(self) -> str:
@@ -189,6 +192,14 @@ class Panel:
         """The same method without device noise, if it was evaluated so."""
         key = (group.method, group.sigma_train, 0.0)
         return next((g for g in self.over_sigma if (g.method, g.sigma_train, g.sigma) == key), None)
+
+
+@dataclass(frozen=True)
+class WeakLayers:
+    """What `everychip sensitivity` answered for one run; `run` is what to call it, empty where alone."""
+
+    run: str
+    record: SensitivityRecord
 
 
 @dataclass(frozen=True)
@@ -258,6 +269,11 @@ class Results:
         apart = {kind: tuple(group for group in self.groups if group.context.kind == kind) for kind in KINDS}
         found = {kind: replace(self, groups=groups) for kind, groups in apart.items() if groups}
         return {"": self} if list(found) == ["population"] else found
+
+    @property
+    def score(self) -> Score:
+        """What was measured of every chip."""
+        return self.groups[0].score if self.groups else ACCURACY
 
     def heading(self, context: Context) -> str:
         """What tells a context from the others of its study; nothing if it is the only one."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import lru_cache
@@ -21,6 +22,7 @@ from everychip.report.wording import (
     spread,
     time_text,
 )
+from everychip.scores import ACCURACY
 from everychip.statistics.percentiles import unseen
 from everychip.statistics.verdict import RARE, Verdict, summarize
 
@@ -38,6 +40,7 @@ def verdict_of(group: Group, *, target: float | None = None) -> Verdict:
         target=target,
         whole_test=group.whole_test,
         images=None if group.whole_test else group.images,
+        score=group.score,
     )
 
 
@@ -88,11 +91,11 @@ def overview(
         trained = "–" if sigma_train == 0 else sigma_text(sigma_train)
         rows.append(Row((*context.words, trained, method, *cells), method))
     note = (
-        "Mean accuracy in % ± half its 95 % interval. "
+        f"Mean {results.score.label} ± half its 95 % interval{results.score.remark}. "
         "Below each nominal device σ: the effective weight noise σ_W/rms(W) of the rows."
     )
     notes = (note, *footnotes(results, groups))
-    return Table("Accuracy over σ", tuple(columns), tuple(rows), notes).without_constants()
+    return Table(f"{results.score.title} over σ", tuple(columns), tuple(rows), notes).without_constants()
 
 
 def _block(
@@ -151,7 +154,7 @@ def everything(results: Results, *, target: float | None = None) -> Table:
         trained = "–" if g.sigma_train == 0 else sigma_text(g.sigma_train)
         where = {"σ": sigma_text(g.sigma), "time": time_text(g.time)}
         head = (*g.context.words, trained, g.method, *(where[column.name] for column in conditions))
-        tail = (kpp, f"{g.nll:.3f}", f"{g.ece:.3f}", str(g.chips))
+        tail = (kpp, *("" if math.isnan(one) else f"{one:.3f}" for one in (g.nll, g.ece)), str(g.chips))
         rows.append(Row((*head, *_verdict_cells(results, g, target), *tail), g.method))
     table = Table("Every number", columns, tuple(rows), footnotes(results, results.groups))
     return table.without_constants().without_empty()
@@ -164,7 +167,7 @@ def against_controls(found: Sequence[Difference]) -> Table:
         *_condition_columns(below="σ_W/rms"),
         Column("method", "key"),
         Column("against", "key"),
-        Column("points [95 %]"),
+        Column(f"{found[0].interval.score.step if found else 'points'} [95 %]"),
         Column("shown", role="brief"),
         Column("finding", "remark"),
     )
@@ -260,9 +263,16 @@ def _verdict_columns(groups: Sequence[Group], target: float | None) -> tuple[Col
         Column("mean ± CI"),
         Column("KPP5", below=whose),
         Column("worst", below=of),
-        Column("yield" if target is None else f"≥ {100 * target:g} %"),
+        Column(_yield_words(groups, target)),
         Column("above chance", minor=True),
     )
+
+
+def _yield_words(groups: Sequence[Group], target: float | None) -> str:
+    score = groups[0].score if groups else ACCURACY
+    if target is None:
+        return "yield"
+    return f"≥ {100 * target:g} %" if score == ACCURACY else score.goal(target)
 
 
 def _whose(groups: Sequence[Group]) -> str:
@@ -274,13 +284,14 @@ def _whose(groups: Sequence[Group]) -> str:
 
 
 def _verdict_cells(results: Results, group: Group, target: float | None) -> tuple[str, ...]:
-    verdict = verdict_of(group, target=target)
+    verdict, score = verdict_of(group, target=target), group.score
+    digits = 1 if score.unit == "%" else verdict.mean.digits
     return (
         effective(group.of_rms),
         effective(group.of_max),
         mean_cell(results, group),
-        percent(verdict.kpp.estimate) if verdict.kpp else "",
-        percent(verdict.worst) if verdict.worst is not None else "",
+        percent(verdict.kpp.estimate, digits=digits, score=score) if verdict.kpp else "",
+        percent(verdict.worst, digits=digits, score=score) if verdict.worst is not None else "",
         percent(verdict.yield_.estimate) if verdict.yield_ else "",
         counted(results, group),
     )

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from everychip.charts.style import GREY, Rows, chart_of, percent, spec_of
 from everychip.evaluation.sensitivity import WORTH
 from everychip.report.blocks import Column, Figure, Panel, Row, Table
+from everychip.report.results import WeakLayers
 from everychip.report.wording import effective, sigma_text
 from everychip.report.wording import percent as in_percent
 from everychip.storage.files import read_json
@@ -22,21 +22,18 @@ LOST = {
 }
 
 
-@dataclass(frozen=True)
-class WeakLayers:
-    """The answer of one run; `run` is what to call it, empty where there is no other."""
-
-    run: str
-    record: SensitivityRecord
-
-
 def read_answer(folder: Path, run: str = "") -> tuple[WeakLayers, ...]:
     """The answer that lies in a run folder, if there is one."""
     path = folder / FILE
     if not path.is_file():
         return ()
+    data = read_json(path, form=FORMAT)
+    measured = data.get("sensitivity")
+    score = measured.get("score") if isinstance(measured, dict) else None
+    if isinstance(score, dict) and score.get("unit") != "%":
+        return ()  # the charts count in points; `everychip sensitivity` prints these layers
     remedy = "ask again: everychip sensitivity"
-    return (WeakLayers(run, SensitivityRecord.read(read_json(path, form=FORMAT), path=path, remedy=remedy)),)
+    return (WeakLayers(run, SensitivityRecord.read(data, path=path, remedy=remedy)),)
 
 
 def table(answer: WeakLayers) -> Table:

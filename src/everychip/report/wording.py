@@ -7,23 +7,26 @@ from collections.abc import Iterable
 
 from everychip.devices.ageing import duration as age
 from everychip.report.results import Group, Panel
+from everychip.scores import ACCURACY, Score
 from everychip.statistics.intervals import Interval
 
 MINUS = "\N{MINUS SIGN}"
 
 
-def percent(share: float, *, digits: int = 1) -> str:
-    """A share in percent, without the sign.
+def percent(share: float, *, digits: int | None = None, score: Score = ACCURACY) -> str:
+    """A share in percent without the sign, or another score without its unit.
 
     >>> percent(0.8734)
     '87.3'
     """
-    return f"{100 * share:.{digits}f}"
+    return score.number(share, digits=1 if digits is None and score.unit == "%" else digits)
 
 
 def digits_of(interval: Interval, *, least: float = 0.0005) -> int:
     """One digit behind the point; none where half the interval is wide, more where it is below `least`."""
     half = interval.half
+    if interval.score.unit != "%":
+        return interval.digits
     if half is not None and half >= 0.1:
         return 0
     if half is None or half == 0 or half >= least:
@@ -44,10 +47,11 @@ def mean_of(interval: Interval) -> str:
     '93.0 [82.4, 97.0]'
     """
     digits = digits_of(interval)
+    estimate = interval.score.number(interval.estimate, digits=digits)
     if not interval.even(digits):
-        return f"{percent(interval.estimate, digits=digits)} {interval.bounds(digits=digits)}"
-    half = "–" if interval.half is None else percent(interval.half, digits=digits)
-    return f"{percent(interval.estimate, digits=digits)} ± {half}"
+        return f"{estimate} {interval.bounds(digits=digits)}"
+    half = "–" if interval.half is None else interval.score.number(interval.half, digits=digits)
+    return f"{estimate} ± {half}"
 
 
 def bounds_of(interval: Interval) -> str:
@@ -56,7 +60,8 @@ def bounds_of(interval: Interval) -> str:
     >>> bounds_of(Interval(0.8, None, 0.82, over="chips"))
     '80.0 [–, 82.0]'
     """
-    return f"{percent(interval.estimate)} {interval.bounds()}"
+    digits = interval.plain_digits
+    return f"{interval.score.number(interval.estimate, digits=digits)} {interval.bounds(digits=digits)}"
 
 
 def points(difference: Interval) -> str:
@@ -65,19 +70,19 @@ def points(difference: Interval) -> str:
     >>> points(Interval(-0.004, -0.010, 0.002, over="3 seeds"))
     '−0.4 [−1.0, +0.2]'
     """
-    return (
-        f"{signed(difference.estimate, digits=digits_of_points(difference))} {bounds_in_points(difference)}"
-    )
+    digits, score = digits_of_points(difference), difference.score
+    return f"{signed(difference.estimate, digits=digits, score=score)} {bounds_in_points(difference)}"
 
 
 def bounds_in_points(difference: Interval) -> str:
-    """The bounds of a difference of two accuracies, in points of percent.
+    """The bounds of a difference, in points of percent or in what else the score is counted in.
 
     >>> bounds_in_points(Interval(-0.004, None, 0.002, over="3 seeds"))
     '[–, +0.2]'
     """
-    digits = digits_of_points(difference)
-    low, high = ("–" if b is None else signed(b, digits=digits) for b in (difference.low, difference.high))
+    digits, score = digits_of_points(difference), difference.score
+    bounds = (difference.low, difference.high)
+    low, high = ("–" if b is None else signed(b, digits=digits, score=score) for b in bounds)
     return f"[{low}, {high}]"
 
 
@@ -86,13 +91,13 @@ def digits_of_points(difference: Interval) -> int:
     return digits_of(difference, least=0.002)
 
 
-def signed(share: float, *, digits: int = 1) -> str:
-    """A share in percent with its sign.
+def signed(share: float, *, digits: int = 1, score: Score = ACCURACY) -> str:
+    """A share in percent, or another score, with its sign.
 
     >>> signed(-0.004), signed(0.002), signed(-1e-9)
     ('−0.4', '+0.2', '0.0')
     """
-    text = f"{100 * share:+.{digits}f}"
+    text = f"{score.scale * share:+.{digits}f}"
     return text[1:] if float(text) == 0 else text.replace("-", MINUS)
 
 

@@ -16,6 +16,8 @@ from torch import Tensor
 
 from everychip.config.validation import must_be
 from everychip.errors import DataError, SampleSizeError, shown
+from everychip.scores import ACCURACY as OF_ACCURACY
+from everychip.scores import Score
 
 Values = Sequence[float] | Tensor
 Range = tuple[float, float] | None
@@ -29,7 +31,8 @@ HEADLINE_SEEDS = 3
 class Interval:
     """An estimate and its interval; a bound that the sample cannot give is `None`, and `refusal` says why.
 
-    `over` names what the interval is over ("chips", "chips, one seed", "3 seeds").
+    `over` names what the interval is over ("chips", "chips, one seed", "3 seeds"); `score` says what
+    was measured, in which unit it is printed and which way is better.
 
     >>> str(Interval(0.873, 0.869, 0.877, over="chips"))
     '87.3 % [86.9, 87.7] (95 % over chips)'
@@ -43,6 +46,7 @@ class Interval:
     over: str
     level: float = 0.95
     refusal: str | None = None
+    score: Score = OF_ACCURACY
 
     @property
     def half(self) -> float | None:
@@ -51,24 +55,36 @@ class Interval:
 
     @property
     def digits(self) -> int:
-        """Decimals of a percentage that show this width: one, more where it is below 0.1 or 0.01 points."""
-        half = 100 * (self.half or 0.0)
-        return 1 if half == 0 or half >= 0.1 else 2 if half >= 0.01 else 3
+        """Decimals that show this width: of a percentage one, more where it is below 0.1 or 0.01 points."""
+        return self.score.digits(self.half, self.estimate)
 
     def even(self, digits: int) -> bool:
-        """Whether the bounds are equally far from the estimate, in percent with so many digits."""
+        """Whether the bounds are equally far from the estimate, printed with so many digits."""
         if self.low is None or self.high is None:
             return True
-        below, above = 100 * (self.estimate - self.low), 100 * (self.high - self.estimate)
+        scale = self.score.scale
+        below, above = scale * (self.estimate - self.low), scale * (self.high - self.estimate)
         return f"{below:.{digits}f}" == f"{above:.{digits}f}"
 
-    def bounds(self, *, scale: float = 100.0, digits: int = 1) -> str:
-        """The bounds in brackets, times `scale`; a missing one is a dash."""
+    def bounds(self, *, scale: float | None = None, digits: int | None = None) -> str:
+        """The bounds in brackets, times `scale` or as the score is printed; a missing one is a dash."""
+        scale = self.score.scale if scale is None else scale
+        digits = self.plain_digits if digits is None else digits
         low, high = ("–" if b is None else f"{scale * b:.{digits}f}" for b in (self.low, self.high))
         return f"[{low}, {high}]"
 
+    @property
+    def plain_digits(self) -> int:
+        """Decimals of the estimate where its width is not looked at: one of a percentage."""
+        return 1 if self.score.unit == "%" else self.digits
+
+    @property
+    def text(self) -> str:
+        """The estimate with its unit."""
+        return self.score.text(self.estimate, digits=self.plain_digits)
+
     def __str__(self) -> str:
-        return f"{100 * self.estimate:.1f} % {self.bounds()} ({100 * self.level:g} % over {self.over})"
+        return f"{self.text} {self.bounds()} ({100 * self.level:g} % over {self.over})"
 
     def __format__(self, spec: str) -> str:
         """The estimate in a format for numbers, such as `.1%`; without one, the text of `str`."""
@@ -77,7 +93,7 @@ class Interval:
 
 @dataclass(frozen=True)
 class Difference(Interval):
-    """The interval of a difference of two accuracies, printed in points as a comparison prints it.
+    """The interval of a difference of two scores, accuracies in points, as a comparison prints it.
 
     >>> print(Difference(0.0095, 0.0062, 0.0128, over="chips"))
     +0.9 points [0.6, 1.3] (95 % over chips)
@@ -97,9 +113,9 @@ class Difference(Interval):
 
     @property
     def points(self) -> str:
-        """The estimate with its sign, and the bounds, in points of accuracy."""
-        digits = self.digits
-        return f"{100 * self.estimate:+.{digits}f} points {self.bounds(digits=digits)}"
+        """The estimate with its sign, and the bounds, in points or in the unit of the score."""
+        digits, score = self.digits, self.score
+        return f"{score.scale * self.estimate:+.{digits}f} {score.step} {self.bounds(digits=digits)}"
 
     def __str__(self) -> str:
         return f"{self.points} ({100 * self.level:g} % over {self.over})"
@@ -259,7 +275,7 @@ def sample(values: Values, *, where: str, least: int = 1) -> Tensor:
             where,
             found=f"{broken} of {len(x)} values that are not finite",
             expected="finite values",
-            remedy="chips that overflow have an infinite nll: take their accuracy or Brier score",
+            remedy="chips that overflow have an infinite loss: take a bounded score, such as accuracy",
         )
     return x
 

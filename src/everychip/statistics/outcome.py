@@ -5,6 +5,8 @@ from __future__ import annotations
 import math
 from typing import Literal, cast
 
+from everychip.scores import Score
+
 Status = Literal["above_chance", "at_chance", "diverged"]
 """What is measured: accuracy against chance. No word says that the training has come to its end."""
 
@@ -62,3 +64,32 @@ def classify_outcome(
             "try ramp, a constraint such as clip, or less noise"
         )
     return "above_chance", f"validation accuracy {accuracy:.1%} in the epoch kept"
+
+
+def judge_score(
+    status: Status, value: float, score: Score, *, chance: float | None, history: list[dict[str, float]]
+) -> tuple[Status, str]:
+    """What became of a training whose score is not that of a classification.
+
+    Args:
+        status: "diverged", or any other word where it did not.
+        value: the validated score of the epoch kept.
+        score: how it is read.
+        chance: the score of the best answer that does not look at the input; None, not known.
+        history: one row for each epoch.
+
+    >>> judge_score("above_chance", 60.0, Score("RMSE", False), chance=77.0, history=[])
+    ('above_chance', 'validation RMSE 60.00 in the epoch kept')
+    """
+    if status == "diverged" or not math.isfinite(value):
+        last = history[-1] if history else {"epoch": 0, "loss": math.inf}
+        return "diverged", (
+            f"the loss was {last['loss']:.3g} in epoch {int(last['epoch']) + 1}; "
+            "try a smaller learning rate or a ramp"
+        )
+    if chance is not None and score.sign * (value - chance) <= 0:
+        return "at_chance", (
+            f"validation {score.name} {score.text(value)} is no better than chance ({score.text(chance)}); "
+            "try more epochs, another rate, ramp, a constraint such as clip, or less noise"
+        )
+    return "above_chance", f"validation {score.name} {score.text(value)} in the epoch kept"

@@ -5,15 +5,17 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
+from typing import Any, Protocol, runtime_checkable
 
 import torch
 from pydantic.dataclasses import dataclass
 from torch import Tensor
 
+from everychip.config.arguments import a as an
+from everychip.config.arguments import takes
 from everychip.errors import DataError, SampleSizeError
+from everychip.scores import ACCURACY, Score
 from everychip.statistics.intervals import (
-    DIFFERENCE,
     HEADLINE_SEEDS,
     Difference,
     Values,
@@ -22,15 +24,12 @@ from everychip.statistics.intervals import (
     t_interval,
 )
 
-if TYPE_CHECKING:
-    from everychip.evaluation.draws import Draws
-
 # Five differences of one sign have a two-sided Wilcoxon p of 0.0625: below six the test cannot speak.
 _WILCOXON_LEAST = 6
 
 
 @runtime_checkable
-class _Drawn(Protocol):
+class Drawn(Protocol):
     """Draws know which chips they are of, and compare themselves."""
 
     def compare(self, other: Any, *, level: float = 0.95) -> Comparison: ...
@@ -55,7 +54,7 @@ class Comparison:
         over = f"{self.n} chips" if self.seeds == 1 else f"{self.seeds} seeds, {self.n} chips"
         named = (("t", self.p_t), ("Wilcoxon", self.p_wilcoxon))
         ps = [f"{_p(p)} ({name})" for name, p in named if p is not None]
-        text = f"{self.difference.points} paired over {over}"
+        text = f"{self.difference.points} paired over {over}{self.difference.score.remark}"
         tests = f", p = {', '.join(ps)}" if ps else ""
         return "; ".join([text + tests, *self.refusals])
 
@@ -63,7 +62,10 @@ class Comparison:
         return f"Comparison({self})"
 
 
-def compare(a: Values | Draws, b: Values | Draws, *, level: float = 0.95) -> Comparison:
+@takes(score=an(Score, "an everychip.tasks.Score"))
+def compare(
+    a: Values | Drawn, b: Values | Drawn, *, level: float = 0.95, score: Score = ACCURACY
+) -> Comparison:
     """Compare two models over the same chips: t interval, t test and Wilcoxon test of a_c − b_c.
 
     It speaks of these two trained networks; of their methods speaks `compare_seeds`. Zero differences are
@@ -73,6 +75,7 @@ def compare(a: Values | Draws, b: Values | Draws, *, level: float = 0.95) -> Com
         a, b: draws, paired by the number of the chip and refused unless seed, images and cells agree; or
             one number per chip, in the same order.
         level: the coverage of the interval, 0.95.
+        score: what plain numbers measure; draws know it.
 
     Returns:
         The mean difference a − b with its interval and p-values.
@@ -82,18 +85,22 @@ def compare(a: Values | Draws, b: Values | Draws, *, level: float = 0.95) -> Com
     >>> compare([0.9, 0.8, 0.7], [0.9, 0.8, 0.7]).p_t
     1.0
     """
-    if isinstance(a, _Drawn) and isinstance(b, _Drawn):
+    if isinstance(a, Drawn) and isinstance(b, Drawn):
         return a.compare(b, level=level)
-    if isinstance(a, _Drawn) or isinstance(b, _Drawn):
+    if isinstance(a, Drawn) or isinstance(b, Drawn):
         found, remedy = "draws beside plain numbers", "draws.accuracy are the numbers of draws"
         raise DataError("compare", found=found, expected="two sets of draws, or numbers twice", remedy=remedy)
     d = _differences(a, b, where="compare", least=2)
     p_t, p_wilcoxon, refusals = _tests(d, unit="chips")
-    return Comparison(_student(d, level=level), len(d), 1, p_t, p_wilcoxon, refusals)
+    return Comparison(_student(d, level=level, score=score), len(d), 1, p_t, p_wilcoxon, refusals)
 
 
 def compare_seeds(
-    a_by_seed: Mapping[int, Values], b_by_seed: Mapping[int, Values], *, level: float = 0.95
+    a_by_seed: Mapping[int, Values],
+    b_by_seed: Mapping[int, Values],
+    *,
+    level: float = 0.95,
+    score: Score = ACCURACY,
 ) -> Comparison:
     """Compare two methods: differences per chip, their mean per training seed, then t over the S seed means.
 
@@ -123,7 +130,8 @@ def compare_seeds(
     means = torch.stack([d.mean() for d in by_seed.values()])
     p_t, p_wilcoxon, refusals = _tests(means, unit="seeds")
     chips = sum(len(d) for d in by_seed.values())
-    difference = Difference.of(seeds_interval(by_seed, level=level, within=DIFFERENCE))
+    difference = Difference.of(seeds_interval(by_seed, level=level, within=score.difference))
+    difference = replace(difference, score=score)
     return Comparison(difference, chips, len(seeds), p_t, p_wilcoxon, refusals)
 
 
@@ -137,7 +145,8 @@ def _differences(a: Values, b: Values, *, where: str, least: int) -> Tensor:
             remedy="evaluate both with the same seed and number of chips",
         )
     # Accuracies are ratios of counts: equal differences must tie, whatever the last bits of the quotients.
-    return ((x - y) * 1e12).round() / 1e12
+    d = x - y
+    return (d * 1e12).round() / 1e12 if bool((d.abs() <= 1).all()) else d
 
 
 def _tests(d: Tensor, *, unit: str) -> tuple[float | None, float | None, tuple[str, ...]]:
@@ -168,13 +177,14 @@ def _wilcoxon(d: Tensor) -> float:
     return float(wilcoxon(d.numpy(), zero_method="wilcox").pvalue)
 
 
-def _student(d: Tensor, *, level: float) -> Difference:
+def _student(d: Tensor, *, level: float, score: Score) -> Difference:
     """The interval that belongs to the paired t test; Wilcoxon's test stands beside it for skewed ones."""
     found = t_interval(
         float(d.mean()), float(d.std()) / math.sqrt(len(d)), len(d) - 1, level=level, over="chips"
     )
     low, high = found.low or 0.0, found.high or 0.0
-    return replace(Difference.of(found), low=max(low, DIFFERENCE[0]), high=min(high, DIFFERENCE[1]))
+    least, most = score.difference or (-math.inf, math.inf)
+    return replace(Difference.of(found), low=max(low, least), high=min(high, most), score=score)
 
 
 def _p(p: float) -> str:

@@ -4,20 +4,19 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
+from dataclasses import replace
 
 import torch
 
 from everychip.config.validation import must_be
-from everychip.errors import SampleSizeError
+from everychip.errors import ConfigError, SampleSizeError
+from everychip.scores import ACCURACY, Score
 from everychip.statistics.intervals import Interval, Values, fraction, sample
 from everychip.statistics.outcome import bar_above_chance
 
-# Accuracies kept in float32 are off by less: 0.9 still reaches a target of 90 %.
-_ROUNDING = 1e-7
 
-
-def kpp(values: Values, *, k: float = 5.0, level: float = 0.95) -> Interval:
-    """The k-th percentile of accuracy, KPP_k: k % of all chips do no better. No distribution is assumed.
+def kpp(values: Values, *, k: float = 5.0, level: float = 0.95, score: Score = ACCURACY) -> Interval:
+    """The k-th percentile from the bad end, KPP_k: k % of all chips do no better. No law is assumed.
 
     Estimate: the ⌈n k/100⌉-th smallest value. Bounds: order statistics X_(l) and X_(u) (counted from 1), l
     the largest with P(Bin(n, k/100) ≤ l − 1) ≤ (1 − level)/2 and u the smallest with P(Bin(n, k/100) ≥ u) ≤
@@ -36,7 +35,7 @@ def kpp(values: Values, *, k: float = 5.0, level: float = 0.95) -> Interval:
     from scipy.special import bdtr, bdtrc
 
     must_be(k, "kpp.k", above=0, below=100)
-    x = sample(values, where="kpp").sort().values
+    x = (score.sign * sample(values, where="kpp")).sort().values
     share, tail, n = k / 100, (1 - fraction(level, "level")) / 2, len(x)
     counts = torch.arange(n, dtype=torch.float64).numpy()
     first = int((bdtr(counts, n, share) <= tail).sum()) - 1
@@ -44,25 +43,34 @@ def kpp(values: Values, *, k: float = 5.0, level: float = 0.95) -> Interval:
     low, high = (float(x[first]) if first >= 0 else None), (float(x[last]) if last < n else None)
     refusal = None
     if low is None or high is None:
-        side, odds = ("lower", 1 - share) if low is None else ("upper", share)
+        bad, good = ("lower", "upper") if score.higher_is_better else ("upper", "lower")
+        side, odds = (bad, 1 - share) if low is None else (good, share)
         needed = math.ceil(math.log(tail) / math.log(odds))
         refusal = f"KPP{k:g} has no {side} bound: at {100 * level:g} % it needs {needed} chips, these are {n}"
     # Less a hair, because 200 · 0.07 is 14.000000000000002.
     rank = max(math.ceil(n * share - 1e-9), 1)
-    return Interval(float(x[rank - 1]), low, high, over="chips", level=level, refusal=refusal)
+    found = Interval(float(x[rank - 1]), low, high, over="chips", level=level, refusal=refusal, score=score)
+    return found if score.higher_is_better else _mirrored(found)
 
 
-def worst(values: Values) -> float:
-    """The least value seen. It falls as n grows and bounds nothing, so n is always said beside it.
+def _mirrored(interval: Interval) -> Interval:
+    """The interval of values whose signs had been turned."""
+    low, high = (None if bound is None else -bound for bound in (interval.high, interval.low))
+    return replace(interval, estimate=-interval.estimate, low=low, high=high)
+
+
+def worst(values: Values, *, score: Score = ACCURACY) -> float:
+    """The worst value of the sample. It gets worse as n grows and bounds nothing, so n stands beside it.
 
     >>> worst([0.9, 0.7, 0.8])
     0.7
     """
-    return float(sample(values, where="worst").min())
+    x = sample(values, where="worst")
+    return float(x.min() if score.higher_is_better else x.max())
 
 
-def yield_at(values: Values, *, target: float, level: float = 0.95) -> Interval:
-    """The share of chips that reach a target accuracy, with its Clopper–Pearson interval.
+def yield_at(values: Values, *, target: float, level: float = 0.95, score: Score = ACCURACY) -> Interval:
+    """The share of chips that are at least as good as a target, with its Clopper–Pearson interval.
 
     Source: Clopper & Pearson, Biometrika 26 (1934).
 
@@ -70,8 +78,21 @@ def yield_at(values: Values, *, target: float, level: float = 0.95) -> Interval:
     0.75
     """
     x = sample(values, where="yield_at")
-    must_be(target, "target", above=0, most=1, remedy="90 % is 0.9")
-    return proportion(int((x >= target - _ROUNDING).sum()), of=len(x), over="chips", level=level)
+    must_be_target(target, score)
+    hits = sum(score.reaches(value, target) for value in x.tolist())
+    return proportion(hits, of=len(x), over="chips", level=level)
+
+
+def must_be_target(target: float, score: Score, *, where: str = "target") -> None:
+    """Refuse a target that the score cannot have."""
+    must_be(target, where)
+    low, high = score.within or (-math.inf, math.inf)
+    if score.unit == "%" and not 0 < target <= 1:
+        raise ConfigError(
+            where, found=f"{target:g}", expected="a fraction above 0, up to 1", remedy="90 % is 0.9"
+        )
+    if not low <= target <= high:
+        raise ConfigError(where, found=f"{target:g}", expected=f"a {score.name} of {low:g} … {high:g}")
 
 
 def unseen(n: int, *, level: float = 0.95) -> float:

@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from everychip.errors import ConfigError
+from everychip.scores import ACCURACY, Score
 from everychip.statistics.confidence_sequences import Sequential, SequentialT
 from everychip.statistics.intervals import Interval, Values, sample
 from everychip.statistics.verdict import RARE, Verdict
@@ -17,7 +18,7 @@ _NUMBER = r"(\d+(?:\.\d*)?|\.\d+)"
 _GRAMMAR = re.compile(
     rf"(?:±|\+/?-)\s*{_NUMBER}\s*(?:points?|%)?(?:(\s+bernstein)|,?\s+failures\s+{_NUMBER}\s*%)?"
 )
-_EXPECTED = 'a half-width in points of accuracy, as in "±0.2", "±0.2 failures 5 %" or "±0.2 bernstein"'
+_EXPECTED = 'a half-width in {step}, as in "±0.2", "±0.2 failures 5 %" or "±0.2 bernstein"'
 MOST = 0.15
 """The largest share of failing chips to look for: 20 chips are the least that a sequence may stop at."""
 _FIXED = "a number of chips fixed beforehand, and these were watched"
@@ -43,13 +44,19 @@ class Until:
     failures: float = RARE
 
     @classmethod
-    def parse(cls, text: Any, *, chips: int | None = None) -> Until:
-        """Read "±0.2", "±0.2 failures 5 %" or "±0.2 bernstein"; `chips` is the most that may be spent."""
+    def parse(cls, text: Any, *, chips: int | None = None, score: Score = ACCURACY) -> Until:
+        """Read "±0.2", "±0.2 failures 5 %" or "±0.2 bernstein"; `chips` is the most that may be spent.
+
+        The half-width is in points of a score in percent, else in the score's own unit.
+        """
+        step = "points of accuracy" if score == ACCURACY else f"{score.step} of {score.name}"
         found = _GRAMMAR.fullmatch(text.strip()) if isinstance(text, str) else None
         if found is None:
-            raise ConfigError("evaluate.until", found=repr(text), expected=_EXPECTED)
+            raise ConfigError("evaluate.until", found=repr(text), expected=_EXPECTED.format(step=step))
         points = float(found[1])
-        if not 0 < points < 50:
+        if found[2] is not None:
+            _must_be_a_share(text, score)
+        if points == 0 or (score.unit == "%" and not points < 50):
             raise ConfigError(
                 "evaluate.until", found=repr(text), expected="more than 0 and less than 50 points"
             )
@@ -58,7 +65,7 @@ class Until:
             raise ConfigError(
                 "evaluate.until", found=repr(text), expected=f"failures of more than 0 and up to {MOST:.0%}"
             )
-        until = cls(points / 100, bounded=found[2] is not None, failures=failures)
+        until = cls(points / score.scale, bounded=found[2] is not None, failures=failures)
         if chips is not None and chips < until.least:
             raise ConfigError(
                 "evaluate.until",
@@ -81,21 +88,23 @@ class Until:
         """A fresh confidence sequence of the kind that is asked for."""
         return Sequential(level=level) if self.bounded else SequentialT(level=level, least=self.least)
 
-    def interval(self, values: Values, *, level: float = 0.95) -> Interval:
+    def interval(self, values: Values, *, level: float = 0.95, score: Score = ACCURACY) -> Interval:
         """The mean of the chips so far with the interval that holds although they were watched."""
         watch = self.watch(level=level)
         watch.update(sample(values, where="until").tolist())
         found = watch.interval
         over = "chips, watched" + (", no law assumed" if self.bounded else "")
-        low, high = (None if b is None else min(max(b, 0.0), 1.0) for b in (found.low, found.high))
-        return replace(found, low=low, high=high, over=over)
+        least, most = score.within or (-math.inf, math.inf)
+        low, high = (None if b is None else min(max(b, least), most) for b in (found.low, found.high))
+        return replace(found, low=low, high=high, over=over, score=score)
 
     def verdict(self, fixed: Verdict, values: Values) -> Verdict:
         """The verdict on watched chips: what holds for a number of chips fixed beforehand is taken out."""
-        mean = self.interval(values, level=fixed.mean.level)
+        score = fixed.score
+        mean = self.interval(values, level=fixed.mean.level, score=score)
         refusals = [mean.refusal] if mean.refusal else []
         if mean.half is None or mean.half > self.half_width:
-            refusals.append(f"±{100 * self.half_width:g} was not reached in {fixed.n} chips")
+            refusals.append(f"±{score.scale * self.half_width:g} was not reached in {fixed.n} chips")
         names = [f"KPP{fixed.k:g}"] * (fixed.kpp is not None) + ["yield"] * (fixed.yield_ is not None)
         if names:
             refusals.append(f"no bounds of {' and '.join(names)}: they need {_FIXED}")
@@ -105,6 +114,16 @@ class Until:
         cautions = () if self.bounded else fixed.cautions or (rare,)
         bare = replace(fixed, kpp=_bare(fixed.kpp), yield_=_bare(fixed.yield_))
         return replace(bare, mean=mean, refusals=(*kept, *refusals), cautions=cautions)
+
+
+def _must_be_a_share(text: str, score: Score) -> None:
+    if score.within != (0.0, 1.0):
+        raise ConfigError(
+            "evaluate.until",
+            found=f"{text!r} for {score.name}",
+            expected="a score of 0 … 1, which the bounded sequence needs",
+            remedy='leave out "bernstein"',
+        )
 
 
 def _bare(interval: Interval | None) -> Interval | None:

@@ -13,6 +13,7 @@ from torch import Tensor
 from everychip.charts.notebook import html_table
 from everychip.config.validation import must_be
 from everychip.errors import SampleSizeError
+from everychip.scores import ACCURACY, Score
 from everychip.statistics.intervals import (
     HEADLINE_SEEDS,
     Interval,
@@ -22,10 +23,12 @@ from everychip.statistics.intervals import (
     sample,
     seeds_interval,
 )
-from everychip.statistics.percentiles import kpp, unseen, worst, yield_at
+from everychip.statistics.percentiles import kpp, must_be_target, unseen, worst, yield_at
 
 if TYPE_CHECKING:
     import altair as alt
+
+    from everychip.charts.draws_chart import Marks
 
 RARE = 0.01
 """The share of failing chips that a sample should have shown before nothing is said of it: 300 chips do."""
@@ -35,7 +38,7 @@ _SKEWED, _MANY = -2.0, 100
 
 @dataclass(frozen=True)
 class Verdict:
-    """The statistics of the accuracy of n chips from a number of training seeds.
+    """The statistics of the score of n chips from a number of training seeds.
 
     `mean` is over chips, or over seeds where there are enough. `worst`, `kpp` and `yield_` pool the chips,
     and speak of these trained networks: over S seeds they describe the even mixture of the S, and their
@@ -60,6 +63,7 @@ class Verdict:
     target: float | None = None
     refusals: tuple[str, ...] = ()
     cautions: tuple[str, ...] = ()
+    score: Score = ACCURACY
 
     @property
     def of(self) -> str:
@@ -67,7 +71,7 @@ class Verdict:
         return f"of {self.seeds} networks' chips" if self.seeds > 1 else ""
 
     def __str__(self) -> str:
-        parts = [f"mean {mean_words(self.mean)}", *(f"{name} {value}" for name, value in self._pooled_rows())]
+        parts = [mean_words(self.mean), *(f"{name} {value}" for name, value in self._pooled_rows())]
         whose = f" {self.of}" if self.of and len(parts) > 1 else ""
         return "; ".join([", ".join(parts) + whose, *self.refusals, *self.cautions])
 
@@ -76,7 +80,9 @@ class Verdict:
 
     def _repr_html_(self) -> str:
         pooled = ((f"{what} {self.of}".strip(), text) for what, text in self._pooled_rows())
-        return html_table([("mean", mean_words(self.mean)), *pooled], [*self.refusals, *self.cautions])
+        return html_table(
+            [("mean", mean_words(self.mean).removeprefix("mean ")), *pooled], [*self.refusals, *self.cautions]
+        )
 
     def plot(self) -> alt.LayerChart:
         """A chart of the mean with its interval, KPP_k and the worst chip; what is refused has no mark.
@@ -84,20 +90,33 @@ class Verdict:
         Returns:
             An Altair chart: a notebook shows it, and `.save("verdict.svg")` writes it.
         """
-        from everychip.charts.draws_chart import chart_of_verdict
+        from everychip.charts.draws_chart import chart_of_marks
 
-        return chart_of_verdict(self)
+        return chart_of_marks(self.marks())
+
+    def marks(self) -> Marks:
+        """What a chart shows of it; what is refused has no mark."""
+        from everychip.charts.draws_chart import Marks
+
+        kpp = None if self.kpp is None else self.kpp.estimate
+        known = (("mean", self.mean.estimate), (f"KPP{self.k:g}", kpp), ("worst", self.worst))
+        points = tuple((name, value) for name, value in known if value is not None)
+        low, high = self.mean.low, self.mean.high
+        return Marks(self.score, points, None if low is None or high is None else (low, high))
 
     def _pooled_rows(self) -> list[tuple[str, str]]:
         """What pools the chips, each as its name and its value."""
         rows = []
         if self.worst is not None:
-            rows.append(("worst", f"{100 * self.worst:.1f} of {self.n}"))
+            digits = self.mean.plain_digits
+            rows.append(("worst", f"{self.score.number(self.worst, digits=digits)} of {self.n}"))
         if self.kpp is not None:
-            rows.append((f"KPP{self.k:g}", f"{100 * self.kpp.estimate:.1f} {self.kpp.bounds()}"))
+            digits = 1 if self.score.unit == "%" else self.mean.digits
+            estimate = self.score.number(self.kpp.estimate, digits=digits)
+            rows.append((f"KPP{self.k:g}", f"{estimate} {self.kpp.bounds(digits=digits)}"))
         if self.yield_ is not None and self.target is not None:
             bounds = self.yield_.bounds(scale=1, digits=2)
-            rows.append((f"yield at {100 * self.target:g} %", f"{self.yield_.estimate:.2f} {bounds}"))
+            rows.append((f"yield at {self.score.goal(self.target)}", f"{self.yield_.estimate:.2f} {bounds}"))
         return rows
 
 
@@ -109,8 +128,9 @@ def verdict(
     whole_test: bool = True,
     images: int | None = None,
     level: float = 0.95,
+    score: Score = ACCURACY,
 ) -> Verdict:
-    """The verdict on the chips of one trained network.
+    """The verdict on the chips of one trained network; score says what the values are.
 
     Where each chip met its own random part of the test set, its accuracy is the chip's blurred by the choice
     of images: the mean stands, and its t interval holds, but percentiles, worst and yield are refused.
@@ -119,10 +139,12 @@ def verdict(
     mean 80.0 % [55.2, 100.0] (95 %); no worst, KPP5 or yield: each chip met its own random 100 images,
     they need the whole test set on every chip; failures of up to 63 % of chips may be unseen
     """
-    _must_be_asked(target, k)
+    _must_be_asked(target, k, score)
     x = sample(values, where="verdict")
-    mean = mean_interval(x, level=level) if len(x) > 1 else _bare(float(x[0]), level=level)
-    return _pooled(x, Verdict(len(x), 1, images, mean, None, None, None, k, target), whole_test=whole_test)
+    within = score.within
+    mean = mean_interval(x, level=level, within=within) if len(x) > 1 else _bare(float(x[0]), level=level)
+    bare = Verdict(len(x), 1, images, replace(mean, score=score), None, None, None, k, target, score=score)
+    return _pooled(x, bare, whole_test=whole_test)
 
 
 def summarize(
@@ -133,8 +155,9 @@ def summarize(
     whole_test: bool = True,
     images: int | None = None,
     level: float = 0.95,
+    score: Score = ACCURACY,
 ) -> Verdict:
-    """The verdict on a method: one sample of chips for each training seed.
+    """The verdict on a method: one sample of chips for each training seed; score says what the values are.
 
     With at least 3 seeds the interval of the mean is over seeds, chips nested in them (`seeds_interval`).
     With fewer it is over the chips of these seeds, is labelled so, and a refusal says what is missing.
@@ -142,29 +165,30 @@ def summarize(
     >>> print(summarize({0: [0.90, 0.92, 0.94]}).mean)
     92.0 % [87.0, 97.0] (95 % over chips, one seed)
     """
-    _must_be_asked(target, k)
+    _must_be_asked(target, k, score)
     samples = {seed: sample(x, where=f"seed {seed}") for seed, x in values_by_seed.items()}
     if not samples:
         raise SampleSizeError("summarize", found="no seed", expected="at least 1")
     seeds, x = len(samples), torch.cat(list(samples.values()))
     if seeds >= HEADLINE_SEEDS:
-        mean, words = seeds_interval(samples, level=level), None
+        mean, words = seeds_interval(samples, level=level, within=score.within), None
     else:
         words = f"no interval over seeds: {seeds} seed{'' if seeds == 1 else 's'}, it needs {HEADLINE_SEEDS}"
         if min(len(part) for part in samples.values()) > 1:
-            mean = chips_interval(samples, level=level)
+            mean = chips_interval(samples, level=level, within=score.within)
         else:
             mean = _bare(sum(float(part.mean()) for part in samples.values()) / seeds, level=level)
     refusals = (words,) if words else ()
-    bare = Verdict(len(x), seeds, images, mean, None, None, None, k, target, refusals)
+    mean = replace(mean, score=score)
+    bare = Verdict(len(x), seeds, images, mean, None, None, None, k, target, refusals, score=score)
     return _pooled(x, bare, whole_test=whole_test)
 
 
-def _must_be_asked(target: float | None, k: float) -> None:
-    """Refuse what is no accuracy, or no percentile."""
+def _must_be_asked(target: float | None, k: float, score: Score) -> None:
+    """Refuse what the score cannot be, or what is no percentile."""
     must_be(k, "kpp.k", above=0, below=100)
     if target is not None:
-        must_be(target, "target", above=0, most=1, remedy="90 % is 0.9")
+        must_be_target(target, score)
 
 
 def _bare(estimate: float, *, level: float) -> Interval:
@@ -173,8 +197,9 @@ def _bare(estimate: float, *, level: float) -> Interval:
 
 
 def _pooled(x: Tensor, bare: Verdict, *, whole_test: bool) -> Verdict:
-    """The verdict with what needs every chip's own accuracy: worst, percentile and yield."""
-    bare = replace(bare, cautions=_cautions(x, level=bare.mean.level))
+    """The verdict with what needs every chip's own score: worst, percentile and yield."""
+    score = bare.score
+    bare = replace(bare, cautions=_cautions(score.sign * x, level=bare.mean.level))
     refusals = [*([bare.mean.refusal] if bare.mean.refusal else []), *bare.refusals]
     if not whole_test:
         part = f"{bare.images} images" if bare.images else "part of the test set"
@@ -183,11 +208,15 @@ def _pooled(x: Tensor, bare: Verdict, *, whole_test: bool) -> Verdict:
             "they need the whole test set on every chip"
         )
         return replace(bare, refusals=tuple(refusals))
-    percentile = kpp(x, k=bare.k, level=bare.mean.level)
+    percentile = kpp(x, k=bare.k, level=bare.mean.level, score=score)
     if percentile.refusal:
         refusals.append(percentile.refusal)
-    reached = None if bare.target is None else yield_at(x, target=bare.target, level=bare.mean.level)
-    return replace(bare, worst=worst(x), kpp=percentile, yield_=reached, refusals=tuple(refusals))
+    reached = None
+    if bare.target is not None:
+        reached = yield_at(x, target=bare.target, level=bare.mean.level, score=score)
+    return replace(
+        bare, worst=worst(x, score=score), kpp=percentile, yield_=reached, refusals=tuple(refusals)
+    )
 
 
 def _cautions(x: Tensor, *, level: float) -> tuple[str, ...]:
@@ -208,11 +237,13 @@ def mean_words(mean: Interval) -> str:
     """A mean with half its interval, and what the interval is over.
 
     >>> mean_words(Interval(0.92, 0.9, 0.94, over="chips"))
-    '92.0 % ± 2.0 (95 %)'
+    'mean 92.0 % ± 2.0 (95 %)'
     """
+    score = mean.score
     if mean.half is None:
-        return f"{100 * mean.estimate:.1f} %"
+        return f"mean{score.named} {mean.text}"
     over = "" if mean.over == "chips" else f" over {mean.over}"
-    digits, half = mean.digits, 100 * mean.half
+    digits, half = mean.digits, score.scale * mean.half
     width = f"± {half:.{digits}f}" if mean.even(digits) else mean.bounds(digits=digits)
-    return f"{100 * mean.estimate:.{digits}f} % {width} ({100 * mean.level:g} %{over})"
+    value = score.text(mean.estimate, digits=digits)
+    return f"mean{score.named} {value} {width} ({100 * mean.level:g} %{over}{score.remark})"

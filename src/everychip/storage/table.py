@@ -39,8 +39,8 @@ COLUMNS: Mapping[str, str] = {
 }
 """Name and SQL type of every column of `draws.parquet`.
 
-per_chip: every chip was calibrated by itself. time: seconds since programming, null where the device does not
-age.
+per_chip: every chip was calibrated by itself. Scores of other tasks have columns of their own, of DOUBLE.
+time: seconds since programming, null where the device does not age.
 """
 
 
@@ -51,9 +51,16 @@ def write_table(
 
     metadata: texts by name, which the file keeps beside its rows (`metadata_of`).
     """
-    selected = ", ".join(f'unnest(${name}::{COLUMNS[name]}[]) AS "{name}"' for name in columns)
-    values = {name: list(column) for name, column in columns.items()}
+    selected = ", ".join(
+        f"unnest($c{n}::{COLUMNS.get(name, 'DOUBLE')}[]) AS {_quoted(name)}" for n, name in enumerate(columns)
+    )
+    values = {f"c{n}": list(column) for n, column in enumerate(columns.values())}
     _copy(path, f"SELECT {selected}", values, metadata=metadata or {})
+
+
+def _quoted(name: str) -> str:
+    """A column's name in SQL, whatever a score is called."""
+    return '"' + name.replace('"', '""') + '"'
 
 
 def metadata_of(path: Path) -> dict[str, str]:

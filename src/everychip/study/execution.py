@@ -11,13 +11,15 @@ from typing import Any
 import torch
 from torch import nn
 
-from everychip.data import Splits
+from everychip.data import Examples, Splits
+from everychip.data.inputs import moved, taken
 from everychip.errors import ModelError
 from everychip.evaluation.draws import Draws
 from everychip.evaluation.monte_carlo import evaluate
 from everychip.hardware.coverage import check
 from everychip.hardware.placement import Placed
 from everychip.progress import Event, Listener, quiet
+from everychip.scores import ACCURACY
 from everychip.storage.files import held, make_folder, write_whole
 from everychip.storage.table import COLUMNS, merge_tables, write_table
 from everychip.study import store
@@ -30,6 +32,7 @@ from everychip.study.start import beside
 from everychip.study.suitable import calibration_of, validate_for
 from everychip.study.trained import build, load_weights, untrained_model
 from everychip.study.unfinished import OF_STATE, Unfinished
+from everychip.tasks import Classification, Task
 from everychip.training.loop import Fitted, train
 
 
@@ -96,12 +99,17 @@ class _Execution:
                 "seconds_by_stage": seconds,
                 "seed": self.experiment.seed,
                 "classes": splits.classes,
+                **({} if self.experiment.task == Classification() else {"score": self._score()}),
                 "coverage": self._coverage(model, splits),
                 **self.unfinished.treatment(len(self.experiment.conditions())),
                 **answered(self.experiment, model, splits, said),
                 **record,
             },
         )
+
+    def _score(self) -> dict[str, Any]:
+        """How the score that is judged is read, for those who read the run."""
+        return self.experiment.task.headline.facts()
 
     def _take_over(self) -> dict[str, Any] | None:
         """The training of another run, if there is one to take."""
@@ -114,19 +122,24 @@ class _Execution:
         fitted = train(
             untrained_model(self.experiment, splits),
             self.experiment.method,
-            splits.train,
+            self._examples(splits),
             hardware=self.experiment.hardware,
             training=self.experiment.training,
             seed=self.experiment.seed,
+            task=self.experiment.task,
             checkpoint=self.unfinished.checkpoint(),
             progress=self.tell,
         )
         _save(fitted.model, self.folder / store.MODEL)
-        return self.unfinished.keep(_described(fitted), seconds={"training": time.monotonic() - started})
+        described = _described(fitted, self.experiment.task)
+        return self.unfinished.keep(described, seconds={"training": time.monotonic() - started})
+
+    def _examples(self, splits: Splits) -> Examples:
+        return self.experiment.task.examples(splits, split="train")
 
     def _coverage(self, model: nn.Module, splits: Splits) -> dict[str, Any]:
         """What of the model the crossbar holds; MACs are left out where its forward cannot be traced."""
-        sample = splits.train.x[:2].to(self.experiment.compute.place)
+        sample = moved(taken(splits.train.x, slice(2)), torch.device(self.experiment.compute.place))
         try:
             return check(model, self.experiment.hardware, sample).facts()
         except ModelError:
@@ -177,6 +190,7 @@ class _Execution:
             model,
             hardware,
             data.test,
+            task=self.experiment.task,
             chips=1 if alike else asked.chips,
             seed=self.experiment.seed,
             batch_size=asked.batch_size,
@@ -199,13 +213,13 @@ class _Execution:
         return _rows(draws, facts, chips=self.experiment.evaluation.chips)
 
 
-def _described(fitted: Fitted) -> dict[str, Any]:
+def _described(fitted: Fitted, task: Task) -> dict[str, Any]:
     best = next((row for row in fitted.history if row["epoch"] == fitted.best_epoch), {})
     return {
         "status": fitted.status,
         "words": fitted.words,
         "best_epoch": fitted.best_epoch,
-        "validation_accuracy": best.get("accuracy"),
+        "validation_accuracy": best.get(task.headline.name),
         "forwards": fitted.forwards,
         "history": fitted.history,
     }
@@ -216,7 +230,10 @@ def _rows(draws: Draws, facts: Mapping[str, Any], *, chips: int) -> dict[str, li
     if len(draws) < chips:
         measured = {name: values * chips for name, values in measured.items()} | {"chip": list(range(chips))}
     columns = {**measured, **{name: [value] * chips for name, value in facts.items()}}
-    return {name: columns[name] for name in COLUMNS}
+    if draws.score != ACCURACY:
+        columns["score"] = columns[draws.score.name]
+    nothing = [None] * chips
+    return {name: columns.get(name, nothing) for name in dict.fromkeys((*COLUMNS, *columns))}
 
 
 def _all_chips_alike(placed: Placed, *, seed: int) -> bool:

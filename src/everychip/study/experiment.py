@@ -20,11 +20,13 @@ from everychip.mitigate import Mitigation
 from everychip.models import Model
 from everychip.network.running import Precision
 from everychip.policies import Policy
+from everychip.statistics.percentiles import must_be_target
 from everychip.study import recipes
 from everychip.study.compute import Compute
 from everychip.study.start import Start
 from everychip.study.store import run_id, training_id
-from everychip.training.loop import Training
+from everychip.tasks import Classification, Task
+from everychip.training.config import Training
 
 Sigma = Annotated[float, Field(ge=0, le=1_000)]
 _TIME = {"anyOf": [{"type": "number", "minimum": 0}, {"type": "string"}]}
@@ -40,7 +42,7 @@ class Evaluation(Config):
     read at every time. What a time counts from, the device says (pcm, hermes: the first read).
     chips: how many chips are programmed at every σ.
     images: how many random test images each chip meets; absent, the whole test set (percentiles need it).
-    target: the accuracy, 0 … 1, whose yield is reported.
+    target: the accuracy, 0 … 1, or what else the task's score is, whose yield is reported.
     mitigation: what is done to each chip before it is measured, with the training data to calibrate on.
     policy: how a network whose exits stay answers; what it chooses or fits, it does on the validation split.
 
@@ -53,7 +55,7 @@ class Evaluation(Config):
     chips: Annotated[int, Field(ge=1, le=1_000_000)] = 100
     images: Annotated[int, Field(ge=1)] | None = None
     batch_size: Annotated[int, Field(ge=1, le=1_000_000_000)] = 500
-    target: Annotated[float, Field(gt=0, lt=1)] | None = None
+    target: float | None = None
     precision: Precision = "float32"
     mitigation: Mitigation | None = None
     policy: Policy | None = None
@@ -91,6 +93,8 @@ class Condition:
 class Experiment(Config):
     """One recipe as a value; `title` and `labels` name it and change nothing of what is computed.
 
+    task: what the network is asked (`everychip.tasks`): "classification", or another kind or table; the
+    default has no key in the table, and so no part in the run's identity.
     start: trained weights that the training starts from, the folder of a run or a .safetensors file (in a
     recipe's file, relative to it): `start = "runs/vanilla"`; absent, from fresh ones. Their content is part
     of the run's identity, their place is not. Exits start from fresh weights.
@@ -102,6 +106,9 @@ class Experiment(Config):
     hardware: Annotated[Hardware, Field(description="What its chips are.")]
     method: Annotated[Method, Field(description="How it is trained for them.")]
     start: Start | None = None
+    task: Annotated[Task, Field(description="What the network is asked, and how it is scored.")] = (
+        Classification()
+    )
     training: Annotated[Training, Field(description="The optimiser and the length.")] = Training()
     evaluation: Annotated[Evaluation, Field(description="What is measured, and on how many chips.")] = (
         Evaluation()
@@ -125,6 +132,22 @@ class Experiment(Config):
             except ConfigError as error:
                 raise refusal(("evaluation", "time"), error.found, error.expected or "another time") from None
         return self
+
+    @model_validator(mode="after")
+    def _target_is_one_of_the_task(self) -> Self:
+        if self.evaluation.target is not None:
+            try:
+                must_be_target(self.evaluation.target, self.task.headline)
+            except ConfigError as error:
+                raise refusal(("evaluation", "target"), error.found, error.expected or "another") from None
+        return self
+
+    def table(self) -> dict[str, Any]:
+        """The recipe as a TOML table; a classification does not say that it is one."""
+        table = super().table()
+        if self.task == Classification():
+            del table["task"]
+        return table
 
     @classmethod
     def from_toml(cls, recipe: str | Path, settings: Iterable[str] = ()) -> Self:

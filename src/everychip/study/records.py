@@ -31,6 +31,15 @@ class Answered(Result):
     of_combined: Amount
 
 
+class ScoreRecord(Result):
+    """What a run measured of every chip, as `Score.facts` writes it."""
+
+    name: str
+    higher_is_better: bool
+    within: tuple[float | None, float | None] | None
+    unit: str
+
+
 class RunEntry(Result):
     """What is known of a run: an entry of study.json, and the first part of run.json."""
 
@@ -45,6 +54,7 @@ class RunEntry(Result):
     forwards: float | None = None
     classes: int | None = Field(default=None, ge=1)
     trained_by: str | None = None
+    score: ScoreRecord | None = None
     treatment: tuple[dict[str, Any], ...] = ()
     answers: tuple[Answered, ...] = ()
 

@@ -156,6 +156,7 @@ def _answer(
     options: dict[str, Any] = {
         "chips": question.chips,
         "seed": experiment.seed,
+        "task": experiment.task,
         "batch_size": asked.batch_size,
         "precision": asked.precision,
         "images": asked.images,
@@ -163,7 +164,9 @@ def _answer(
         "progress": progress,
     }
     crossing = None  # first, since it refuses a target that the network misses even without noise
-    if hardware.device.nominal_sigma is not None:
+    asks_nothing = question.target is None and question.drop is None
+    points = experiment.task.headline.unit == "%"
+    if hardware.device.nominal_sigma is not None and (points or not asks_nothing):
         drop = DROP if question.target is None and question.drop is None else question.drop
         goal: dict[str, Any] = {"target": question.target, "drop": drop, "tolerance": _TOLERANCE}
         crossing = break_even(model, hardware, splits.test, **goal, **options)
@@ -177,6 +180,9 @@ def _remarks(experiment: Experiment) -> Iterable[str]:
         yield f"The chips are as they were programmed: {asked.mitigation.kind} is left out."
     if experiment.hardware.arrays:
         yield "Through the array: without noise means without that of the cells."
+    score = experiment.task.headline
+    if score.unit != "%":
+        yield f"No break-even of {score.name} without --target or --drop; the report has no chart of these."
     if device.nominal_sigma is None:
         yield f"No break-even: {device.label} has no nominal σ to change."
 

@@ -34,6 +34,7 @@ KNOWN = (
     "seconds",
     "best_epoch",
     "validation_accuracy",
+    "score",
     "forwards",
     "classes",
     "trained_by",

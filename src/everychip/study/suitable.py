@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from torch import nn
 
-from everychip.data import Arrays, Splits, split_holdout
+from everychip.data import Examples, Splits, split_holdout
+from everychip.data.inputs import taken
 from everychip.network.running import probe
 from everychip.study.experiment import Experiment
 
@@ -25,14 +26,14 @@ def validate_for(experiment: Experiment, model: nn.Module, splits: Splits) -> No
     treated = experiment.evaluation.mitigation, experiment.evaluation.policy
     if treated == (None, None):
         return
-    probe(model, splits.train.x[:2])  # a model that does not take the data is refused for that
+    probe(model, taken(splits.train.x, slice(2)))  # a model that does not take the data is refused for that
     hardware, data = experiment.conditions()[0].hardware, calibration_of(experiment, splits)
     for one in treated:
         if one is not None:
             one.validate_for(model, hardware, data, seed=experiment.seed)
 
 
-def calibration_of(experiment: Experiment, splits: Splits) -> Arrays | None:
+def calibration_of(experiment: Experiment, splits: Splits) -> Examples | None:
     """The data that an evaluation measures chips with: training data, or the validation split for a policy.
 
     A policy that chose on training data would take how sure the network is of what it has learned by heart.

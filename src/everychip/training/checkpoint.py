@@ -127,16 +127,24 @@ def restore(optimizer: torch.optim.Optimizer, tensors: Mapping[str, Tensor]) -> 
     optimizer.load_state_dict({"state": state, "param_groups": groups})
 
 
-def digest(x: Tensor, y: Tensor, *, rows: int = 256) -> str:
+def digest(x: Tensor, *others: Tensor, rows: int = 256) -> str:
     """What tells one training set from another: its shapes, its labels and some of its inputs.
+
+    Args:
+        x: the first inputs.
+        others: all other tensors, the labels last.
+        rows: of how many inputs the numbers count; of the last tensor all do.
 
     >>> x, y = torch.zeros(4, 2), torch.arange(4)
     >>> digest(x, y) == digest(x.clone(), y), digest(x + 1, y) == digest(x, y)
     (True, False)
     """
-    some = x[:: max(1, len(x) // rows)].reshape(-1)
-    text = hashlib.blake2b(f"{list(x.shape)} {x.dtype}".encode(), digest_size=8)
-    for tensor in (some, y):
+    inputs, last = (x, *others[:-1]), others[-1:]
+    text = hashlib.blake2b(digest_size=8)
+    for tensor in inputs:
+        text.update(f"{list(tensor.shape)} {tensor.dtype}".encode())
+    some = [tensor[:: max(1, len(tensor) // rows)].reshape(-1) for tensor in inputs]
+    for tensor in (*some, *last):
         text.update(tensor.detach().cpu().contiguous().view(torch.uint8).numpy().tobytes())
     return text.hexdigest()
 

@@ -9,82 +9,36 @@ from collections.abc import Mapping
 from copy import deepcopy
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Annotated, Any, Literal, Unpack
+from typing import Any, Unpack
 
 import torch
-from pydantic import Field
 from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from everychip.config.arguments import a, index, optional, takes
-from everychip.config.component import Config
 from everychip.config.toml import content_hash
-from everychip.data import Arrays, Augment, as_arrays, split_holdout
+from everychip.data import Examples, split_holdout
+from everychip.data.inputs import Inputs, leaves, moved, taken
 from everychip.data.repeatable import must_be_repeatable
-from everychip.errors import DataError, ModelError, StoreError
+from everychip.errors import ConfigError, ModelError, StoreError
 from everychip.evaluation.monte_carlo import evaluate, measure
 from everychip.hardware.hardware import Hardware
 from everychip.methods import Method, Objective
 from everychip.methods.exit_accuracy import exit_accuracies
 from everychip.network.exclusive import exclusive
 from everychip.network.identity import identity_of
-from everychip.network.memory_format import kernels_in, to_memory_format
-from everychip.network.running import Precision, autocast, probe
+from everychip.network.memory_format import kernels_in
+from everychip.network.running import Runner, autocast, probe
 from everychip.network.soundness import device_of, is_finite
 from everychip.progress import Event, Listener, Progress, listening, quiet
 from everychip.rng import rng_for, seeded_global_generator
-from everychip.statistics.outcome import Status, classify_outcome, read_status, words_of
+from everychip.scores import ACCURACY
+from everychip.statistics.outcome import Status, classify_outcome, judge_score, read_status, words_of
+from everychip.tasks import Classification, Task
 from everychip.training import checkpoint as files
-from everychip.training.optimizers import Optimizer, Schedule, optimizer_of, share_of_rate
+from everychip.training.config import Training as Training  # noqa: PLC0414 (taken from here)
+from everychip.training.optimizers import optimizer_of, share_of_rate
 from everychip.training.options import TrainingOptions
-
-
-class Training(Config):
-    """How a method is trained.
-
-    lr: the learning rate at the start. schedule: "cosine" falls to 0 over all steps, "step" to a tenth of lr
-    for the last fifth of them. validation: the share of the training data kept for choosing the epoch.
-    validation_chips, validation_images: how many chips, disjoint from those of any evaluation, meet how many
-    of them after each epoch. precision: of the products. passes: what the training may cost, in passes over
-    its data forward and backward, in the place of epochs: a method of twice the cost a step
-    (`Method.forwards`) gets half the steps, so methods compare at equal compute; the last epoch may be a part
-    of one. average: d of an average over the steps, of all weights and statistics,
-    W̄ ← d·W̄ + (1 − d)·W, which is then validated and kept in the place of the last.
-    keep: "last" returns the weights of the last epoch; absent, those of the best on validation.
-
-    Source: Adam, cosine, batch 128, lr 1e-3 are those of arXiv 2305.14561 for VGG-8 (over 200 epochs);
-    averaging: Polyak and Juditsky, SIAM J. Control Optim. 30 (1992), exponential as in PyTorch's swa_utils;
-    the step: the public code of Büchel et al., ICLR 2022 (32 epochs and 8 of a tenth of the rate).
-
-    >>> Training(epochs=3).optimizer
-    'adam'
-    """
-
-    epochs: Annotated[int, Field(ge=1, le=1_000_000)] = 10
-    passes: Annotated[float, Field(gt=0, le=1_000_000)] | None = None
-    batch_size: Annotated[int, Field(ge=2, le=1_000_000_000)] = 128
-    lr: Annotated[float, Field(gt=0)] = 1e-3
-    optimizer: Optimizer = "adam"
-    momentum: Annotated[float, Field(ge=0, lt=1)] = 0.9
-    weight_decay: Annotated[float, Field(ge=0)] = 0.0
-    schedule: Schedule = "cosine"
-    precision: Precision = "float32"
-    validation: Annotated[float, Field(gt=0, lt=1)] = 0.1
-    validation_chips: Annotated[int, Field(ge=1, le=1_000_000)] = 4
-    validation_images: Annotated[int, Field(ge=1)] = 1000
-    average: Annotated[float, Field(gt=0, lt=1)] | None = None
-    keep: Literal["last"] | None = None
-    augment: Augment | None = None
-
-    def steps(self, batches: int, *, forwards: float) -> int:
-        """How many steps training has, of so many batches an epoch and so many forwards a step.
-
-        >>> Training(epochs=3).steps(100, forwards=4), Training(passes=3).steps(100, forwards=4)
-        (300, 75)
-        """
-        if self.passes is None:
-            return self.epochs * batches
-        return max(1, math.floor(self.passes * batches / forwards))
 
 
 @dataclass(frozen=True)
@@ -112,6 +66,7 @@ def fit(
     *,
     hardware: Hardware,
     seed: int = 0,
+    task: Task | Mapping[str, Any] | str = "classification",
     checkpoint: str | Path | None = None,
     progress: Progress = None,
     **options: Unpack[TrainingOptions],
@@ -122,13 +77,14 @@ def fit(
     to try.
 
     Args:
-        model: any network of one row of logits per input, [n, classes].
+        model: any network that answers the task; by default one row of logits per input, [n, classes].
         method: a component, its table or its kind: `ec.methods.IRS(beta=0.1)`, "noise_injection".
-        data: (x, y), a DataLoader, Arrays or an `everychip.data` component (its training part); it is read
-            once, a loader's batches and order do not count, and items that change from read to read are
-            refused (`augment` changes them anew in every epoch).
+        data: (x, y), a DataLoader, a table of the hub or an `everychip.data` component (its training part);
+            it is read once, a loader's batches and order do not count, and items that change from read to
+            read are refused (`augment` changes them anew in every epoch).
         hardware: what the chips of training and validation are.
         seed: of chips, order and augmentation.
+        task: what the network is asked, as a component, its table or its kind (`everychip.tasks`).
         checkpoint: a file that is written after each epoch and resumed from, to the bit.
         progress: True, a bar; False, none; absent, one on a terminal; or a function of `progress.Event`.
         options: the fields of `Training`: epochs, batch_size, lr, …
@@ -147,10 +103,11 @@ def fit(
     training, seed, method = Training(**options), operator.index(seed), Method.parse(method)
     place = None if checkpoint is None else Path(checkpoint)
     must_be_repeatable(data)
-    arrays = as_arrays(data, split="train")
+    question = Task.parse(task)
+    examples = question.examples(data, split="train")
     asked: dict[str, Any] = {"hardware": hardware, "training": training, "seed": seed, "checkpoint": place}
     with listening(progress) as tell:
-        fitted = train(model, method, arrays, **asked, progress=tell)
+        fitted = train(model, method, examples, **asked, task=question, progress=tell)
     if fitted.status != "above_chance":
         warnings.warn(f"training {words_of(fitted.status)}: {fitted.words}", stacklevel=2)
     return fitted.model
@@ -159,11 +116,12 @@ def fit(
 def train(
     model: nn.Module,
     method: Method,
-    data: Arrays,
+    data: Examples,
     *,
     hardware: Hardware,
     training: Training,
     seed: int = 0,
+    task: Task | None = None,
     checkpoint: Path | None = None,
     progress: Listener | None = None,
 ) -> Fitted:
@@ -172,7 +130,9 @@ def train(
         files.must_be_writable(checkpoint)
     tell = progress or quiet
     with exclusive(model), torch.inference_mode(False), torch.enable_grad():  # wherever training is called
-        loop = _Loop(model, method, data, hardware=hardware, training=training, seed=seed, tell=tell)
+        asked = task or Classification()
+        how: dict[str, Any] = {"hardware": hardware, "training": training, "seed": seed, "tell": tell}
+        loop = _Loop(model, method, data, **how, task=asked)
         with kernels_in(model, loop.layout):
             if checkpoint is not None and checkpoint.exists():
                 loop.resume(checkpoint)
@@ -186,8 +146,8 @@ def train(
 @dataclass
 class _Best:
     epoch: int = -1
-    accuracy: float = -1.0
-    nll: float = math.inf
+    score: float = -math.inf
+    loss: float = math.inf
     weights: dict[str, Tensor] = field(default_factory=dict)
 
 
@@ -198,28 +158,30 @@ class _Loop:
         self,
         model: nn.Module,
         method: Method,
-        data: Arrays,
+        data: Examples,
         *,
         hardware: Hardware,
         training: Training,
         seed: int,
         tell: Listener,
+        task: Task,
     ) -> None:
-        highest = int(data.y.max())
-        self.layout = _tried(model, data.x[:2], highest)
+        self.task, self.layout = task, _tried(model, data, task)
         self.data, self.holdout = split_holdout(data, training.validation, seed=seed)
         self.batch_size = min(training.batch_size, len(self.data))
         self.batches = len(self.data) // self.batch_size
         self.steps = training.steps(self.batches, forwards=method.forwards)
-        self.device = device_of(model)
-        sample = self.data.x[:2].to(self.device)
-        self.objective: Objective = method.bind(model, hardware, seed=seed, sample=sample, steps=self.steps)
+        self.device, self.runner = device_of(model), Runner(model, self.layout)
+        sample = moved(taken(self.data.x, slice(2)), self.device)
+        self.objective: Objective = method.bind(
+            model, hardware, seed=seed, sample=sample, steps=self.steps, task=task
+        )
         self.objective.to(self.device)
         self.average = None if training.average is None else _averaged(model, training.average)
         how = {name: getattr(training, name) for name in ("lr", "momentum", "weight_decay")}
         self.optimizer = optimizer_of(self.objective, kind=training.optimizer, **how)
         self.model, self.method, self.hardware, self.training = model, method, hardware, training
-        self.seed, self.tell, self.classes = seed, tell, highest + 1
+        self.seed, self.tell, self.targets = seed, tell, data.y
         self.epoch, self.history, self.best, self.status = 0, [], _Best(), "above_chance"  # type: ignore[var-annotated]
         self.fingerprint = content_hash(
             {
@@ -228,7 +190,8 @@ class _Loop:
                 "training": training.table(),
                 "seed": seed,
                 "network": identity_of(self.objective),
-                "data": files.digest(data.x, data.y),
+                "data": files.digest(*_tensors(data)),
+                **({} if task == Classification() else {"task": task.table()}),
             }
         )
 
@@ -241,11 +204,17 @@ class _Loop:
         else:
             score = self._validate()
             self.history.append({"epoch": self.epoch, "loss": loss, **score})
-            better = (score["accuracy"], -score["nll"]) > (self.best.accuracy, -self.best.nll)
-            if better or self.training.keep == "last":
+            value, worse = self._ranked(score)
+            better = (value, -worse) > (self.best.score, -self.best.loss)
+            if better or self.training.keep == "last" or self.best.epoch < 0:
                 weights = deepcopy(self.kept.state_dict())
-                self.best = _Best(self.epoch, score["accuracy"], score["nll"], weights)
+                self.best = _Best(self.epoch, value, worse, weights)
         self.epoch += 1
+
+    def _ranked(self, row: Mapping[str, float]) -> tuple[float, float]:
+        """The validated score, higher being better, and what decides between equal ones."""
+        judged = self.task.headline
+        return judged.sign * row[judged.name], row.get("nll", 0.0)
 
     @property
     def kept(self) -> nn.Module:
@@ -271,11 +240,12 @@ class _Loop:
         step = self.epoch * self.batches + batch
         for group in self.optimizer.param_groups:
             group["lr"] = self.training.lr * share_of_rate(self.training.schedule, step, self.steps)
-        x, y = self.data.x[chosen], self.data.y[chosen].to(self.device)
+        part = self.data.take(chosen)
+        x, y = part.x, moved(part.y, self.device)
         if self.training.augment is not None:
-            x = self.training.augment(x, rng_for(self.seed, "augment", step))
+            x = self._augmented(x, step)
         with autocast(self.device, self.training.precision):
-            loss: Tensor = self.objective(to_memory_format(x.to(self.device), self.layout), y)
+            loss: Tensor = self.objective(self.runner.placed(x), y)
         self.optimizer.zero_grad()
         loss.backward()  # type: ignore[no-untyped-call]
         self.optimizer.step()
@@ -284,33 +254,56 @@ class _Loop:
             self.average.update_parameters(self.model)
         return loss.detach()
 
+    def _augmented(self, x: Inputs, step: int) -> Inputs:
+        """The images of a batch, changed at random; targets at every place would not change with them."""
+        if self.task.kind in ("segmentation", "tokens", "detection") or not isinstance(x, Tensor):
+            raise ConfigError(
+                "training.augment",
+                found=f"the task {self.task.kind}, whose targets would have to move with the images",
+                expected="none",
+                remedy="leave augment out, or write the loop yourself with method.bind",
+            )
+        augment = self.training.augment
+        return x if augment is None else augment(x, rng_for(self.seed, "augment", step))
+
     def _validate(self) -> dict[str, float]:
         seen = self.holdout.take(torch.arange(min(len(self.holdout), self.training.validation_images)))
         if not self.method.noisy:
             with seeded_global_generator(self.seed, "validate"):
-                row = measure(self.kept, {}, seen, precision=self.training.precision, layout=self.layout)
-            return {"accuracy": row["accuracy"], "nll": row["nll"]}
+                how: dict[str, Any] = {"precision": self.training.precision, "layout": self.layout}
+                row = measure(self.kept, {}, seen, task=self.task, **how)
+            return self._validated(row)
         draws = evaluate(
             self.kept,
             self.hardware,
             seen,
             chips=self.training.validation_chips,
             seed=self.seed,
+            task=self.task,
             precision=self.training.precision,
             purpose="validate",
             calibration=None if not self.hardware.arrays else self.data,
             progress=quiet,
         )
+        means = self._validated({name: float(column.mean()) for name, column in draws.scores.items()})
+        if self.task.kind != "classification":
+            return means
         with autocast(self.device, self.training.precision):
             exits = exit_accuracies(
                 self.objective, seen, chips=self.training.validation_chips, layout=self.layout
             )
-        return {"accuracy": float(draws.accuracy.mean()), "nll": float(draws.nll.mean()), **exits}
+        return {**means, **exits}
+
+    def _validated(self, row: Mapping[str, float]) -> dict[str, float]:
+        """What the history keeps of a validation: the judged score, and what decides between equal ones."""
+        return {name: row[name] for name in dict.fromkeys((self.task.headline.name, "nll")) if name in row}
 
     def _report(self, loss: float, batch: int) -> None:
         values = {"epoch": self.epoch + 1, "loss": loss}
-        if self.history and "accuracy" in self.history[-1]:
-            values["validation"] = self.history[-1]["accuracy"]
+        if self.history and self.task.headline.name in self.history[-1]:
+            judged = self.task.headline
+            named = "validation" if judged == ACCURACY else f"validation {judged.name}"
+            values[named] = self.history[-1][judged.name]
         self.tell(Event("training", self.epoch * self.batches + batch + 1, self.steps, values))
 
     def save(self, path: Path) -> None:
@@ -328,7 +321,7 @@ class _Loop:
             "step": self.objective.step,
             "status": self.status,
             "history": [{key: str(value) for key, value in row.items()} for row in self.history],
-            "best": [self.best.epoch, str(self.best.accuracy), str(self.best.nll)],
+            "best": [self.best.epoch, str(self.best.score), str(self.best.loss)],
         }
         files.save(path, tensors, facts)
 
@@ -350,32 +343,39 @@ class _Loop:
         self.epoch, self.objective.step = facts["epoch"], facts["step"]
         self.status = read_status(facts["status"])
         self.history = [{key: float(value) for key, value in row.items()} for row in facts["history"]]
-        epoch, accuracy, nll = facts["best"]
-        self.best = _Best(epoch, float(accuracy), float(nll), files.part(tensors, "best."))
+        epoch, score, loss = facts["best"]
+        self.best = _Best(epoch, float(score), float(loss), files.part(tensors, "best."))
+
+    def _outcome(self) -> tuple[Status, str]:
+        """What became of the training, in a word and in a sentence."""
+        status: Status = self.status  # type: ignore[assignment]
+        judged, y = self.task.headline, self.targets
+        if self.task.kind == "classification":
+            return classify_outcome(status, self.best.score, int(y.max()) + 1, self.history)
+        value, chance = judged.sign * self.best.score, self.task.chance(y)
+        return judge_score(status, value, judged, chance=chance, history=self.history)
 
     def finish(self) -> Fitted:
         """Put the best epoch's weights into the model and judge."""
         if self.best.weights:
             self.model.load_state_dict(self.best.weights)
         self.model.eval()
-        status, words = classify_outcome(self.status, self.best.accuracy, self.classes, self.history)  # type: ignore[arg-type]
+        status, words = self._outcome()
         forwards = int(self.objective.step * self.batch_size * self.method.forwards)
         return Fitted(self.objective.detach(), self.history, status, words, self.best.epoch, forwards)
 
 
-def _tried(model: nn.Module, x: Tensor, highest: int) -> torch.memory_format:
+def _tensors(data: Examples) -> list[Tensor]:
+    """Everything that a training reads of its data."""
+    parts = [*leaves(data.x), *(leaves(data.y) if data.y is not None else ())]
+    return [leaf for leaf in parts if isinstance(leaf, Tensor)]
+
+
+def _tried(model: nn.Module, data: Examples, task: Task) -> torch.memory_format:
     """The memory format of training, once a trial run has shown that the model can be trained."""
-    seen, name = probe(model, x), type(model).__name__
-    if len(seen.shape) != 2 or seen.shape[0] != len(x):
-        raise ModelError(
-            name,
-            found=f"an output of shape {list(seen.shape)} for {len(x)} inputs",
-            expected=f"one row of logits per input, [{len(x)}, classes]",
-        )
-    if highest >= seen.classes:
-        raise DataError(
-            "training data", found=f"label {highest}", expected=f"labels below the model's {seen.classes}"
-        )
+    few = data.take(slice(2))
+    seen, name = probe(model, few.x), type(model).__name__
+    task.validate_for(task.answer(seen.output), few.y, every=data.y)
     try:
         model.train(model.training)
     except NotImplementedError:

@@ -24,7 +24,8 @@ from everychip.progress import Event, Listener, listening, quiet
 from everychip.rng import rng_for, seed_for
 from everychip.statistics.outcome import words_of as outcome
 from everychip.statistics.percentiles import kpp
-from everychip.training.loop import Fitted, Training, train
+from everychip.training.config import Training
+from everychip.training.loop import Fitted, train
 
 Score = Literal["kpp", "mean"]
 

@@ -28,7 +28,13 @@ def section(results: Results, *, target: float | None) -> Section:
         blocks += apart(results, lambda part: everything(part, target=target))
     elif results.sigmas:
         blocks += apart(results, overview)
-    return Section("accuracy", 20, "How much accuracy is left", tuple(blocks))
+    return Section("accuracy", 20, _heading(results), tuple(blocks))
+
+
+def _heading(results: Results) -> str:
+    score = results.score
+    kept = f"How much {score.name} is left"
+    return kept if score.higher_is_better else f"{score.title} under device noise"
 
 
 def over_sigma(results: Results) -> Figure | None:
@@ -36,7 +42,7 @@ def over_sigma(results: Results) -> Figure | None:
     if len(results.sigmas) < 2:
         return None
     panels = [Chart(title_of(results, p, trained_at(p)), _chart(results, p)) for p in results.panels]
-    return Figure("accuracy", "Accuracy over device σ", tuple(panels), results.methods, CAPTION)
+    return Figure("accuracy", f"{results.score.title} over device σ", tuple(panels), results.methods, CAPTION)
 
 
 def _chart(results: Results, panel: Panel) -> dict[str, Any]:
@@ -45,8 +51,17 @@ def _chart(results: Results, panel: Panel) -> dict[str, Any]:
     values = [_point(group) for group in panel.over_sigma if group.sigma is not None]
     ticks = alt.Axis(values=list(results.sigmas)) if len(results.sigmas) <= 12 else alt.Axis()
     x = alt.X("sigma:Q", title=_axis(panel), axis=ticks, scale=alt.Scale(nice=False, padding=6))
-    tooltip = ["method:N", "accuracy:N", "nominal σ:N", "σ_W/rms(W):N", "σ_W/max|W|:N", "chips:N"]
-    layers = curves(results.methods, x, domain=domain_of(results.groups), tooltip=tooltip)
+    tooltip = [
+        "method:N",
+        f"{results.score.name}:N",
+        "nominal σ:N",
+        "σ_W/rms(W):N",
+        "σ_W/max|W|:N",
+        "chips:N",
+    ]
+    layers = curves(
+        results.methods, x, domain=domain_of(results.groups), tooltip=tooltip, score=results.score
+    )
     if panel.sigma_train is not None:
         layers.insert(0, vertical("trained", x))
     return spec_of(layers, height=HEIGHT, points=values, trained=[{"sigma": panel.sigma_train}])

@@ -8,6 +8,7 @@ from everychip.report.method_kinds import kind_of, method_of
 from everychip.report.results import Group, Panel, Results
 from everychip.report.tables import verdict_of
 from everychip.report.wording import at_sigma, count, listing, mean_of, percent
+from everychip.scores import ACCURACY
 from everychip.statistics.outcome import words_of
 
 
@@ -21,16 +22,14 @@ def section(results: Results, *, target: float | None) -> Section:
 
 
 def _finding(results: Results, panel: Panel, target: float | None) -> str:
-    ranked = sorted(panel.at_sigma, key=lambda group: -verdict_of(group).mean.estimate)
+    ranked = sorted(panel.at_sigma, key=lambda group: -group.score.sign * verdict_of(group).mean.estimate)
     heading = results.heading(panel.context)
     where = at_sigma(panel.sigma, panel.at_sigma) + (f", {heading}" if heading else "")
     where = f"At {where}" if panel.sigma is None and panel.time is not None else where
     best, *others = ranked
-    text = (
-        f"**{where}.** {best.method} {'has the highest mean:' if others else 'keeps'} {_kept(panel, best)}."
-    )
+    text = f"**{where}.** {best.method} {_best(best) if others else 'keeps'} {_kept(panel, best)}."
     told = [
-        f"{g.method} {percent(verdict_of(g).mean.estimate)} %"
+        f"{g.method} {_text(g, verdict_of(g).mean.estimate)}"
         for g in others
         if method_of(g.method).role == "baseline"
     ]
@@ -39,22 +38,32 @@ def _finding(results: Results, panel: Panel, target: float | None) -> str:
     return " ".join(part for part in (text, _reached(best, target), _claims(panel)) if part)
 
 
+def _best(group: Group) -> str:
+    return "has the highest mean:" if group.score.higher_is_better else "has the lowest mean:"
+
+
+def _text(group: Group, value: float) -> str:
+    """A value with its unit."""
+    return f"{percent(value, score=group.score)} {group.score.unit}".rstrip()
+
+
 def _kept(panel: Panel, group: Group) -> str:
     clean, worst = panel.clean(group), verdict_of(group).worst
     known = []
     if clean is not None and clean is not group:
-        known.append(f"{percent(verdict_of(clean).mean.estimate)} % at σ = 0")
+        known.append(f"{_text(clean, verdict_of(clean).mean.estimate)} at σ = 0")
     if worst is not None:
-        known.append(f"worst of {count(group.chips, 'chip')} {percent(worst)} %")
+        known.append(f"worst of {count(group.chips, 'chip')} {_text(group, worst)}")
     tail = f" ({'; '.join(known)})" if known else ""
-    return f"**{mean_of(verdict_of(group).mean)} %**{tail}"
+    name = "" if group.score == ACCURACY else f"{group.score.name} "
+    return f"**{name}{mean_of(verdict_of(group).mean)} {group.score.unit}".rstrip() + f"**{tail}"
 
 
 def _reached(group: Group, target: float | None) -> str:
     reached = verdict_of(group, target=target).yield_
     if reached is None or target is None:
         return ""
-    return f"{percent(reached.estimate)} % of its chips reach {100 * target:g} %."
+    return f"{percent(reached.estimate)} % of its chips reach {group.score.goal(target)}."
 
 
 def _claims(panel: Panel) -> str:

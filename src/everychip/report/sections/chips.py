@@ -11,6 +11,7 @@ from everychip.report.plots import colour, title_of
 from everychip.report.results import Group, Panel, Results
 from everychip.report.tables import verdict_of
 from everychip.report.wording import at_sigma
+from everychip.scores import Score
 
 """A chart draws at most so many chips of a method, taken evenly from the sorted ones."""
 CAPTION = (
@@ -38,7 +39,8 @@ def _chart(results: Results, panel: Panel) -> dict[str, Any]:
     import altair as alt
 
     y = alt.Y("method:N", title=None, sort=list(results.methods))
-    x = alt.X("accuracy:Q", title="accuracy of one chip in %", scale=alt.Scale(zero=False))
+    x = alt.X("accuracy:Q", title=_axis(results.score), scale=alt.Scale(zero=False))
+    named = alt.Tooltip("accuracy:Q", title=results.score.name)
     paint = colour(results.methods, legend=False)
     chips = [row for group in panel.at_sigma for row in _chips(group)]
     means = [_mean(group) for group in panel.at_sigma]
@@ -46,7 +48,7 @@ def _chart(results: Results, panel: Panel) -> dict[str, Any]:
     low = chart_of("means").mark_point(shape="triangle-up", filled=True, size=55, opacity=1, yOffset=12)
     disc = chart_of("means").mark_point(filled=True, size=60, stroke="white", strokeWidth=1.5, opacity=1)
     layers = [
-        ticks.encode(x=x, y=y, color=paint, tooltip=["method:N", "accuracy:Q", "seed:N", "chip:N"]),
+        ticks.encode(x=x, y=y, color=paint, tooltip=["method:N", named, "seed:N", "chip:N"]),
         low.encode(
             x=alt.X("kpp:Q"),
             y=y,
@@ -58,9 +60,13 @@ def _chart(results: Results, panel: Panel) -> dict[str, Any]:
     return spec_of(layers, height={"step": 36}, chips=chips, means=means)
 
 
+def _axis(score: Score) -> str:
+    return f"{score.name} of one chip" + (f" in {score.unit}" if score.unit else "")
+
+
 def _chips(group: Group) -> Rows:
     found: Rows = [
-        {"method": group.method, "accuracy": percent(value), "seed": seed, "chip": chip}
+        {"method": group.method, "accuracy": percent(value, group.score), "seed": seed, "chip": chip}
         for seed, chips in group.accuracy.items()
         for chip, value in chips.items()
     ]
@@ -72,5 +78,5 @@ def _chips(group: Group) -> Rows:
 
 def _mean(group: Group) -> dict[str, Any]:
     verdict = verdict_of(group)
-    kpp = None if verdict.kpp is None else percent(verdict.kpp.estimate)
-    return {"method": group.method, "mean": percent(verdict.mean.estimate), "kpp": kpp}
+    kpp = None if verdict.kpp is None else percent(verdict.kpp.estimate, group.score)
+    return {"method": group.method, "mean": percent(verdict.mean.estimate, group.score), "kpp": kpp}

@@ -14,6 +14,7 @@ from everychip.report.plots import colour, title_of
 from everychip.report.results import Results
 from everychip.report.tables import controls_apart
 from everychip.report.wording import MINUS, at_sigma
+from everychip.scores import Score
 
 LEAD = (
     "A control costs the same as a method and lacks only what the method claims to help. `noise_injection` "
@@ -72,13 +73,17 @@ def _chart(results: Results, found: Sequence[Difference]) -> dict[str, Any]:
         color=colour(results.methods, legend=False),
         tooltip=["finding:N"],
     )
-    x = alt.X("low:Q", title="points of accuracy over the control", axis=alt.Axis(tickCount=6))
+    x = alt.X("low:Q", title=f"{_unit(found[0].interval.score)} over the control", axis=alt.Axis(tickCount=6))
     layers = [
         chart_of("zero").mark_rule(color=GREY, strokeWidth=1.5).encode(x=alt.X("zero:Q")),
         base.mark_rule(strokeWidth=2).encode(x=x, x2="high:Q"),
         base.mark_point(filled=True, size=60, opacity=1).encode(x=alt.X("points:Q")),
     ]
     return spec_of(layers, height={"step": 38}, pairs=values, zero=[{"zero": 0}])
+
+
+def _unit(score: Score) -> str:
+    return f"points of {score.name}" if score.unit == "%" else score.label
 
 
 def _row(difference: Difference) -> dict[str, Any]:
@@ -88,8 +93,8 @@ def _row(difference: Difference) -> dict[str, Any]:
     return {
         "pair": f"{difference.method.method} {MINUS} {difference.control.method}",
         "method": difference.method.method,
-        "points": percent(interval.estimate),
-        "low": percent(low),
-        "high": percent(high),
+        "points": percent(interval.estimate, interval.score),
+        "low": percent(low, interval.score),
+        "high": percent(high, interval.score),
         "finding": difference.sentence,
     }

@@ -28,12 +28,14 @@ def section(results: Results, *, target: float | None) -> Section | None:
     if not panels:
         return None
     charts = tuple(Chart(title_of(results, p, "over time"), _chart(results, panels, p)) for p in panels)
-    blocks: list[Block] = [Figure("time", "Accuracy over time", charts, results.methods, CAPTION)]
+    blocks: list[Block] = [
+        Figure("time", f"{results.score.title} over time", charts, results.methods, CAPTION)
+    ]
     for kind, part in results.kinds.items():
         table = over_time(part)
         if table is not None:
             blocks.append(headed(table, kind))
-    return Section("time", 15, "How long the accuracy lasts", tuple(blocks))
+    return Section("time", 15, f"How long the {results.score.name} lasts", tuple(blocks))
 
 
 def _chart(results: Results, panels: list[Panel], panel: Panel) -> dict[str, Any]:
@@ -41,9 +43,13 @@ def _chart(results: Results, panels: list[Panel], panel: Panel) -> dict[str, Any
 
     values = [{**point_of(g), "time": g.time, "read at": time_text(g.time)} for g in aged(panel)]
     domain = domain_of(group for one in panels for group in aged(one))
-    tooltip = ["method:N", "accuracy:N", "read at:N", "σ_W/rms(W):N", "σ_W/max|W|:N", "chips:N"]
+    tooltip = ["method:N", f"{results.score.name}:N", "read at:N", "σ_W/rms(W):N", "σ_W/max|W|:N", "chips:N"]
     x = alt.X("time:Q", title="time, logarithmic", axis=_axis(results.times), scale=_scale(results.times))
-    return spec_of(curves(results.methods, x, domain=domain, tooltip=tooltip), height=HEIGHT, points=values)
+    return spec_of(
+        curves(results.methods, x, domain=domain, tooltip=tooltip, score=results.score),
+        height=HEIGHT,
+        points=values,
+    )
 
 
 def _axis(times: tuple[float, ...]) -> Any:

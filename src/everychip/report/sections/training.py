@@ -55,7 +55,9 @@ def history(results: Results) -> Figure | None:
     if run is None:
         return None
     panels = []
-    for key, title, scale in (("loss", "Training loss", 1), ("accuracy", "Validation accuracy in %", 100)):
+    score = run.score
+    judged = (score.name, f"Validation {score.label}", score.scale)
+    for key, title, scale in (("loss", "Training loss", 1.0), judged):
         values = [
             {"epoch": int(row["epoch"]) + 1, key: scale * float(row[key])}
             for row in run.history

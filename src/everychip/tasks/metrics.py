@@ -7,7 +7,8 @@ score 2, its confidence 1, and no metric is ever NaN.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, fields
 
 import torch
 from jaxtyping import Bool, Float, Int
@@ -20,13 +21,18 @@ METRICS = ("accuracy", "nll", "brier", "ece", "confidence")
 
 
 @dataclass(frozen=True)
-class _Answers:
-    """One number per image, in float64 on the CPU, so that every machine adds them up alike."""
+class Answers:
+    """Four numbers per image, in float64 on the CPU, so that every machine adds them up alike."""
 
     correct: Bool[Tensor, " images"]
     nll: Float[Tensor, " images"]
     brier: Float[Tensor, " images"]
     confidence: Float[Tensor, " images"]
+
+    @classmethod
+    def joined(cls, parts: Sequence[Answers]) -> Answers:
+        """The answers of several batches as those of one."""
+        return cls(*(torch.cat([getattr(part, one.name) for part in parts]) for one in fields(cls)))
 
 
 def accuracy(logits: Float[Tensor, "images classes"], labels: Int[Tensor, " images"]) -> float:
@@ -35,7 +41,7 @@ def accuracy(logits: Float[Tensor, "images classes"], labels: Int[Tensor, " imag
     >>> accuracy(torch.tensor([[2.0, 1.0], [0.0, 1.0]]), torch.tensor([0, 0]))
     0.5
     """
-    return _mean(_answers(logits, labels).correct)
+    return _mean(answers_of(logits, labels).correct)
 
 
 def nll(logits: Float[Tensor, "images classes"], labels: Int[Tensor, " images"]) -> float:
@@ -46,7 +52,7 @@ def nll(logits: Float[Tensor, "images classes"], labels: Int[Tensor, " images"])
     >>> round(nll(torch.zeros(3, 2), torch.tensor([0, 1, 0])), 6)
     0.693147
     """
-    return _mean(_answers(logits, labels).nll)
+    return _mean(answers_of(logits, labels).nll)
 
 
 def brier(logits: Float[Tensor, "images classes"], labels: Int[Tensor, " images"]) -> float:
@@ -57,7 +63,7 @@ def brier(logits: Float[Tensor, "images classes"], labels: Int[Tensor, " images"
     >>> brier(torch.zeros(3, 2), torch.tensor([0, 1, 0]))
     0.5
     """
-    return _mean(_answers(logits, labels).brier)
+    return _mean(answers_of(logits, labels).brier)
 
 
 def confidence(logits: Float[Tensor, "images classes"], labels: Int[Tensor, " images"]) -> float:
@@ -66,7 +72,7 @@ def confidence(logits: Float[Tensor, "images classes"], labels: Int[Tensor, " im
     >>> confidence(torch.zeros(3, 2), torch.tensor([0, 1, 0]))
     0.5
     """
-    return _mean(_answers(logits, labels).confidence)
+    return _mean(answers_of(logits, labels).confidence)
 
 
 def ece(
@@ -87,7 +93,7 @@ def ece(
     0.482
     """
     must_be(bins, "ece.bins", whole=True, least=1)
-    return _ece(_answers(logits, labels), bins=bins, equal_mass=equal_mass)
+    return _ece(answers_of(logits, labels), bins=bins, equal_mass=equal_mass)
 
 
 def per_chip(logits: Float[Tensor, "images classes"], labels: Int[Tensor, " images"]) -> dict[str, float]:
@@ -96,7 +102,11 @@ def per_chip(logits: Float[Tensor, "images classes"], labels: Int[Tensor, " imag
     >>> sorted(per_chip(torch.eye(3), torch.arange(3)))
     ['accuracy', 'brier', 'confidence', 'ece', 'nll']
     """
-    answers = _answers(logits, labels)
+    return summary(answers_of(logits, labels))
+
+
+def summary(answers: Answers) -> dict[str, float]:
+    """Every metric by name, from the answers to all images."""
     return {
         "accuracy": _mean(answers.correct),
         "nll": _mean(answers.nll),
@@ -106,14 +116,15 @@ def per_chip(logits: Float[Tensor, "images classes"], labels: Int[Tensor, " imag
     }
 
 
-def _answers(logits: Tensor, labels: Tensor) -> _Answers:
+def answers_of(logits: Float[Tensor, "images classes"], labels: Int[Tensor, " images"]) -> Answers:
+    """What a chip answered to each image, without the logits."""
     logits, labels = _checked(logits, labels)
     log_p = logits.log_softmax(dim=1)
     broken = log_p.isnan().any(dim=1)
     p = log_p.exp()
     of_label = log_p.gather(1, labels[:, None])[:, 0]
     target = torch.nn.functional.one_hot(labels, logits.shape[1])
-    return _Answers(
+    return Answers(
         correct=((log_p.argmax(dim=1) == labels) & ~broken).cpu(),
         nll=(-of_label).masked_fill(broken, torch.inf).cpu().double(),
         brier=(p - target).square().sum(dim=1).masked_fill(broken, 2.0).cpu().double(),
@@ -142,7 +153,7 @@ def _checked(logits: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
     return kept.detach(), labels.long().to(logits.device)
 
 
-def _ece(answers: _Answers, *, bins: int, equal_mass: bool) -> float:
+def _ece(answers: Answers, *, bins: int, equal_mass: bool) -> float:
     sure = answers.confidence
     if equal_mass:
         # "higher" keeps the edges on observed values, so a bin is closed by the image that fills it.

@@ -1,0 +1,158 @@
+"""What chips are measured by: a task or a function, a runner, and the test data, in memory or streamed."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, replace
+from typing import Any, Self, TypeVar
+
+import torch
+from torch import Tensor, nn
+
+from everychip.data import Examples
+from everychip.data.inputs import moved
+from everychip.data.stream import Stream
+from everychip.errors import ConfigError
+from everychip.network.running import Precision, Runner, probe
+from everychip.network.soundness import device_of
+from everychip.rng import rng_for, seeded_global_generator
+from everychip.scores import Score
+from everychip.tasks import Meter, OwnScore, Task, scored_by
+
+Programmed = Callable[[int], dict[str, Tensor]]
+"""The chip of a number."""
+
+
+@dataclass(frozen=True)
+class Asked:
+    """What a network is asked, and a function that judges it in the place of the task's score."""
+
+    task: Task
+    own: OwnScore | None = None
+
+    @classmethod
+    def of(cls, task: Any = "classification", score: Any = None) -> Self:
+        """The question, read from any of its forms."""
+        return cls(Task.parse(task), None if score is None else scored_by(score))
+
+    @property
+    def score(self) -> Score:
+        """What is judged."""
+        return self.task.headline if self.own is None else self.own.score
+
+    def bench(
+        self,
+        model: nn.Module,
+        data: Any,
+        *,
+        images: int | None = None,
+        precision: Precision = "float32",
+        batch_size: int = 500,
+    ) -> Bench:
+        """A model and its test data, ready for chips; what does not suit the task is refused here."""
+        how: dict[str, Any] = {"precision": precision, "batch_size": batch_size}
+        if self.own is not None and self.own.runs:
+            _must_be_all(images, "a function that runs the chip itself")
+            return Bench(self, Runner(model, **how), data, 0)
+        if isinstance(data, Stream):
+            _must_be_all(images, "a stream")
+            return Bench(self, replace(self._fitting(model, data.first()), **how), data, 0)
+        test = self.task.examples(data, split="test")
+        runner = replace(self._fitting(model, test.take(slice(2))), **how)
+        test = self.task.prepared(runner, test)
+        return Bench(self, runner, test, len(test) if images is None else min(images, len(test)))
+
+    def _fitting(self, model: nn.Module, few: Examples) -> Runner:
+        """The runner, once a trial run has shown that the answers can be compared with the targets."""
+        seen = probe(model, few.x)
+        if few.y is not None and self.own is None and self.task.kind != "classification":
+            self.task.validate_for(self.task.answer(seen.output), moved(few.y, device_of(model)))
+        return Runner(model, seen.layout)
+
+
+@dataclass
+class Bench:
+    """A model, what it is asked, and its test data, ready to measure chips."""
+
+    asked: Asked
+    runner: Runner
+    data: Any
+    images: int
+
+    @property
+    def whole_test(self) -> bool:
+        """Whether every chip meets all of the test data."""
+        return not isinstance(self.data, Examples) or self.images == len(self.data)
+
+    def rows(
+        self, programmed: Programmed, *, chips: int, seed: int, purpose: str
+    ) -> Iterator[dict[str, float]]:
+        """The scores of chip after chip, by name."""
+        if isinstance(self.data, Stream):
+            yield from self._streamed(self.data, programmed, chips=chips, seed=seed, purpose=purpose)
+            return
+        for chip in range(chips):
+            seen = self.part(seed=seed, chip=chip)
+            with seeded_global_generator(
+                seed, purpose, chip, "forward"
+            ):  # for layers that draw in evaluation, too
+                # The chip has no name, so that it is gone before the next one is programmed.
+                yield self.measure(programmed(chip), seen)
+
+    def measure(self, chip: Mapping[str, Tensor], seen: Any) -> dict[str, float]:
+        """The scores of one chip by name."""
+        if self.asked.own is None:
+            return self.asked.task.measure(self.runner, chip, seen)
+        return self.asked.own.measure(self.runner, chip, seen, self.asked.task)
+
+    def part(self, *, seed: int, chip: int) -> Any:
+        """The test data that a chip meets: all of it, or its own random images."""
+        if self.whole_test:
+            return self.data
+        return part_of(self.data, self.images, seed=seed, chip=chip)
+
+    def _streamed(
+        self, stream: Stream, programmed: Programmed, *, chips: int, seed: int, purpose: str
+    ) -> Iterator[dict[str, float]]:
+        """Several chips for each pass over the data, every batch read once for all of them."""
+        if self.asked.own is not None:
+            raise ConfigError(
+                "evaluate.score",
+                found="a function of all predictions, and a stream that is not kept",
+                expected="data in memory, or a function of a chip that runs itself: fn(run, data)",
+            )
+        task = self.asked.task
+        for start in range(0, chips, stream.chips):
+            numbers = range(start, min(start + stream.chips, chips))
+            written = {chip: programmed(chip) for chip in numbers}
+            meters = {chip: task.meter() for chip in numbers}
+            self.images = 0
+            for batch, seen in enumerate(stream):
+                part = task.prepared(self.runner, task.examples(seen, split="test"))
+                self.images += len(part)
+                for chip in numbers:
+                    with seeded_global_generator(seed, purpose, chip, "forward", batch):
+                        self.runner.each(written[chip], part, _into(meters[chip], task))
+            yield from (meters[chip].compute() for chip in numbers)
+
+
+def _must_be_all(images: int | None, what: str) -> None:
+    if images is not None:
+        found = f"{images} images of {what}"
+        raise ConfigError("evaluate.images", found=found, expected="none: every chip meets all of the data")
+
+
+_Some = TypeVar("_Some", bound=Examples)
+
+
+def part_of(data: _Some, k: int, *, seed: int, chip: int) -> _Some:
+    """The test images that a chip meets: all of them, or its own random k."""
+    if k == len(data):
+        return data
+    order = torch.randperm(len(data), generator=rng_for(seed, "images", chip))
+    return data.take(order[:k])
+
+
+def _into(meter: Meter, task: Task) -> Callable[[Any, Any], None]:
+    """What hands a batch's output and targets to the meter."""
+    return lambda output, y: meter.update(task.answer(output), y)

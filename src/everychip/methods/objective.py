@@ -1,0 +1,251 @@
+"""A method bound to a model and its hardware: losses through fresh chips, and the count of the steps."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from functools import cached_property
+from typing import Any, Protocol
+
+import torch
+from torch import Tensor, nn
+
+from everychip.data.inputs import Inputs, rows_of, taken
+from everychip.errors import ConfigError
+from everychip.exits import Exits, multi_exit
+from everychip.exits.dense import spread_like
+from everychip.hardware.chip import NoiseGradient
+from everychip.hardware.hardware import Hardware
+from everychip.hardware.placement import Placed
+from everychip.mapping import Columns
+from everychip.methods.exit_loss import exits_loss, listening_to_exits
+from everychip.methods.reminder import Reminder
+from everychip.network.order import order_of_use
+from everychip.network.running import Runner
+from everychip.network.soundness import device_of
+from everychip.tasks import Classification, Task
+
+
+class Bound(Protocol):
+    """What an objective needs of its method (`everychip.methods.Method`)."""
+
+    @property
+    def kind(self) -> str: ...
+    @property
+    def chips(self) -> int | None: ...
+    @property
+    def ramp(self) -> float | None: ...
+    @property
+    def noise_gradient(self) -> NoiseGradient: ...
+    @property
+    def last_layer_gain(self) -> float: ...
+    @property
+    def label_smoothing(self) -> float: ...
+    @property
+    def exit_loss(self) -> float: ...
+    @property
+    def loss_forward(self) -> int: ...
+    def loss(self, objective: Objective, x: Any, y: Any) -> Tensor: ...
+    def begin_step(self, objective: Objective) -> None: ...
+    def constrain(self, objective: Objective) -> None: ...
+
+
+class Objective(nn.Module):
+    """A method bound to a model: computes losses through fresh chips and keeps count of the steps."""
+
+    def __init__(
+        self,
+        method: Bound,
+        model: nn.Module,
+        hardware: Hardware,
+        *,
+        seed: int,
+        exits: Exits | None,
+        steps: int | None,
+        sample: Inputs | None = None,
+        task: Task | None = None,
+    ) -> None:
+        super().__init__()
+        self.model, self.exits, self.task = model, exits, task or Classification()
+        self.method, self.seed, self.steps = method, seed, steps
+        self.placed, self.runner = Placed.of(model, hardware), Runner(model)
+        self.step, self.part, self.begun = 0, 0, -1
+        self._reminder = Reminder(self, self.trained)
+        self._sample = sample
+        if method.last_layer_gain != 1.0:
+            self._last_trained().data.mul_(method.last_layer_gain)
+        self.method.constrain(self)
+
+    def forward(self, x: Inputs, y: Any) -> Tensor:
+        """The loss of one batch: the mean over the chips that share it, if several do."""
+        if torch.is_grad_enabled():
+            self._reminder.before_forward(self.step)
+        if self.begun != self.step:
+            self.begun = self.step
+            self.method.begin_step(self)
+        if self.method.chips in (None, 1):
+            return self._loss(x, y)
+        total, n = torch.zeros((), device=device_of(self.model)), rows_of(x)
+        for part, (inputs, labels) in enumerate(_shares(x, y, self.method.chips)):
+            self.part = part
+            total = total + self._loss(inputs, labels) * (rows_of(inputs) / n)
+        self.part = 0
+        return total
+
+    def criterion(self, answer: Tensor, y: Any) -> Tensor:
+        """The task's loss of logits, with the method's label smoothing: what the method trains by.
+
+        Args:
+            answer: logits [batch, …].
+            y: targets.
+
+        Returns:
+            A scalar.
+        """
+        return self.task.loss(answer, y, label_smoothing=self.method.label_smoothing)
+
+    def _loss(self, x: Inputs, y: Any) -> Tensor:
+        """The method's loss of one part of a batch, and that of the exits that stay."""
+        if not self.method.exit_loss:
+            return self.method.loss(self, x, y)
+        with listening_to_exits(multi_exit(self.model, where="method.exit_loss")) as forwards:
+            loss = self.method.loss(self, x, y)
+        exits, axis = forwards[self.method.loss_forward], self.task.class_axis
+        return loss + self.method.exit_loss * exits_loss(self.criterion, exits, y, axis=axis)
+
+    @property
+    def address(self) -> tuple[int, ...]:
+        """Where the draws of this step have their place, and those of this part of its batch."""
+        return (self.step, self.part) if self.part else (self.step,)
+
+    @property
+    def strength(self) -> float:
+        """The share of the full noise that this step meets."""
+        if not self.method.ramp or self.steps is None:
+            return 1.0
+        return min(1.0, self.step / (self.method.ramp * self.steps))
+
+    @property
+    def hardware(self) -> Hardware:
+        """What the model is trained for."""
+        return self.placed.hardware
+
+    @property
+    def weights(self) -> Mapping[str, Tensor]:
+        """What the crossbar holds of the model, by name."""
+        return self.placed.weights
+
+    @property
+    def columns(self) -> Mapping[str, Columns]:
+        """Which numbers of the weights share a column, by name."""
+        return self.placed.columns
+
+    @property
+    def trained(self) -> dict[str, Tensor]:
+        """The weights on the crossbar that are not frozen, by name."""
+        return {name: weight for name, weight in self.weights.items() if weight.requires_grad}
+
+    @cached_property
+    def order(self) -> list[str]:
+        """The names of the weights as the sample's forward meets them; without one, as the model has them."""
+        return order_of_use(self.model, self.weights, self._sample)
+
+    def _last_trained(self) -> Tensor:
+        trained = self.trained
+        if not trained:
+            raise ConfigError(
+                "method.last_layer_gain",
+                found="no matrix of the crossbar that is trained",
+                expected="at least one, whose last it scales",
+                remedy="last_layer_gain = 1, or parameter.requires_grad_(True)",
+            )
+        return next(trained[name] for name in reversed(self.order) if name in trained)
+
+    def chip(
+        self,
+        *,
+        hardware: Hardware | None = None,
+        weights: Mapping[str, Tensor] | None = None,
+        part: str | int = 0,
+        ratio: float = 1.0,
+    ) -> dict[str, Tensor]:
+        """A fresh chip for this step. `part` names the draw where a step needs several; `ratio` scales it.
+
+        Args:
+            hardware: another one than the objective's.
+            weights: those to program; None, all of the crossbar.
+            part: which draw of this step.
+            ratio: a factor on the noise, without unit.
+
+        Returns:
+            Programmed weights by name.
+        """
+        placed = self.placed if hardware is None else self.placed.with_hardware(hardware)
+        return (placed if weights is None else placed.with_weights(weights)).program(
+            seed=self.seed,
+            path=("train", *self.address, part),
+            strength=self.strength * ratio,
+            gradient=self.method.noise_gradient,
+        )
+
+    def noisy_logits(self, x: Inputs, **draw: object) -> Tensor:
+        """The logits of a fresh chip of this step; keywords as for `chip`.
+
+        Args:
+            x: inputs [batch, …].
+            draw: keywords of `chip`.
+
+        Returns:
+            [batch, classes].
+        """
+        return self.runner.logits(self.chip(**draw), x)  # type: ignore[arg-type]
+
+    def logits_with_exits(
+        self, x: Inputs, *, exit_hardware: Hardware | None = None
+    ) -> tuple[Tensor, list[Tensor]]:
+        """The logits of the backbone and of every exit, each on fresh cells of the same step.
+
+        Args:
+            x: inputs [batch, …].
+            exit_hardware: that of the exits' cells; None, the objective's.
+
+        Returns:
+            The backbone's [batch, classes], and those of every exit.
+        """
+        if self.exits is None:
+            raise ConfigError(
+                f"method {self.method.kind}", found="no exits", expected="a method that has them"
+            )
+        heads = {name: p for name, p in self.exits.named_parameters() if p.ndim >= 2}
+        with self.exits.tap(self.model) as taps:
+            backbone = self.runner.logits(self.chip(), x)
+        chip = self.chip(hardware=exit_hardware, weights=heads, part="exits")
+        exits, axis = self.exits.logits(taps, chip=chip), self.task.class_axis
+        if axis is not None:
+            exits = [spread_like(z_n, backbone, axis=axis) for z_n in exits]
+        return backbone, exits
+
+    def after_step(self) -> None:
+        """Call after each optimiser step: applies the constraint and moves the schedules on."""
+        self.step, self._reminder.done = self.step + 1, 0
+        self.method.constrain(self)
+
+    def get_extra_state(self) -> Tensor:
+        """The steps done, so that the ramp and the chips go on wherever the objective's state is loaded."""
+        return torch.tensor(self.step)
+
+    def set_extra_state(self, state: Tensor) -> None:
+        """Go on after the steps that were done."""
+        self.step = int(state)
+
+    def detach(self) -> nn.Module:
+        """The model, without exits."""
+        return self.model
+
+
+def _shares(x: Inputs, y: Any, chips: int) -> Iterator[tuple[Any, Any]]:
+    """A batch in as many parts as there are chips, each of at least two examples, which batch norm needs."""
+    n = rows_of(x)
+    parts = max(1, min(chips, n // 2))
+    for rows in torch.arange(n).tensor_split(parts):
+        part = slice(int(rows[0]), int(rows[-1]) + 1)
+        yield taken(x, part), taken(y, part)

@@ -1,0 +1,175 @@
+"""What every task is: a loss, the scores of a chip, what chance is, and which targets it takes."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Mapping
+from typing import Any, ClassVar, Protocol
+
+import torch
+from torch import Tensor
+
+from everychip.config.component import Component
+from everychip.data import Examples, as_examples
+from everychip.errors import ConfigError, DataError, known_names
+from everychip.network.running import Runner, logits
+from everychip.scores import Score
+
+
+class Meter(Protocol):
+    """Takes batches of answers and targets, and has the scores of them all in the end."""
+
+    def update(self, answer: Any, y: Any) -> None:
+        """Take in one batch.
+
+        Args:
+            answer: what `Task.answer` made of the model's output.
+            y: the targets.
+        """
+
+    def compute(self) -> dict[str, float]:
+        """Every score by its name, of all batches so far."""
+
+
+class Task(Component, family="task"):
+    """What a network is asked, and how its answers are scored.
+
+    score: which of the task's scores is judged, by name; absent, the first one.
+    """
+
+    score: str | None = None
+
+    scores: ClassVar[tuple[Score, ...]] = ()
+    """Every score of a chip, the one that is judged unless another is named first."""
+
+    class_axis: ClassVar[int | None] = None
+    """Where the classes are in answers at several places: 1 or −1; None, there is one answer an input."""
+
+    has_scale: ClassVar[bool] = False
+    """Whether answers have a scale of their own, so that a multiple of them is another answer."""
+
+    smooths: ClassVar[bool] = False
+    """Whether the loss knows label smoothing."""
+
+    @property
+    def headline(self) -> Score:
+        """The score that is judged: what verdicts, comparisons and yields are about."""
+        if self.score is None:
+            return self.scores[0]
+        found = next((one for one in self.scores if one.name == self.score), None)
+        if found is None:
+            names = known_names(self.score, [one.name for one in self.scores])
+            raise ConfigError("task.score", found=f"unknown score {self.score!r}", remedy=names)
+        return found
+
+    def answer(self, output: Any) -> Any:
+        """What of a model's output is scored: its logits.
+
+        Args:
+            output: what the model returned.
+
+        Returns:
+            A tensor [batch, …].
+        """
+        return logits(output)
+
+    def examples(self, data: Any, *, split: str | None) -> Examples:
+        """Anything that holds inputs and targets, as this task's examples.
+
+        Args:
+            data: in any form that `evaluate` takes.
+            split: "train" or "test", of data that has both.
+
+        Returns:
+            Inputs and targets.
+        """
+        return as_examples(data, split=split)
+
+    @abstractmethod
+    def validate_for(self, answer: Any, y: Any, *, every: Any = None) -> None:
+        """Refuse targets that the answers for them cannot be compared with, and any that are out of range.
+
+        Args:
+            answer: what the model answers to a few inputs.
+            y: their targets.
+            every: all targets there are; absent, these few.
+        """
+
+    @abstractmethod
+    def loss(self, answer: Any, y: Any, *, label_smoothing: float = 0.0) -> Tensor:
+        """The mean loss of a batch, which a network of this task is trained by.
+
+        Args:
+            answer: logits [batch, …].
+            y: targets.
+            label_smoothing: the share of the target that all classes have in common, 0 … 1.
+
+        Returns:
+            A scalar.
+        """
+
+    @abstractmethod
+    def meter(self) -> Meter:
+        """What scores the batches of one chip."""
+
+    def prepared(self, runner: Runner, data: Examples) -> Examples:
+        """The examples as they are scored; a task without labels makes its own targets here.
+
+        Args:
+            runner: of the digital network.
+            data: the examples.
+
+        Returns:
+            Examples with targets.
+        """
+        return data
+
+    def measure(self, runner: Runner, chip: Mapping[str, Tensor], data: Examples) -> dict[str, float]:
+        """The scores of one chip.
+
+        Args:
+            runner: of the network.
+            chip: programmed weights by name; empty, the digital network.
+            data: the test data.
+
+        Returns:
+            Every score by name.
+        """
+        meter = self.meter()
+        runner.each(chip, data, lambda output, y: meter.update(self.answer(output), y))
+        return meter.compute()
+
+    def chance(self, y: Any) -> float | None:
+        """The judged score of the best answer that does not look at the input.
+
+        Args:
+            y: all targets.
+
+        Returns:
+            The score, or None where none is known.
+        """
+        return None
+
+    def outputs(self, y: Any) -> int:
+        """How many numbers a network answers with, each input or each place.
+
+        Args:
+            y: targets.
+
+        Returns:
+            The width of its last layer.
+        """
+        raise ConfigError(f"task.{self.kind}", found="no number of outputs", expected="a model that has one")
+
+
+def refuse_shapes(answer: Any, y: Any, *, expected: str, remedy: str | None = None) -> DataError:
+    """The line about targets of another shape than the answers need."""
+    shapes = [list(one.shape) if isinstance(one, Tensor) else type(one).__name__ for one in (answer, y)]
+    return DataError(
+        "y", found=f"targets {shapes[1]} for outputs {shapes[0]}", expected=expected, remedy=remedy
+    )
+
+
+def full(answer: Tensor) -> Tensor:
+    """Answers in at least float32, off the graph."""
+    return answer.detach() if answer.dtype == torch.float64 else answer.detach().float()

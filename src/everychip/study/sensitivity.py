@@ -188,7 +188,7 @@ def _remarks(experiment: Experiment) -> Iterable[str]:
         yield f"No break-even of {score.name} without --target or --drop; the report has no chart of these."
     if _is_biased(device):
         yield (
-            f"{device.label} has a bias (drift, a lowest conductance): without noise means without that, too, "
+            f"{device.label} has a bias (drift, a lowest conductance): without noise means without it, too, "
             "and a network trained on such cells may do better with them than without."
         )
     if device.nominal_sigma is None:

@@ -56,6 +56,9 @@ class Layer(Config):
 
         Args:
             name: of a parameter.
+
+        Returns:
+            True where one does.
         """
         return any(matches(pattern, name) for pattern in self.match)
 

@@ -5,9 +5,20 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Self
+from typing import Annotated, Any, Self
 
-Within = tuple[float, float]
+from pydantic import BeforeValidator
+
+
+def _ends(within: Any) -> Any:
+    """Bounds of which JSON has null for an infinite one."""
+    if not isinstance(within, list | tuple) or len(within) != 2:
+        return within
+    low, high = within
+    return (-math.inf if low is None else low, math.inf if high is None else high)
+
+
+Within = Annotated[tuple[float, float], BeforeValidator(_ends)]
 
 
 @dataclass(frozen=True)
@@ -57,10 +68,7 @@ class Score:
         """
         if facts is None:
             return cls(ACCURACY.name, within=ACCURACY.within, unit=ACCURACY.unit)
-        ends = facts.get("within")
-        if ends is not None:
-            low, high = ends
-            ends = (-math.inf if low is None else float(low), math.inf if high is None else float(high))
+        ends = _ends(facts.get("within"))
         return cls(str(facts["name"]), bool(facts["higher_is_better"]), ends, str(facts["unit"]))
 
     @property

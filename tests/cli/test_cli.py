@@ -53,7 +53,7 @@ def refused(result: tuple[int, str, str]) -> str:
 
 
 def test_the_commands_are_those_of_the_design() -> None:
-    listed = "check cost demo devices export mappings methods report run schema sensitivity sql study"
+    listed = "check cost demo devices export mappings methods report run schema sensitivity sql study version"
     assert listed.split() == COMMANDS
 
 

@@ -55,7 +55,12 @@ def pages() -> dict[str, str]:
 COMMANDS = """\
 A recipe and its settings say everything; there is no flag per field: `--set a.b=c` changes any key of it.
 A mistake is one line on standard error and exit code 2. An interruption (Ctrl-C) is exit code 130; the same
-command goes on from there."""
+command goes on from there.
+
+Every command takes `--json` and then prints JSON and nothing else on standard output. Tables fit the width
+of the terminal (`COLUMNS`; 80 in a pipe): labels wrap, and where numbers would be cut rows become blocks.
+`NO_COLOR` turns colours off; a stream that lacks a letter has it spelt out. Completion by Tab:
+`everychip --install-completion`, then a new shell."""
 
 RECIPES = """\
 A recipe is a TOML file with one table for each question. A component is a table with a `kind`, or the bare
@@ -116,6 +121,8 @@ def commands() -> Iterator[str]:
         yield f"## everychip {name}"
         yield f"```text\n{' '.join(['everychip', name, *words, '[OPTIONS]'])}\n```"
         yield inspect.cleandoc(command.help or "")
+        if command.epilog:
+            yield f"```text\n{command.epilog.removeprefix('Example: ')}\n```"
         rows = [(f"`{argument_name(p)}`", p.help or "") for p in command.params if p.name != "help"]
         if rows:
             yield table(("", ""), rows)

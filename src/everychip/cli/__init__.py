@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import io
 import sys
 from collections.abc import Sequence
-from typing import TextIO
 
+from everychip.cli.printing import tolerate
 from everychip.errors import EverychipError, visible
 
 MISTAKE, INTERRUPTED = 2, 130
@@ -24,7 +23,7 @@ def call(arguments: Sequence[str] | None = None) -> int:
     everychip 0.1.0
     0
     """
-    _tolerate(sys.stdout, sys.stderr)
+    tolerate(sys.stdout, sys.stderr)
     try:
         from everychip.cli.app import app
 
@@ -50,13 +49,6 @@ def call(arguments: Sequence[str] | None = None) -> int:
         if not hasattr(error, "format_message"):  # how typer, whichever click it brings, tells a usage error
             raise
         return _mistake(_usage(error)) if str(error) else 0  # without a command, help was printed
-
-
-def _tolerate(*streams: TextIO) -> None:
-    """Let a stream show `?` for a letter that its encoding lacks, as cp1252 lacks σ, rather than fail."""
-    for stream in streams:
-        if isinstance(stream, io.TextIOWrapper):
-            stream.reconfigure(errors="replace")
 
 
 def _out_of_memory(error: BaseException) -> bool:

@@ -7,6 +7,8 @@ from pathlib import Path
 from textwrap import wrap
 from typing import TYPE_CHECKING
 
+from everychip.report.blocks import Column, Row, Table
+from everychip.report.terminal import rich_table
 from everychip.report.wording import percent, quantity
 
 if TYPE_CHECKING:
@@ -33,20 +35,16 @@ def measured_shares(model: str) -> list[float] | None:
 
 def show_answers(rows: Sequence[Answer], out: Console, *, width: int) -> None:
     """A line for each way to answer; of `early` only where its shares were measured."""
-    from rich.box import SIMPLE_HEAD
-    from rich.table import Table
-
     from everychip.hardware.coverage import short
 
-    table = Table(box=SIMPLE_HEAD, pad_edge=False, collapse_padding=True)
-    table.add_column("answer", no_wrap=True)
-    for name in ("MACs", "of all", "layers", "energy", "time"):
-        table.add_column(name, justify="right", no_wrap=True)
+    shown = []
     for row in rows:
         amounts = quantity(row.energy_j, "J"), quantity(row.latency_s, "s")
         share = f"{percent(row.of_combined)} %"
-        table.add_row(row.name, short(round(row.macs)), share, f"{row.layers:.3g}", *amounts)
+        shown.append(Row((row.name, short(round(row.macs)), share, f"{row.layers:.3g}", *amounts)))
+    names = ("MACs", "of all", "layers", "energy", "time")
+    table = Table("", (Column("answer", "key"), *map(Column, names)), tuple(shown))
     out.print()
-    out.print(table, width=width)
+    out.print(rich_table(table, width=width))
     if rows[-1].name != "early":
         out.print("\n".join(wrap(UNKNOWN, width - 1)), highlight=False, markup=False, style="dim")

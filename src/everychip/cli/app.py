@@ -8,34 +8,25 @@ from typing import Annotated
 import typer
 
 from everychip.cli import device_options as options
+from everychip.cli.options import (
+    AsJson,
+    Folder,
+    JsonFile,
+    Network,
+    Output,
+    Recipe,
+    Settings,
+    Workers,
+)
 
 app = typer.Typer(
     name="everychip",
     no_args_is_help=True,
-    add_completion=False,
+    add_completion=True,
     pretty_exceptions_enable=False,
     rich_markup_mode="rich",
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-
-Recipe = Annotated[
-    str, typer.Argument(help="A TOML file, or the name of a shipped recipe.", show_default=False)
-]
-Folder = Annotated[Path, typer.Argument(help="The folder of a run or a study.", show_default=False)]
-Settings = Annotated[
-    list[str],
-    typer.Option(
-        "--set", metavar="KEY=VALUE", help="Change the recipe, as in --set training.epochs=3; repeatable."
-    ),
-]
-Output = Annotated[
-    Path | None, typer.Option("--output", "-o", metavar="DIR", help="The folder of the results.")
-]
-Workers = Annotated[int, typer.Option(min=1, help="How many runs at a time, each in a process of its own.")]
-AsJson = Annotated[bool, typer.Option("--json", help="JSON on standard output, for programs.")]
-JsonFile = Annotated[
-    Path | None, typer.Option("--output", "-o", metavar="FILE", help="Write the JSON into a file, too.")
-]
 
 
 def _version(asked: bool) -> None:
@@ -57,8 +48,13 @@ def everychip(
     """
 
 
-@app.command()
-def demo(settings: Settings = [], output: Output = None, workers: Workers = 2) -> None:  # noqa: B006
+@app.command(epilog="Example: everychip demo -o demo")
+def demo(
+    settings: Settings = [],  # noqa: B006
+    output: Output = None,
+    workers: Workers = 2,
+    as_json: AsJson = False,
+) -> None:
     """Train on embedded digits in seven ways, program chips, compare.
 
     No download; under two minutes on two cores. Prints the verdicts, writes report.html, and says in three
@@ -66,21 +62,26 @@ def demo(settings: Settings = [], output: Output = None, workers: Workers = 2) -
     """
     from everychip.cli import commands
 
-    raise typer.Exit(commands.demo(settings, output, workers))
+    raise typer.Exit(commands.demo(settings, output, workers, as_json=as_json))
 
 
-@app.command()
-def run(recipe: Recipe, settings: Settings = [], output: Output = None) -> None:  # noqa: B006
+@app.command(epilog="Example: everychip run digits --set training.epochs=3 -o my-run")
+def run(
+    recipe: Recipe,
+    settings: Settings = [],  # noqa: B006
+    output: Output = None,
+    as_json: AsJson = False,
+) -> None:
     """Execute one recipe: train, program chips, measure them.
 
     The same recipe is never executed twice; an interrupted one goes on where it was.
     """
     from everychip.cli import commands
 
-    raise typer.Exit(commands.run(recipe, settings, output))
+    raise typer.Exit(commands.run(recipe, settings, output, as_json=as_json))
 
 
-@app.command()
+@app.command(epilog="Example: everychip study demo --plan")
 def study(
     recipe: Recipe,
     settings: Settings = [],  # noqa: B006
@@ -91,6 +92,7 @@ def study(
         str, typer.Option("--on", help="Where runs are computed: processes, ray, slurm, or a TOML table.")
     ] = "processes",
     shard: Annotated[str, typer.Option("--shard", help="Only this share of the runs, such as 2/8.")] = "",
+    as_json: AsJson = False,
 ) -> None:
     """Execute a grid of recipes, resumably.
 
@@ -99,10 +101,10 @@ def study(
     from everychip.cli import commands
 
     spread = commands.Spread(workers, on, shard)
-    raise typer.Exit(commands.study(recipe, settings, output, spread, plan=plan))
+    raise typer.Exit(commands.study(recipe, settings, output, spread, plan=plan, as_json=as_json))
 
 
-@app.command()
+@app.command(epilog="Example: everychip report demo --target 0.9 --figures figures")
 def report(
     folder: Folder,
     output: Annotated[
@@ -113,8 +115,11 @@ def report(
     markdown: Annotated[bool, typer.Option("--markdown", help="Only print the tables, as Markdown.")] = False,
     charts: Annotated[
         Path | None,
-        typer.Option(metavar="DIR", help="Write the charts there, too, as SVG and PDF files."),
+        typer.Option(
+            "--figures", "--charts", metavar="DIR", help="Write the charts there, too, as SVG and PDF files."
+        ),
     ] = None,
+    as_json: AsJson = False,
 ) -> None:
     """Tell a run or a study: tables here, charts in report.html.
 
@@ -124,19 +129,12 @@ def report(
 
     if markdown:
         raise typer.Exit(commands.markdown(folder, target))
-    raise typer.Exit(commands.report(folder, output, target, charts))
+    raise typer.Exit(commands.report(folder, output, target, charts, as_json=as_json))
 
 
-@app.command()
+@app.command(epilog="Example: everychip check vgg8 --set hardware.device.sigma=0.2")
 def check(
-    model: Annotated[
-        str,
-        typer.Argument(
-            metavar="MODEL",
-            help="A recipe, the folder of a run, a kind of model (vgg8), or package.module:function.",
-            show_default=False,
-        ),
-    ],
+    model: Network,
     settings: Settings = [],  # noqa: B006
     as_json: AsJson = False,
     output: JsonFile = None,
@@ -151,7 +149,7 @@ def check(
     raise typer.Exit(checking.check(model, settings, as_json=as_json, output=output))
 
 
-@app.command()
+@app.command(epilog="Example: everychip devices Hermes-2")
 def devices(
     kind: Annotated[
         str | None, typer.Argument(help="A device or preset to explain.", show_default=False)
@@ -164,16 +162,9 @@ def devices(
     raise typer.Exit(catalogue.devices(kind, as_json=as_json))
 
 
-@app.command()
+@app.command(epilog="Example: everychip cost vgg8 --json")
 def cost(
-    model: Annotated[
-        str,
-        typer.Argument(
-            metavar="MODEL",
-            help="A recipe, the folder of a run, a kind of model (vgg8), or package.module:function.",
-            show_default=False,
-        ),
-    ],
+    model: Network,
     settings: Settings = [],  # noqa: B006
     components: Annotated[
         Path | None,
@@ -202,7 +193,7 @@ def _group(name: str, words: str) -> typer.Typer:
 device = _group("device", "Devices of your own, from measurements.")
 
 
-@device.command("fit")
+@device.command("fit", epilog="Example: everychip device fit cells.csv --unit uS --smooth -o my-cells.toml")
 def device_fit(
     measured: options.Measured,
     unit: options.Unit,
@@ -220,6 +211,7 @@ def device_fit(
     bins: options.Bins = None,
     same_order: options.SameOrder = False,
     split_stuck: options.SplitStuck = False,
+    as_json: AsJson = False,
 ) -> None:
     """Fit a device to measured conductances, resistances or currents, for any recipe.
 
@@ -241,10 +233,10 @@ def device_fit(
         same_order=same_order,
         split_stuck=split_stuck,
     )
-    raise typer.Exit(measuring.fit(measured, asked, output))
+    raise typer.Exit(measuring.fit(measured, asked, output, as_json=as_json))
 
 
-@app.command()
+@app.command(epilog="Example: everychip export my-run --to aihwkit --check")
 def export(
     run: Annotated[Path, typer.Argument(help="The folder of a complete run.", show_default=False)],
     to: Annotated[str, typer.Option(metavar="SIMULATOR", help="Whose model: aihwkit.")],
@@ -256,6 +248,7 @@ def export(
         bool, typer.Option("--check", help="Compare logits without noise, accuracy with it (exit code 1).")
     ] = False,
     chips: Annotated[int, typer.Option(min=2, help="How many chips each simulator programs.")] = 100,
+    as_json: AsJson = False,
 ) -> None:
     """Give a run's network to another simulator, and compare.
 
@@ -263,10 +256,10 @@ def export(
     """
     from everychip.cli import exporting
 
-    raise typer.Exit(exporting.export(run, to, output, check=check, chips=chips))
+    raise typer.Exit(exporting.export(run, to, output, check=check, chips=chips, as_json=as_json))
 
 
-@app.command()
+@app.command(epilog="Example: everychip mappings offset")
 def mappings(
     kind: Annotated[
         str | None, typer.Argument(help="A mapping or sign to explain, such as offset.", show_default=False)
@@ -279,7 +272,7 @@ def mappings(
     raise typer.Exit(catalogue.mappings(kind, as_json=as_json))
 
 
-@app.command()
+@app.command(epilog="Example: everychip methods irs")
 def methods(
     kind: Annotated[
         str | None, typer.Argument(help="A method to explain, such as irs.", show_default=False)
@@ -292,8 +285,8 @@ def methods(
     raise typer.Exit(catalogue.methods(kind, as_json=as_json))
 
 
-@app.command()
-def schema() -> None:
+@app.command(epilog="Example: everychip schema > recipe.schema.json")
+def schema(as_json: AsJson = False) -> None:
     """Print the JSON schema of recipes, for editors.
 
     Of runs and of studies, with the kinds of installed plug-ins. everychip schema > recipe.schema.json
@@ -301,10 +294,11 @@ def schema() -> None:
     """
     from everychip.cli import catalogue
 
+    del as_json  # there is no other form
     raise typer.Exit(catalogue.schema())
 
 
-@app.command()
+@app.command(epilog="Example: everychip sensitivity my-run --drop 2")
 def sensitivity(
     run: Annotated[
         str,
@@ -348,18 +342,24 @@ def sensitivity(
     raise typer.Exit(asking.sensitivity(run, question, output, as_json=as_json))
 
 
-@app.command()
+@app.command(epilog='Example: everychip sql demo "select method, avg(accuracy) from draws group by all"')
 def sql(
     folder: Folder,
     query: Annotated[
         str, typer.Argument(help="SQL about the table draws; all columns if absent.", show_default=False)
     ] = "DESCRIBE draws",
     csv: Annotated[bool, typer.Option("--csv", help="Comma-separated values, for programs.")] = False,
+    as_json: AsJson = False,
 ) -> None:
-    """Ask the draws of a run or a study with SQL (DuckDB).
-
-    For example: everychip sql DIR "select method, sigma, avg(accuracy) from draws group by all order by all"
-    """
+    """Ask the draws of a run or a study with SQL (DuckDB)."""
     from everychip.cli import commands
 
-    raise typer.Exit(commands.sql(folder, query, csv=csv))
+    raise typer.Exit(commands.sql(folder, query, csv=csv, as_json=as_json))
+
+
+@app.command(epilog="Example: everychip version --json")
+def version(as_json: AsJson = False) -> None:
+    """The versions of everychip, PyTorch and Python."""
+    from everychip.cli import catalogue
+
+    raise typer.Exit(catalogue.version(as_json=as_json))

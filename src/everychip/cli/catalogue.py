@@ -2,24 +2,26 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 from everychip.cli.docstrings import About, about, as_toml, flowing
+from everychip.cli.printing import print_json
 from everychip.cli.watching import console
 from everychip.config.component import Component
 from everychip.config.registering import broken_plugins
 from everychip.errors import ConfigError, known_names
 
 if TYPE_CHECKING:
-    from rich.table import Table
+    from rich.console import RenderableType
     from rich.text import Text
 
     from everychip.devices import Device
     from everychip.mapping import CellMapping
 
 
+NARROW = 60
+"""A terminal of fewer columns has no room for two beside each other."""
 NOMINAL = 0.1
 """The σ at which the effective noise of presets without one of their own is told."""
 
@@ -36,7 +38,7 @@ def devices(kind: str | None, *, as_json: bool) -> int:
             return _show_preset(found, shipped[found], as_json=as_json)
         return _detail(kinds[found], Device, as_json=as_json)
     if as_json:
-        return _json(
+        return print_json(
             {"devices": [vars(entry) for entry in kinds.values()], "presets": list(shipped.values())}
         )
     out = console()
@@ -65,7 +67,9 @@ def mappings(kind: str | None, *, as_json: bool) -> int:
         found = _find(kind, [*kinds, *signs], "mapping")
         return _detail({**kinds, **signs}[found], CellMapping if found in kinds else Sign, as_json=as_json)
     if as_json:
-        return _json({"mappings": list(map(vars, kinds.values())), "signs": list(map(vars, signs.values()))})
+        return print_json(
+            {"mappings": list(map(vars, kinds.values())), "signs": list(map(vars, signs.values()))}
+        )
     out = console()
     out.print(_list("mapping", kinds.values()))
     out.print(_list("sign", signs.values()))
@@ -92,7 +96,7 @@ def methods(kind: str | None, *, as_json: bool) -> int:
         return _detail(kinds[_find(kind, kinds, "method")], Method, as_json=as_json)
     costs = {name: _cost(Method, name) for name in kinds}
     if as_json:
-        return _json(
+        return print_json(
             {"methods": [{**vars(entry), "forwards": costs[entry.kind]} for entry in kinds.values()]}
         )
     out = console()
@@ -130,27 +134,63 @@ def schema() -> int:
     return 0
 
 
-def _json(data: Any) -> int:
-    print(json.dumps(data, indent=1, ensure_ascii=False))  # noqa: T201
+def version(*, as_json: bool) -> int:
+    """What a report of a fault should say first."""
+    import platform
+
+    from everychip import __version__
+
+    found = {"everychip": __version__, "torch": _installed("torch"), "python": platform.python_version()}
+    if as_json:
+        return print_json(found)
+    for name, words in found.items():
+        print(f"{name} {words}")  # noqa: T201
     return 0
 
 
-def _list(family: str, entries: Any, costs: dict[str, str] | None = None) -> Table:
-    table = _table(family, *(["cost"] if costs else []), "what it is")
-    for entry in entries:
-        words = _sourced(entry.summary, entry.source)
-        table.add_row(entry.kind, *([costs[entry.kind]] if costs else []), words)
-    return table
+def _installed(package: str) -> str:
+    from importlib.metadata import PackageNotFoundError
+    from importlib.metadata import version as of
+
+    try:
+        return of(package)
+    except PackageNotFoundError:
+        return "not installed"
 
 
-def _table(*names: str) -> Table:
+def _list(family: str, entries: Any, costs: dict[str, str] | None = None) -> RenderableType:
+    rows = [
+        (entry.kind, *([costs[entry.kind]] if costs else []), _sourced(entry.summary, entry.source))
+        for entry in entries
+    ]
+    return _table((family, *(["cost"] if costs else []), "what it is"), rows)
+
+
+def _table(names: Sequence[str], rows: Iterable[Sequence[str | Text]]) -> RenderableType:
+    """Rows under names; on a narrow terminal a name, and below it what there is to say, row by row."""
     from rich.box import SIMPLE_HEAD
+    from rich.console import Group
     from rich.table import Table
+    from rich.text import Text
 
+    if console().width < NARROW:
+        return Group(*(line for row in rows for line in _stacked(names, row)))
     table = Table(box=SIMPLE_HEAD, pad_edge=False)
     for index, name in enumerate(names):
         table.add_column(name, no_wrap=index == 0, style="bold" if index == 0 else None)
+    for row in rows:
+        table.add_row(*(Text(cell) if isinstance(cell, str) else cell for cell in row))
     return table
+
+
+def _stacked(names: Sequence[str], row: Sequence[str | Text]) -> Iterator[Text]:
+    from rich.text import Text
+
+    first, *between, last = row
+    yield Text(str(first), style="bold")
+    yield from (Text(f"{name}: {cell}") for name, cell in zip(names[1:], between, strict=False))
+    yield last if isinstance(last, Text) else Text(last)
+    yield Text("")
 
 
 def _sourced(words: str, source: str) -> Text:
@@ -168,7 +208,7 @@ def _tell_broken() -> None:
 
 def _detail(entry: About, family: type[Component], *, as_json: bool) -> int:
     if as_json:
-        return _json(vars(entry))
+        return print_json(vars(entry))
     out = console()
     out.print(entry.kind, style="bold")
     out.print(flowing(entry.text), highlight=False, markup=False)
@@ -178,10 +218,7 @@ def _detail(entry: About, family: type[Component], *, as_json: bool) -> int:
         (f"with every {family.family}", [name for name in entry.fields if name in shared]),
     ):
         if names:
-            table = _table(title, "default")
-            for name in names:
-                table.add_row(name, entry.fields[name])
-            out.print(table)
+            out.print(_table((title, "default"), [(name, entry.fields[name]) for name in names]))
     out.print("\n\n".join(_explained(entry, family)), style="dim", highlight=False, markup=False)
     return 0
 
@@ -232,12 +269,12 @@ def normal_matrix() -> Any:
     return layer
 
 
-def _preset_table(shipped: dict[str, dict[str, Any]]) -> Table:
-    table = _table("preset", "σ_W/max|W|", "range and source")
+def _preset_table(shipped: dict[str, dict[str, Any]]) -> RenderableType:
+    rows = []
     for name, row in shipped.items():
         words = _sourced(_range(row), row["source"].partition(": m = ")[0])
-        table.add_row(name, f"{row['sigma_of_max']:.2%}".replace("%", " %"), words)
-    return table
+        rows.append((name, f"{row['sigma_of_max']:.2%}".replace("%", " %"), words))
+    return _table(("preset", "σ_W/max|W|", "range and source"), rows)
 
 
 def _range(row: dict[str, Any]) -> str:
@@ -247,7 +284,7 @@ def _range(row: dict[str, Any]) -> str:
 
 def _show_preset(name: str, row: dict[str, Any], *, as_json: bool) -> int:
     if as_json:
-        return _json(row)
+        return print_json(row)
     out = console()
     out.print(name, style="bold")
     for key, value in row["table"].items():

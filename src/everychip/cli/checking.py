@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from everychip.cli.printing import print_json
 from everychip.cli.watching import console, waiting
 from everychip.config.component import merge, override
 from everychip.config.toml import read_toml
@@ -18,8 +20,13 @@ from everychip.errors import (
     StoreError,
     known_names,
 )
+from everychip.report.blocks import Column, Row, Table
+from everychip.report.terminal import rich_table
 
+WIDTH = 79
+"""The tables of coverage and noise take so many columns."""
 if TYPE_CHECKING:
+    from rich.console import Console
     from torch import nn
 
     from everychip.data import Splits
@@ -46,11 +53,11 @@ def check(model: str, settings: list[str], *, as_json: bool, output: Path | None
         coverage, remark = _coverage(network, experiment, splits)
         remark = remark or _unsuitable(network, experiment, splits)
         effective = effective_sigma(network, experiment.hardware)
-    facts = json.dumps(_facts(experiment, coverage, effective), indent=1, ensure_ascii=False)
+    facts = _facts(experiment, coverage, effective)
     if output is not None:
-        write_output(output, facts + "\n")
+        write_output(output, json.dumps(facts, indent=1, ensure_ascii=False) + "\n")
     if as_json:
-        print(facts)  # noqa: T201
+        print_json(facts)
     else:
         state = "as they were trained" if _is_folder(model) else "as they are before training"
         _show(experiment, coverage, effective, state, remark)
@@ -161,7 +168,10 @@ def _show(
     def say(words: str, style: str = "") -> None:
         out.print(words, highlight=False, markup=False, style=style)
 
-    say(str(coverage))
+    if out.width < WIDTH:
+        _show_narrow(coverage, out)
+    else:
+        say(str(coverage))
     if remark:
         say(remark, "yellow")
     if experiment.hardware.array is not None:
@@ -170,7 +180,29 @@ def _show(
         say(f"Other hardware for {', '.join(layer.match)}: {layer.label}.")
     say("")
     say(f"What {device.label}{sigma} does to the weights, {state}:", "bold")
-    say(str(effective))
+    if out.width < WIDTH:
+        out.print(rich_table(_of_layers(effective), width=out.width))
+    else:
+        say(str(effective))
+
+
+def _show_narrow(coverage: Coverage, out: Console) -> None:
+    """The coverage on a terminal that its table does not fit."""
+    from everychip.report.sections.coverage import table
+
+    shown = table(coverage)
+    told = tuple(replace(one, role="key") if one.name == "crossbar" else one for one in shown.columns)
+    shown = replace(shown, columns=told)
+    out.print(rich_table(shown, width=out.width))
+    for line in (*shown.notes, coverage.summary()):
+        out.print(line, highlight=False, markup=False)
+
+
+def _of_layers(effective: EffectiveSigma) -> Table:
+    rows = [(layer.layer, layer.of_max, layer.of_rms) for layer in effective.layers]
+    rows.append(("network", effective.of_max, effective.of_rms))
+    columns = (Column("layer", "key"), Column("σ_W/max|W|"), Column("σ_W/rms(W)"))
+    return Table("", columns, tuple(Row((name, f"{a:.4f}", f"{b:.4f}")) for name, a, b in rows))
 
 
 def _facts(experiment: Experiment, coverage: Coverage, effective: EffectiveSigma) -> dict[str, Any]:

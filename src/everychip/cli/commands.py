@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import math
 import shlex
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
+from everychip.cli.printing import print_json
 from everychip.cli.watching import console, waiting, watching
 from everychip.errors import visible
 
@@ -28,13 +30,15 @@ class Executed(NamedTuple):
     run: Run
 
 
-def demo(settings: list[str], output: Path | None, workers: int) -> int:
+def demo(settings: list[str], output: Path | None, workers: int, *, as_json: bool = False) -> int:
     """The shipped study on the embedded digits, and its report."""
     from everychip.study.grid import Study
 
     chosen = Study.from_toml("demo", settings)
     outcome = _execute(chosen, output, Spread(workers), _command("demo", settings))
-    code = report(outcome.folder, None, None)
+    code = report(outcome.folder, None, None, as_json=as_json)
+    if as_json:
+        return code or _tell_failures(outcome)
     _tell_story(outcome.folder)
     return code or _tell_failures(outcome)
 
@@ -60,14 +64,17 @@ def executed(recipe: str, settings: list[str], output: Path | None) -> Executed:
     return Executed(folder, experiment, done)
 
 
-def run(recipe: str, settings: list[str], output: Path | None) -> int:
+def run(recipe: str, settings: list[str], output: Path | None, *, as_json: bool = False) -> int:
     """One recipe into one folder, and its verdict."""
     folder, experiment, done = executed(recipe, settings, output)
+    measured = done.record["status"] != "diverged" or bool(done.draws()["chip"])
+    if as_json:
+        return _print_facts(folder, experiment.evaluation.target) if measured else print_json(done.record)
     from everychip.report.reading import load
     from everychip.report.terminal import show
 
     out = console()
-    if done.record["status"] == "diverged" and not done.draws()["chip"]:
+    if not measured:
         out.print(f"No chip was measured: {done.record.get('words', '')}.", highlight=False)
     else:
         show(load(folder), target=experiment.evaluation.target, console=out)
@@ -90,15 +97,26 @@ class Spread:
         return "".join(f" {option} {value}" for option, value in said.items() if value)
 
 
-def study(recipe: str, settings: list[str], output: Path | None, spread: Spread, *, plan: bool) -> int:
+def study(
+    recipe: str,
+    settings: list[str],
+    output: Path | None,
+    spread: Spread,
+    *,
+    plan: bool,
+    as_json: bool = False,
+) -> int:
     """A grid of recipes into one folder."""
     from everychip.study.grid import Study
 
     chosen = Study.from_toml(recipe, settings)
     if plan:
-        return _show_plan(chosen, output or RESULTS / chosen.name)
+        return _show_plan(chosen, output or RESULTS / chosen.name, as_json=as_json)
     command = _command(f"study {shlex.quote(recipe)}", settings) + spread.words()
     outcome = _execute(chosen, output, spread, command)
+    if as_json:
+        print_json(_outcome(outcome))
+        return _tell_failures(outcome)
     if spread.shard:
         return _tell_share(spread.shard, outcome)
     done = len(outcome.grid.experiments) - len(outcome.failed)
@@ -124,7 +142,14 @@ def markdown(folder: Path, target: float | None) -> int:
     return 0
 
 
-def report(folder: Path, output: Path | None, target: float | None, charts: Path | None = None) -> int:
+def report(
+    folder: Path,
+    output: Path | None,
+    target: float | None,
+    charts: Path | None = None,
+    *,
+    as_json: bool = False,
+) -> int:
     """Tables on the terminal, the page, and the charts as files where asked."""
     from rich.text import Text
 
@@ -137,9 +162,15 @@ def report(folder: Path, output: Path | None, target: float | None, charts: Path
     with waiting(f"Reading {folder}"):
         results = load(folder)
     target = results.target if target is None else target
+    if as_json:
+        page = write_report(folder, output=output, target=target)
+        if charts is not None:
+            write_charts(results, charts, formats=("svg", "pdf"))
+        return _print_facts(folder, target, page=str(page))
     out = console()
     if results.title:
-        out.rule(Text(visible(results.title)), characters="─", align="left", style="dim")
+        out.print(Text(visible(results.title), style="bold"))
+        out.print()
     show(results, target=target, console=out)
     with waiting("Writing the page"):
         page = write_report(folder, output=output, target=target)
@@ -154,12 +185,14 @@ def report(folder: Path, output: Path | None, target: float | None, charts: Path
     return 0
 
 
-def sql(folder: Path, query: str, *, csv: bool) -> int:
-    """The answer of DuckDB as a table or as comma-separated values."""
+def sql(folder: Path, query: str, *, csv: bool, as_json: bool = False) -> int:
+    """The answer of DuckDB as a table, as comma-separated values or as a list of objects."""
     from everychip.storage.table import query as ask
     from everychip.study.proof import draws_of
 
     header, rows = ask(draws_of(folder), query)
+    if as_json:
+        return print_json([dict(zip(header, map(_plain, row), strict=True)) for row in rows])
     if csv:
         import csv as writer
         import sys
@@ -180,6 +213,15 @@ def sql(folder: Path, query: str, *, csv: bool) -> int:
         table.add_row(*map(_cell, row))
     console().print(table)
     return 0
+
+
+def _plain(value: object) -> object:
+    """A value that JSON can hold: numbers and texts as they are, whatever else as text."""
+    if isinstance(value, float) and not math.isfinite(value):
+        return None
+    if isinstance(value, list | tuple):
+        return [_plain(item) for item in value]
+    return value if value is None or isinstance(value, str | int | float) else str(value)
 
 
 def _cell(value: object) -> str:
@@ -213,11 +255,37 @@ def _execute(study: Study, output: Path | None, spread: Spread, command: str) ->
         )
 
 
-def _show_plan(study: Study, folder: Path) -> int:
+def _outcome(outcome: Outcome) -> dict[str, Any]:
+    """What came of a study, for programs."""
+    names = {experiment.id: experiment.name for experiment in outcome.grid.experiments}
+    return {
+        "folder": str(outcome.folder),
+        "runs": len(names),
+        "executed": outcome.executed,
+        "failed": {names[run_id]: words for run_id, words in outcome.failed.items()},
+        "machines": list(outcome.machines),
+    }
+
+
+def _print_facts(folder: Path, target: float | None, **others: str) -> int:
+    from everychip.report.facts import facts
+    from everychip.report.reading import load
+
+    results = load(folder)
+    return print_json({**facts(results, target=results.target if target is None else target), **others})
+
+
+def _show_plan(study: Study, folder: Path, *, as_json: bool = False) -> int:
     from everychip.study.store import is_complete
     from everychip.study.study import RUNS
 
     grid = study.expand()
+    if as_json:
+        runs = [
+            {"id": one.id, "name": one.name, "complete": is_complete(folder / RUNS / one.id)}
+            for one in grid.in_order()
+        ]
+        return print_json({"folder": str(folder), "runs": runs, "left_out": list(grid.left_out)})
     out = console()
     for experiment in grid.in_order():
         mark = "complete" if is_complete(folder / RUNS / experiment.id) else "to do"

@@ -9,11 +9,13 @@ from typing import TYPE_CHECKING, Any
 
 from everychip.cli.answering import measured_shares, show_answers
 from everychip.cli.checking import asked, write_output
+from everychip.cli.printing import print_json
 from everychip.cli.watching import console
+from everychip.report.blocks import Column, Row, Table
+from everychip.report.terminal import rich_table
 from everychip.report.wording import quantity
 
 if TYPE_CHECKING:
-    from rich.table import Table
     from torch import Tensor, nn
 
     from everychip.cost import Answer, Components, Cost, ExitCost
@@ -39,11 +41,10 @@ def cost(
         training = exit_cost(network, experiment.method, sample, seed=experiment.seed)
         answered = _answers(model, network, experiment, sample, table)
     told = {**_facts(experiment, found, design, training), **_answer_facts(answered)}
-    facts = json.dumps(told, indent=1, ensure_ascii=False)
     if output is not None:
-        write_output(output, facts + "\n")
+        write_output(output, json.dumps(told, indent=1, ensure_ascii=False) + "\n")
     if as_json:
-        print(facts)  # noqa: T201
+        print_json(told)
     else:
         _show(experiment, found, design, training, answered)
     return 0
@@ -83,7 +84,7 @@ def _show(
 ) -> None:
     out = console()
     width = min(WIDTH, out.width)
-    out.print(_table(found), width=width)
+    out.print(rich_table(_table(found), width=width))
     for line in _lines(experiment, found, training, width=width - 1):
         out.print(line, highlight=False, markup=False)
     if answered:
@@ -95,21 +96,15 @@ def _show(
 
 
 def _table(found: Cost) -> Table:
-    from rich.box import SIMPLE_HEAD
-    from rich.table import Table
-
-    table = Table(box=SIMPLE_HEAD, pad_edge=False, collapse_padding=True)
     from everychip.hardware.coverage import short
 
-    table.add_column("matrix", no_wrap=True, overflow="ellipsis", max_width=26)
-    for name in ("weights", "cells", "tiles", "used", "reads", "conversions"):
-        table.add_column(name, justify="right", no_wrap=True)
+    rows = []
     for layer in found.layers:
         numbers = (layer.weights, layer.cells, layer.tiles)
         cells = [short(number) for number in numbers] + [f"{layer.occupied:.0%}".replace("%", " %")]
-        name = layer.name if len(layer.name) <= 26 else "…" + layer.name[-25:]
-        table.add_row(name, *cells, short(layer.array_reads), short(layer.conversions))
-    return table
+        rows.append(Row((layer.name, *cells, short(layer.array_reads), short(layer.conversions))))
+    names = ("weights", "cells", "tiles", "used", "reads", "conversions")
+    return Table("", (Column("matrix", "key"), *map(Column, names)), tuple(rows))
 
 
 def _facts_in_words(experiment: Experiment, found: Cost, training: ExitCost) -> dict[str, str]:

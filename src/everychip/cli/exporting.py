@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
+from everychip.cli.printing import print_json
 from everychip.cli.watching import console, watching
 from everychip.errors import ConfigError, known_names
 
@@ -15,26 +16,51 @@ if TYPE_CHECKING:
 TARGETS = ("aihwkit",)
 
 
-def export(run: Path, to: str, output: Path | None, *, check: bool, chips: int) -> int:
+def export(run: Path, to: str, output: Path | None, *, check: bool, chips: int, as_json: bool = False) -> int:
     """Write the network of a complete run, or compare it, or both."""
     if to not in TARGETS:
         raise ConfigError("export --to", found=repr(to), remedy=known_names(to, TARGETS))
     if output is not None or not check:
-        _write(run, output or Path(f"{run.resolve().name}-{to}"))
-    return _check(run, chips) if check else 0
+        folder = _write(run, output or Path(f"{run.resolve().name}-{to}"))
+    else:
+        folder = None
+    result = _compare(run, chips) if check else None
+    if as_json:
+        print_json({"folder": None if folder is None else str(folder), **_facts(result)})
+    else:
+        _tell_written(folder)
+        if result is not None:
+            _tell(result)
+    return 0 if result is None or result.agrees else 1
 
 
-def _write(run: Path, output: Path) -> None:
+def _facts(result: Agreement | None) -> dict[str, Any]:
+    if result is None:
+        return {}
+    means = {
+        name: None if draws is None else draws.verdict().mean.estimate
+        for name, draws in (("everychip", result.ours), ("aihwkit", result.theirs))
+    }
+    return {"agrees": result.agrees, "logits": result.logits, "mean": means, "reason": result.reason}
+
+
+def _write(run: Path, output: Path) -> Path:
     from everychip.export import write_aihwkit
+
+    return write_aihwkit(run, output)
+
+
+def _tell_written(folder: Path | None) -> None:
     from everychip.export.folder import SCRIPT
 
-    folder = write_aihwkit(run, output)
+    if folder is None:
+        return
     out = console()
     out.print(f"Written: {folder}", soft_wrap=True, highlight=False, markup=False)
     out.print(f"Load it: python {folder / SCRIPT}", soft_wrap=True, highlight=False, markup=False)
 
 
-def _check(run: Path, chips: int) -> int:
+def _compare(run: Path, chips: int) -> Agreement:
     from everychip.export import agreement
     from everychip.study import store
     from everychip.study.experiment import Experiment
@@ -49,7 +75,7 @@ def _check(run: Path, chips: int) -> int:
         watcher.started(experiment)
         splits = experiment.data.load()
         model = trained_model(experiment, found.folder / store.MODEL, splits=splits)
-        result = agreement(
+        return agreement(
             model,
             experiment.hardware,
             splits.test,
@@ -57,8 +83,6 @@ def _check(run: Path, chips: int) -> int:
             seed=experiment.seed,
             progress=lambda event: watcher.event(experiment.id, event),
         )
-    _tell(result)
-    return 0 if result.agrees else 1
 
 
 def _tell(result: Agreement) -> None:

@@ -6,8 +6,9 @@ import math
 import shlex
 from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
+from everychip.cli.printing import print_json
 from everychip.cli.watching import console, waiting
 from everychip.errors import ConfigError
 
@@ -63,7 +64,7 @@ class Asked:
         return {name.strip(): own.strip() for name, _, own in pairs}
 
 
-def fit(measured: Path, asked: Asked, output: Path | None) -> int:
+def fit(measured: Path, asked: Asked, output: Path | None, *, as_json: bool = False) -> int:
     """Read, fit, write, tell: nothing is written unless all of it could be computed."""
     from everychip.device_fit import write
     from everychip.device_fit.writing import refuse_output
@@ -76,6 +77,8 @@ def fit(measured: Path, asked: Asked, output: Path | None) -> int:
         goodness = [line for one in found.times for line in _goodness(one)]
         comments = (command, _about(found), *goodness, *found.remarks)
         device, plot = write(found, target, comments=comments)
+    if as_json:
+        return print_json(_facts(found, device, plot))
     _tell(found, device, plot)
     return 0
 
@@ -102,6 +105,34 @@ def _fitted(measured: Path, asked: Asked, *, name: str) -> Fit:
         split_stuck=asked.split_stuck,
         name=name,
     )
+
+
+def _facts(found: Fit, device: Path, plot: Path) -> dict[str, Any]:
+    """What was fitted, for programs; conductances in units of G_max."""
+    return {
+        "device": str(device),
+        "plot": str(plot),
+        "g_max_uS": found.device.g_max,
+        "rows": found.rows,
+        "times": [{"time": one.time, "levels": _levels(one), "goodness": _tests(one)} for one in found.times],
+        "remarks": list(found.remarks),
+    }
+
+
+def _levels(one: TimeFit) -> list[dict[str, Any]]:
+    return [
+        {"g": level.g, "rows": level.rows, "bias": level.found.mean, "sigma": level.sigma}
+        for level in one.levels
+    ]
+
+
+def _tests(one: TimeFit) -> dict[str, float | None]:
+    good = one.goodness
+    return {
+        "p_sigma": None if good.sigma is None else good.sigma.p,
+        "p_bias": None if good.bias is None else good.bias.p,
+        "p_normal": None if good.normality is None else good.normality.p,
+    }
 
 
 def _tell(found: Fit, device: Path, plot: Path) -> None:

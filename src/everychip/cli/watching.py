@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -27,7 +26,7 @@ _TRAINING_SHARE = 0.8  # of a run's time, roughly; the rest is evaluation
 
 
 def console(*, stderr: bool = False) -> Console:
-    """Where to print; a pipe, which has no width, gets 120 columns instead of rich's 80.
+    """Where to print: as wide as the terminal or COLUMNS says; a pipe, which has no width, gets 80 columns.
 
     Whatever is printed is text: nobody's brackets are styles, and nobody's escapes reach the terminal.
     """
@@ -41,10 +40,7 @@ def console(*, stderr: bool = False) -> Console:
             for part in super().render(renderable, options):
                 yield part if part.control else Segment(visible(part.text, keep="\n"), part.style)
 
-    found = Plain(stderr=stderr, markup=False, emoji=False)
-    if found.is_terminal or "COLUMNS" in os.environ:
-        return found
-    return Plain(stderr=stderr, markup=False, emoji=False, width=120)
+    return Plain(stderr=stderr, markup=False, emoji=False)
 
 
 @contextmanager

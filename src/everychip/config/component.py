@@ -102,7 +102,7 @@ class Config(BaseModel, metaclass=_OneLineErrors):
         try:
             return handler(data)
         except ValidationError as error:
-            raise with_known_keys(error, cls.model_fields) from None
+            raise with_known_keys(error, cls) from None
 
     @classmethod
     def __get_pydantic_core_schema__(cls, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:

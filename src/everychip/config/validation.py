@@ -9,9 +9,10 @@ from enum import StrEnum
 from numbers import Integral, Number, Real
 from typing import Any, NamedTuple
 
-from pydantic import ValidationError
+from pydantic import BaseModel, ValidationError
 from pydantic_core import InitErrorDetails, PydanticCustomError, core_schema
 
+from everychip.config.deeper import places_of
 from everychip.errors import ConfigError, known_names, shown
 
 NUMBER, WHOLE = "a number", "a whole number"
@@ -109,17 +110,24 @@ def refusal(
     )
 
 
-def with_known_keys(error: ValidationError, keys: Iterable[str]) -> ValidationError:
+def with_known_keys(error: ValidationError, model: type[BaseModel]) -> ValidationError:
     """The same report, whose unknown keys of this table come first and name the known ones."""
     unknown, others = [], []
     for one in error.errors(include_url=False):
         path = one["loc"]
         if one["type"] == "extra_forbidden" and len(path) == 1:
-            found = refusal((), "an unknown key", known_names(str(path[0]), keys), kind=Kind.UNKNOWN)
+            remedy = _instead_of(str(path[0]), model)
+            found = refusal((), "an unknown key", remedy, kind=Kind.UNKNOWN)
             unknown.append(InitErrorDetails(type=found, loc=path, input=one["input"]))
         else:
             others.append(_again(one))
     return ValidationError.from_exception_data(error.title, [*unknown, *others])
+
+
+def _instead_of(key: str, model: type[BaseModel]) -> str:
+    """The known keys, or the places of a key that stands in a table further down."""
+    places = places_of(key, model)
+    return f"did you mean {' or '.join(places)}?" if places else known_names(key, model.model_fields)
 
 
 def _again(one: Any) -> InitErrorDetails:

@@ -114,8 +114,8 @@ def break_even(
         hardware: device, mapping and array that it is programmed into.
         data: test data, in any form that `evaluate` takes.
         target: an accuracy, 0 … 1, or a value of the task's score.
-        drop: instead of a target, how much worse than without noise, in points (or the score's own unit), such
-            as "1 point".
+        drop: instead of a target, how much worse than without noise, in points (or the score's own unit), as
+            in "1 point".
         chips: how many, the same at every σ (common random numbers), so that the curve is smooth enough to
             bisect; it is taken to fall.
         seed: of all draws, a whole number.

@@ -10,15 +10,22 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 
-def code_of(modules: Iterable[str]) -> str:
+def code_of(modules: Iterable[str], *, folder: str | None = None) -> str:
     """SHA-256 of the user's modules and of their own imports; "" where all of them come with packages.
+
+    Args:
+        modules: dotted names.
+        folder: where they lie, if neither in the working directory nor on Python's path.
+
+    Returns:
+        Hexadecimal digits, or "".
 
     >>> code_of(["torch.nn"])
     ''
     """
     files: dict[str, Path] = {}
     for module in modules:
-        _gather(module, files)
+        _gather(module, files, folder)
     if not files:
         return ""
     found = hashlib.sha256()
@@ -28,18 +35,19 @@ def code_of(modules: Iterable[str]) -> str:
     return found.hexdigest()
 
 
-def _gather(module: str, files: dict[str, Path]) -> None:
+def _gather(module: str, files: dict[str, Path], folder: str | None) -> None:
     """Put the file of a module, and of what it imports, into `files`, unless a package brings it."""
-    file = None if module in files else _file_of(module)
+    file = None if module in files else file_of(module, folder)
     if file is None:
         return
     files[module] = file
     for name in _imports(module, file):
-        _gather(name, files)
+        _gather(name, files, folder)
 
 
-def _file_of(module: str) -> Path | None:
-    for root in _roots():
+def file_of(module: str, folder: str | Path | None) -> Path | None:
+    """The file of a user's own module, sought in a folder first; `None` where a package brings it."""
+    for root in (*([Path(folder)] if folder is not None else []), *_roots()):
         place = root.joinpath(*module.split("."))
         for file in (place.with_name(f"{place.name}.py"), place / "__init__.py"):
             if file.is_file():

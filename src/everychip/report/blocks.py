@@ -122,6 +122,23 @@ class Figure:
 
 
 @dataclass(frozen=True)
+class Yields:
+    """The share of chips that reach a target, for every target that a slider may choose.
+
+    `targets` ascend, `labels` are their words and `chosen` is the place of the one that stands there first;
+    `rows` hold a method, or a method and where, and its share in words at every target.
+    """
+
+    title: str
+    score: str
+    targets: tuple[float, ...]
+    labels: tuple[str, ...]
+    chosen: int
+    rows: tuple[tuple[str, str, tuple[str, ...]], ...]
+    notes: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
 class Details:
     """Something long, folded away: a table or verbatim text."""
 
@@ -129,7 +146,7 @@ class Details:
     content: Table | Text | str
 
 
-Block = Text | Table | Figure | Details
+Block = Text | Table | Figure | Yields | Details
 
 
 @dataclass(frozen=True)

@@ -48,7 +48,7 @@ class Difference:
         score = self.interval.score
         if bounds and (max(bounds) > NOTABLE or score.unit != "%"):
             size = percent(max(bounds), score=score)
-            return f"no difference shown, one of up to {size} {score.step} is not ruled out"
+            return f"no difference shown; up to {size} {score.step} remain possible"
         return "no difference shown"
 
     @property

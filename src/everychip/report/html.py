@@ -11,13 +11,15 @@ from typing import Any
 
 from everychip.charts.style import STYLE
 from everychip.errors import StoreError
-from everychip.report.blocks import Block, Details, Figure, Table, Text
+from everychip.report.blocks import Block, Details, Figure, Table, Text, Yields
 from everychip.report.engine import WORDS, starts
 from everychip.report.markup import to_html, to_plain
 from everychip.report.palette import looks
 from everychip.report.reading import load
 from everychip.report.results import Results
 from everychip.report.sections import build
+from everychip.report.setting import setting
+from everychip.report.story import story
 from everychip.storage.files import write_text
 
 FILE = "report.html"
@@ -56,7 +58,9 @@ def page(results: Results, *, target: float | None = None) -> str:
     )
     environment.filters["markup"] = lambda text: Markup(to_html(text))
     environment.filters["plain"] = to_plain
+    environment.filters["breakable"] = lambda text: text.replace("_", Markup("_<wbr>"))
     environment.filters["json"] = lambda value: Markup(_json(value))
+    environment.filters["text"] = _text
     environment.tests.update({name: _is(kind) for name, kind in _KINDS.items()})
     sections, drawn = build(results, target=target), starts()
     if not drawn:
@@ -65,6 +69,8 @@ def page(results: Results, *, target: float | None = None) -> str:
     return environment.get_template("report.html.j2").render(
         results=results,
         sections=sections,
+        setting=setting(results),
+        story=story(results) if len(results.panels) == 1 else (),
         looks=looks(results.methods),
         style=STYLE,
         script=Markup(_script()) if has_charts else "",
@@ -76,7 +82,13 @@ def _without_figures(blocks: Iterable[Block]) -> tuple[Block, ...]:
     return tuple(block for block in blocks if not isinstance(block, Figure))
 
 
-_KINDS: dict[str, type[Any]] = {"text": Text, "table": Table, "figure": Figure, "details": Details}
+_KINDS: dict[str, type[Any]] = {
+    "text": Text,
+    "table": Table,
+    "figure": Figure,
+    "yields": Yields,
+    "details": Details,
+}
 
 
 def _is(kind: type[Any]) -> Any:
@@ -86,11 +98,14 @@ def _is(kind: type[Any]) -> Any:
     return test
 
 
+def _text(value: Any) -> str:
+    """JSON for an attribute, which the template escapes."""
+    return json.dumps(value, ensure_ascii=False, separators=(",", ":"), allow_nan=False)
+
+
 def _json(value: Any) -> str:
     """JSON that can stand inside a script element."""
-    return json.dumps(value, ensure_ascii=False, separators=(",", ":"), allow_nan=False).replace(
-        "<", "\\u003c"
-    )
+    return _text(value).replace("<", "\\u003c")
 
 
 @cache

@@ -31,6 +31,14 @@ def colour(methods: Sequence[str], *, legend: bool = True) -> alt.Color:
     return shown if legend else shown.legend(None)
 
 
+def stroke(methods: Sequence[str]) -> alt.Stroke:
+    """The colour of each method for an outline, which tells bands apart where they overlap."""
+    import altair as alt
+
+    scale = _scale(methods, lambda look: look.colour)
+    return alt.Stroke("method:N", title=None, scale=scale)
+
+
 def dash(methods: Sequence[str]) -> alt.StrokeDash:
     """The dashes of each method: baselines and controls have some."""
     import altair as alt
@@ -66,7 +74,8 @@ def curves(
     vivid = alt.condition(hover, alt.value(1.0), alt.value(0.15))
     faint = alt.condition(hover, alt.value(0.16), alt.value(0.02))
     base = chart_of("points").encode(x=x, color=colour(methods))
-    band = base.mark_area(clip=True).encode(y=alt.Y("low:Q", scale=scale), y2="high:Q", opacity=faint)
+    edged = base.mark_area(clip=True, strokeWidth=0.8, strokeOpacity=0.5).encode(stroke=stroke(methods))
+    band = edged.encode(y=alt.Y("low:Q", scale=scale), y2="high:Q", fillOpacity=faint, opacity=vivid)
     line = base.mark_line(strokeWidth=2, clip=True).encode(y=y, opacity=vivid, strokeDash=dash(methods))
     dots = base.mark_point(filled=True, size=46).encode(
         y=y, opacity=vivid, shape=shape(methods), tooltip=list(tooltip)
@@ -94,14 +103,13 @@ def point_of(group: Group) -> dict[str, Any]:
 
 
 def domain_of(groups: Iterable[Group]) -> list[float]:
-    """One vertical scale for all panels, of shares from the next ten below the lowest mean."""
+    """One vertical scale for all panels that holds every mean and every band; of shares in tens."""
     groups = list(groups)
-    means = [verdict_of(group).mean for group in groups]
+    ends = [float(point_of(group)[end]) for group in groups for end in ("low", "high")]
     if groups[0].score.unit != "%":
-        ends = [end for mean in means for end in (mean.low, mean.estimate, mean.high) if end is not None]
-        return [min(ends), max(ends)]
-    lowest = min(mean.estimate for mean in means)
-    return [10.0 * math.floor(10 * lowest), 100.0]
+        room = 0.05 * (max(ends) - min(ends))
+        return [min(ends) - room, max(ends) + room]
+    return [10.0 * math.floor(min(ends) / 10), 10.0 * math.ceil(max(ends) / 10)]
 
 
 def vertical(name: str, x: alt.X) -> alt.Chart:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -99,7 +100,7 @@ def _load_run(folder: Path) -> Results:
         is_study=False,
         name=run.id or folder.name,
         title=str(title or f"Run {run.id or folder.name}"),
-        command="everychip run recipe.toml",
+        command=f"everychip run {shlex.quote(str(recipe))}",
         recipe=_text(recipe),
         axes={},
         environment=about.environment,

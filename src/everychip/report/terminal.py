@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 from everychip.report.blocks import Table
 from everychip.report.compared import differences
@@ -24,6 +24,8 @@ if TYPE_CHECKING:
     from rich.console import Console
 
 _GAP = 2
+LONGEST = 14
+"""A word of a label is broken only where it is longer than this."""
 
 
 def show(results: Results, *, target: float | None = None, console: Console | None = None) -> None:
@@ -74,35 +76,70 @@ def fitted(table: Table, *, width: int) -> Table:
     table = table.without("remark")
     keep = list(range(len(table.columns)))
     minor = [i for i in keep if table.columns[i].minor]
-    while minor and _natural_width(table.only(keep), gap=1) > width:
+    while minor and sum(_natural(table.only(keep))) + len(keep) - 1 > width:
         keep.remove(minor.pop())
     return table.only(keep)
 
 
-def _natural_width(table: Table, *, gap: int) -> int:
-    widths = [
+def _natural(table: Table) -> list[int]:
+    """How wide each column would like to be."""
+    return [
         max(len(text) for text in (column.name, column.below, *(row.cells[i] for row in table.rows)))
         for i, column in enumerate(table.columns)
     ]
-    return sum(widths) + gap * (len(widths) - 1)
+
+
+def _least(table: Table) -> list[int]:
+    """How narrow each column may be: numbers stay whole, words wrap."""
+    found = []
+    for i, column in enumerate(table.columns):
+        cells = [row.cells[i] for row in table.rows]
+        words = [word for text in (column.name, column.below) for word in text.split()]
+        if column.role != "value":
+            words += [word[:LONGEST] for cell in cells for word in cell.split()]
+            cells = []
+        found.append(max(map(len, (*cells, *words)), default=0))
+    return found
+
+
+def widths(table: Table, *, width: int) -> list[int] | None:
+    """The widths of the columns, the widest words wrapped until all fit; `None` where numbers would be cut.
+
+    Args:
+        table: what is shown.
+        width: of the terminal, in columns.
+
+    Returns:
+        A width for each column, one blank between two of them.
+    """
+    found, least = _natural(table), _least(table)
+    while sum(found) + len(found) - 1 > width:
+        spare = [i for i in range(len(found)) if found[i] > least[i]]
+        if not spare:
+            return None
+        found[max(spare, key=lambda i: found[i])] -= 1
+    return found
 
 
 def rich_table(table: Table, *, width: int = 80) -> rich.table.Table:
-    """The table for rich; leading cells that repeat are left blank."""
+    """The table for rich, leading cells that repeat left blank; blocks of lines where it is too narrow."""
     from rich.box import SIMPLE_HEAD
     from rich.table import Table as RichTable
     from rich.text import Text
 
-    table = fitted(table, width=width)
-    drawn = RichTable(
-        title=Text(table.title, style="bold"), title_justify="left", title_style="bold", box=SIMPLE_HEAD
-    )
-    roomy = _natural_width(table, gap=_GAP) <= width
+    whole, table = table, fitted(table, width=width)
+    each = widths(table, width=width)
+    if each is None:
+        return _blocks(whole)
+    title = Text(table.title, style="bold")
+    drawn = RichTable(title=title, title_justify="left", title_style="bold", box=SIMPLE_HEAD)
     # The box draws one blank between columns already.
+    roomy = sum(each) + _GAP * (len(each) - 1) <= width
     drawn.padding, drawn.pad_edge, drawn.show_edge = (0, _GAP - 1 if roomy else 0, 0, 0), False, False
-    for column in table.columns:
+    for column, wide in zip(table.columns, each, strict=True):
         name = Text.assemble(column.name, *([("\n" + column.below, "dim")] if column.below else []))
-        drawn.add_column(name, justify="right" if column.role == "value" else "left", no_wrap=True)
+        justify: Literal["left", "right"] = "right" if column.role == "value" else "left"
+        drawn.add_column(name, justify=justify, overflow="fold", min_width=wide, max_width=wide)
     before = None
     for index, row in enumerate(table.rows):
         if table.begins(index):
@@ -110,4 +147,24 @@ def rich_table(table: Table, *, width: int = 80) -> rich.table.Table:
         blank = [table.repeats(i, before, row) for i in range(len(row.cells))]
         drawn.add_row(*(Text("" if gone else cell) for cell, gone in zip(row.cells, blank, strict=True)))
         before = row
+    return drawn
+
+
+def _blocks(table: Table) -> rich.table.Table:
+    """A name and a value a line, a blank line between rows: what a narrow terminal or a phone can show."""
+    from rich.table import Table as RichTable
+    from rich.text import Text
+
+    table = table.without("brief")
+    drawn = RichTable.grid(padding=(0, 1), pad_edge=False)
+    drawn.title, drawn.title_justify, drawn.title_style = Text(table.title, style="bold"), "left", "bold"
+    drawn.add_column(overflow="fold", style="dim")
+    drawn.add_column(overflow="fold")
+    for index, row in enumerate(table.rows):
+        if index:
+            drawn.add_row("", "")
+        for column, cell in zip(table.columns, row.cells, strict=True):
+            if cell:
+                below = f" ({column.below})" if column.below else ""
+                drawn.add_row(Text(f"{column.name}{below}"), Text(cell))
     return drawn

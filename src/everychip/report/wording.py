@@ -156,7 +156,9 @@ def trained_at(panel: Panel) -> str:
     """What a panel's methods were trained on."""
     if panel.sigma_train is None:
         return "no noise in training" if panel.sigma is not None else "trained on the device"
-    return f"trained at {at_sigma(panel.sigma_train, panel.at_sigma)}"
+    quiet = listing(g.method for g in panel.at_sigma if g.sigma_train == 0 and panel.sigma_train)
+    without = f"; {quiet} without noise" if quiet else ""
+    return f"trained at {at_sigma(panel.sigma_train, panel.at_sigma)}{without}"
 
 
 def quantity(value: float, unit: str) -> str:

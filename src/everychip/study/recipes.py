@@ -9,6 +9,7 @@ from typing import Any
 
 from everychip.config.toml import read_toml
 from everychip.errors import ConfigError, known_names
+from everychip.study.beside_recipe import data_beside, model_beside, path_beside
 from everychip.study.start import with_starts
 
 
@@ -44,19 +45,26 @@ def find(recipe: str | Path) -> Path:
 
 
 def read(recipe: str | Path) -> dict[str, Any]:
-    """The table of a recipe; the files of devices and weights that it names lie relative to it."""
+    """The table of a recipe; the files of devices, weights and data that it names lie relative to it."""
     path = find(recipe)
     table = dict(_anchored(read_toml(path), path.parent))
     return with_starts(table, lambda file: os.path.normpath(path.parent / file))
 
 
 def _anchored(node: Any, folder: Path) -> Any:
-    """The same tables with `hardware.device.file` joined to the recipe's folder, wherever they stand."""
+    """The same tables with the files they name joined to the recipe's folder, wherever they stand.
+
+    `hardware.device.file` is always relative to the recipe; `data.path` and the module of `model.call` are
+    sought in the working directory first.
+    """
     if isinstance(node, list):
         return [_anchored(item, folder) for item in node]
     if not isinstance(node, dict):
         return node
     found = {key: _anchored(value, folder) for key, value in node.items()}
+    for key, beside in (("data", data_beside), ("model", model_beside), ("data.path", path_beside)):
+        if key in found:
+            found[key] = beside(found[key], folder)
     hardware = found.get("hardware")
     if isinstance(hardware, dict) and "device" in hardware:
         found["hardware"] = {**hardware, "device": _device_anchored(hardware["device"], folder)}

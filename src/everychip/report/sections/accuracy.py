@@ -13,6 +13,9 @@ from everychip.report.tables import apart, at_training_sigma, everything, overvi
 from everychip.report.wording import sigma_text, spread, trained_at
 
 HEIGHT = 300
+MANY = 12
+"""More σ than this are not all written below the axis."""
+AXIS = ["nominal device σ; below it, the", "effective weight noise over rms(W)"]
 CAPTION = (
     "Mean over chips and seeds, with its 95 % interval. The dotted vertical line marks the training σ. "
     "The effective weight noise σ_W/rms(W) differs between methods: point at a marker to read it."
@@ -49,8 +52,7 @@ def _chart(results: Results, panel: Panel) -> dict[str, Any]:
     import altair as alt
 
     values = [_point(group) for group in panel.over_sigma if group.sigma is not None]
-    ticks = alt.Axis(values=list(results.sigmas)) if len(results.sigmas) <= 12 else alt.Axis()
-    x = alt.X("sigma:Q", title=_axis(panel), axis=ticks, scale=alt.Scale(nice=False, padding=6))
+    x = alt.X("sigma:Q", title=AXIS, axis=_axis(panel), scale=alt.Scale(nice=False, padding=6))
     tooltip = [
         "method:N",
         f"{results.score.name}:N",
@@ -71,7 +73,17 @@ def _point(group: Group) -> dict[str, Any]:
     return {**point_of(group), "sigma": group.sigma, "nominal σ": sigma_text(group.sigma)}
 
 
-def _axis(panel: Panel) -> str:
-    largest = max((group.sigma for group in panel.groups if group.sigma is not None), default=None)
-    noise = spread(group.of_rms for group in panel.groups if group.sigma == largest)
-    return f"nominal device σ   (σ = {sigma_text(largest)}: σ_W/rms(W) {noise})"
+def _axis(panel: Panel) -> Any:
+    """A tick at every σ with the effective noise below it; numbers alone where there are many."""
+    import altair as alt
+
+    noise: dict[float, list[float]] = {}
+    for group in panel.over_sigma:
+        if group.sigma is not None:
+            noise.setdefault(group.sigma, []).append(group.of_rms)
+    if len(noise) > MANY:
+        return alt.Axis()
+    words = (f"datum.value == {s!r} ? ['{sigma_text(s)}', '{spread(noise[s])}'] : " for s in sorted(noise))
+    return alt.Axis(
+        values=sorted(noise), labelExpr=f"{''.join(words)}''", labelOverlap="greedy", labelLineHeight=14
+    )

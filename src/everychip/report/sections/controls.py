@@ -9,7 +9,6 @@ from everychip.charts.style import GREY, chart_of, percent, spec_of
 from everychip.report.blocks import Block, Details, Figure, Section, Text
 from everychip.report.blocks import Panel as Chart
 from everychip.report.compared import Difference, differences
-from everychip.report.method_kinds import method_of
 from everychip.report.plots import colour, title_of
 from everychip.report.results import Results
 from everychip.report.tables import controls_apart
@@ -51,13 +50,12 @@ def forest(results: Results, found: Sequence[Difference]) -> Figure | None:
     """Each difference with its interval, a panel for each context and training σ."""
     panels = []
     for panel in results.panels:
-        # What training under noise gains at all dwarfs every other difference: the table has it.
-        mine = [d for d in found if d.panel is panel and method_of(d.control.method).noisy]
+        mine = [d for d in found if d.panel is panel]
         if mine:
             panels.append(Chart(_place(results, mine[0]), _chart(results, mine)))
     if not panels:
         return None
-    return Figure("differences", "Differences from the controls", tuple(panels), (), CAPTION)
+    return Figure("differences", "Differences from the controls", tuple(panels), results.methods, CAPTION)
 
 
 def _chart(results: Results, found: Sequence[Difference]) -> dict[str, Any]:
@@ -73,13 +71,23 @@ def _chart(results: Results, found: Sequence[Difference]) -> dict[str, Any]:
         color=colour(results.methods, legend=False),
         tooltip=["finding:N"],
     )
-    x = alt.X("low:Q", title=f"{_unit(found[0].interval.score)} over the control", axis=alt.Axis(tickCount=6))
+    title, axis = f"{_unit(found[0].interval.score)} over the control", alt.Axis(tickCount=6)
+    x = alt.X("low:Q", title=title, axis=axis, scale=_scale(values))
     layers = [
         chart_of("zero").mark_rule(color=GREY, strokeWidth=1.5).encode(x=alt.X("zero:Q")),
         base.mark_rule(strokeWidth=2).encode(x=x, x2="high:Q"),
         base.mark_point(filled=True, size=60, opacity=1).encode(x=alt.X("points:Q")),
     ]
     return spec_of(layers, height={"step": 38}, pairs=values, zero=[{"zero": 0}])
+
+
+def _scale(values: Sequence[dict[str, Any]]) -> Any:
+    """Zero and every interval, with room on both sides: one interval alone does not fill the frame."""
+    import altair as alt
+
+    low, high = min(0.0, *(v["low"] for v in values)), max(0.0, *(v["high"] for v in values))
+    room = 0.08 * (high - low) or 1.0
+    return alt.Scale(domain=[low - room, high + room], nice=True)
 
 
 def _unit(score: Score) -> str:

@@ -32,12 +32,13 @@ def section(results: Results, *, target: float | None) -> Section | None:
     blocks: list[Block] = [Text((LEAD,))]
     for coverage in results.coverage:
         blocks.append(Text((coverage.summary(),)))
-        drawn = _table(coverage)
+        drawn = table(coverage)
         blocks.append(Details(f"{len(drawn.rows)} matrices", drawn) if len(drawn.rows) > LONG else drawn)
     return Section("coverage", 60, "What is on the crossbar", tuple(blocks))
 
 
-def _table(coverage: Coverage) -> Table:
+def table(coverage: Coverage) -> Table:
+    """A row for each matrix: its share of weights and MACs, and whether the crossbar holds it."""
     weights = sum(row.parameters for row in coverage.rows)
     rows = [_row(row, weights, coverage.total_macs) for row in coverage.matrices]
     others = [row for row in coverage.rows if row not in coverage.matrices]

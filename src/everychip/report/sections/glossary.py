@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from everychip.report.blocks import Section, Text
 from everychip.report.results import Results
+from everychip.report.setting import described
 
 WORDS = {
     "Chip": """one programmed instance of the network. Every chip that is programmed with the same weights
@@ -33,6 +34,7 @@ WORDS = {
 
 def section(results: Results, *, target: float | None) -> Section:
     """The glossary."""
-    del results, target
+    del target
     lines = tuple(f"**{word}**: {' '.join(meaning.split())}" for word, meaning in WORDS.items())
+    lines += tuple(f"**{kind}**: {words}" for kind, words in described(results.methods).items())
     return Section("words", 90, "What the numbers mean", (Text(lines, style="list"),))

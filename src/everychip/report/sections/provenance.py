@@ -22,7 +22,8 @@ def section(results: Results, *, target: float | None) -> Section:
     }
     lines = tuple(Row((name, value)) for name, value in facts.items() if value)
     blocks: list[Block] = [Table("", (Column("", "key"), Column("", "remark")), lines)]
-    for kind, part in results.kinds.items():
+    # Of a single run, the section on accuracy has them already.
+    for kind, part in results.kinds.items() if results.is_study else ():
         summary = "Every number: all methods at every σ"
         table = headed(everything(part, target=target), kind)
         blocks.append(Details(f"{summary}, {kind}" if kind else summary, table))

@@ -99,7 +99,7 @@ FOREIGN = {
     "running.py": "view size is not compatible",  # PyTorch has no type for this error
     "coverage.py": "reason",  # of rows that earlier versions wrote, read once: Row._of_earlier_versions
     "__init__.py": "words",  # the same, of memory
-    "hardware.py": "reason",  # as in coverage.py: Why.of_text
+    "reasons.py": "reason",  # as in coverage.py: Why.of_text
     "stopping.py": "words",  # the very text of another field
 }
 SOURCES = sorted(Path(everychip.__file__).parent.rglob("*.py"))

@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from everychip.hardware.coverage import check
     from everychip.hardware.each_chip import chips
     from everychip.hardware.hardware import Hardware
+    from everychip.hardware.layers import Layer
     from everychip.leaderboard import benchmark
     from everychip.methods import constraints
     from everychip.rng import rng_for
@@ -54,6 +55,7 @@ __all__ = [
     "EverychipError",
     "Experiment",
     "Hardware",
+    "Layer",
     "MultiExit",
     "Study",
     "Verdict",
@@ -94,6 +96,7 @@ _HOMES = {
     "EverychipError": "errors",
     "Experiment": "study.experiment",
     "Hardware": "hardware.hardware",
+    "Layer": "hardware.layers",
     "MultiExit": "exits",
     "Study": "study.grid",
     "Verdict": "statistics.verdict",

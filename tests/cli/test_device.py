@@ -165,3 +165,29 @@ def test_device_and_devices_are_two_commands_with_help(everychip) -> None:
     code, out, _ = everychip("devices", "measured")
     assert code == 0
     assert "bias" in out
+
+
+def test_a_spreadsheet_of_currents_with_stuck_cells_becomes_a_device_that_runs(everychip, tmp_path) -> None:
+    """UTF-16, a comment, own column names, decimal commas, OVERFLOW, currents in nA at 0.2 V, 2 … 25 µS."""
+    table = rows(levels=(0.08, 0.5, 1), cell=lambda g: 0.02)
+    for row in table[40:44]:
+        row["measured"] = 2.0  # stuck at G_min while 12.5 µS were written
+    lines = [f"{row['target']:.2f}\t{200 * row['measured']:.4f}".replace(".", ",") for row in table]
+    text = "\n".join(["# Wafer 7", "Soll (µS)\tI_nA", *lines, "12,50\tOVERFLOW"])
+    (tmp_path / "mydevice.csv").write_text(text, encoding="utf-16")
+    command = ("device", "fit", "mydevice.csv", "--unit", "uS", "--measured-unit", "nA", "--read-voltage")
+    names = ("--column", "target=Soll (µS)", "--column", "measured=I_nA")
+    code, out, err = everychip(*command, "0.2", *names, "--skip-invalid", "--split-stuck")
+    assert (code, err) == (0, "")
+    assert "(OVERFLOW 1)" in out
+    assert 'mapping = { kind = "direct", on_off = 12.5 }' in out
+    device = Device.parse({"file": "mydevice.toml"})
+    assert device.label == "mydevice"
+    law, stuck = device.devices
+    # Four of the 80 cells at the two levels above G_min.
+    assert (stuck.p0, stuck.p1, stuck.g_min) == (0.05, 0.0, 0.08)
+    assert law.law.cell_to_cell == pytest.approx([0.02] * 3, abs=4 * 0.02 / 78**0.5)
+    recipe = RECIPE.replace('"direct"', '{ kind = "direct", on_off = 12.5 }')
+    (tmp_path / "recipe.toml").write_text(recipe, encoding="utf-8")
+    code, _, err = everychip("check", "recipe.toml")
+    assert (code, err) == (0, "")

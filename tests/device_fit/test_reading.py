@@ -87,7 +87,7 @@ def test_g_max_may_be_above_the_largest_target(tmp_path):
         ("target,measured,time\n0,0.1,-1\n25,24,1\n", {}, "a negative time"),
         (GOOD, {"unit": "S"}, "--unit uS"),
         ("target,measured\n0,1e-7\n2.5e-5,2.4e-5\n", {}, "--unit S"),
-        (GOOD, {"unit": "uA"}, "uA, which is a current: write the conductances I/V"),
+        (GOOD, {"unit": "uA"}, "uA, which is a current; G = I/V"),
         (GOOD + "2.5e-5,2.4e-5\n", {}, "measured.csv:4: .*mixed"),
         (GOOD + "25,26\n25,2.4e-5\n", {}, "measured.csv:5: .*mixed"),
         ("target,measured\n0,1e-7\n25,2.4e-5\n20,2e-5\n", {}, "mixed"),

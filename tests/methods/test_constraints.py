@@ -5,9 +5,11 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
+from torch import nn
 
 from everychip import Hardware, constraints, devices
 from everychip.errors import ConfigError
+from everychip.mapping.columns import columns_of
 from everychip.methods import Resilient
 from everychip.methods.constraints import keeping_rms
 from everychip.rng import rng_for
@@ -21,6 +23,29 @@ def test_clip_clamps_each_layer_at_alpha_times_its_own_rms(alpha):
     for layer, old in zip(layers, before, strict=True):
         limit = alpha * np.sqrt((old**2).mean())
         np.testing.assert_allclose(layer.numpy(), np.clip(old, -limit, limit), rtol=1e-5)
+
+
+@pytest.mark.parametrize("layout", [torch.contiguous_format, torch.channels_last])
+@pytest.mark.parametrize(
+    ("layer", "channels"),
+    [
+        (nn.Conv2d(4, 8, 3), lambda w: [w[n] for n in range(8)]),
+        (nn.Conv2d(4, 8, 3, groups=2), lambda w: [w[n] for n in range(8)]),
+        (nn.ConvTranspose2d(4, 6, 3), lambda w: [w[:, n] for n in range(6)]),
+        (
+            nn.ConvTranspose2d(4, 6, 3, groups=2),
+            lambda w: [w[2 * g : 2 * g + 2, n] for g in (0, 1) for n in range(3)],
+        ),
+    ],
+)
+def test_a_column_is_clamped_at_alpha_times_its_own_standard_deviation(layer, channels, layout):
+    layer = layer.to(memory_format=layout)
+    old = layer.weight.detach().numpy().astype(np.float64)
+    constraints.ClipColumn(alpha=1.2).apply_on([layer.weight], [columns_of([layer])])
+    found = layer.weight.detach().numpy()
+    for now, before in zip(channels(found), channels(old), strict=True):
+        limit = 1.2 * before.std()
+        np.testing.assert_allclose(now, np.clip(before, -limit, limit), rtol=1e-5)
 
 
 @pytest.mark.parametrize("alpha", [1.0, 1.1, 1.5])

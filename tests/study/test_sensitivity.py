@@ -130,3 +130,14 @@ def test_a_study_and_a_diverged_run_are_refused_in_one_line(tmp_path: Path, tiny
         ask(study, QUICK)
     with pytest.raises(StoreError, match=r"no run\.json"):
         ask(tmp_path, QUICK)
+
+
+def test_a_device_with_a_bias_is_said_to_be_another_without_noise():
+    from everychip.devices import Gaussian, Measured, preset
+    from everychip.devices.measured import Law
+    from everychip.study.sensitivity import _is_biased
+
+    drifted = Law(g=(0, 1), bias=(0, -0.2), cell_to_cell=(0.05, 0.05))
+    assert _is_biased(Measured(laws=(drifted,), g_max=25, source="a.csv"))
+    assert not _is_biased(Gaussian(sigma=0.1))
+    assert not _is_biased(preset("RRAM1", sigma=0.4))

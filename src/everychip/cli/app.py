@@ -7,21 +7,16 @@ from typing import Annotated
 
 import typer
 
+from everychip.cli import device_options as options
 from everychip.cli import sharing
 from everychip.cli.options import (
     AsJson,
-    Bins,
     Folder,
-    GMax,
     JsonFile,
-    Measured,
     Network,
     Output,
     Recipe,
-    SameOrder,
     Settings,
-    Smooth,
-    Unit,
     Workers,
 )
 
@@ -207,26 +202,44 @@ device = _group("device", "Devices of your own, from measurements.")
 
 @device.command("fit", epilog="Example: everychip device fit cells.csv --unit uS --smooth -o my-cells.toml")
 def device_fit(
-    measured: Measured,
-    unit: Unit,
+    measured: options.Measured,
+    unit: options.Unit,
     output: Annotated[
         Path | None,
         typer.Option("--output", "-o", metavar="FILE.toml", help="The device; named as the CSV if absent."),
     ] = None,
-    g_max: GMax = None,
-    smooth: Smooth = False,
-    bins: Bins = None,
-    same_order: SameOrder = False,
+    measured_unit: options.MeasuredUnit = None,
+    read_voltage: options.ReadVoltage = None,
+    g_max: options.GMax = None,
+    column: options.Column = None,
+    decimal: options.Decimal = None,
+    skip_invalid: options.SkipInvalid = False,
+    smooth: options.Smooth = False,
+    bins: options.Bins = None,
+    same_order: options.SameOrder = False,
+    split_stuck: options.SplitStuck = False,
     as_json: AsJson = False,
 ) -> None:
-    """Fit a device to measured conductances, for any recipe.
+    """Fit a device to measured conductances, resistances or currents, for any recipe.
 
     Tells how good the fit is; writes the device as TOML, and a plot with residuals beside it. In a
     recipe, hardware = { device = { file = "FILE.toml" }, mapping = "direct" } reads it.
     """
     from everychip.cli import measuring
 
-    asked = measuring.Asked(unit=unit, g_max=g_max, smooth=smooth, bins=bins, same_order=same_order)
+    asked = measuring.Asked(
+        unit=unit,
+        measured_unit=measured_unit,
+        read_voltage=read_voltage,
+        g_max=g_max,
+        column=tuple(column or ()),
+        decimal=decimal,
+        skip_invalid=skip_invalid,
+        smooth=smooth,
+        bins=bins,
+        same_order=same_order,
+        split_stuck=split_stuck,
+    )
     raise typer.Exit(measuring.fit(measured, asked, output, as_json=as_json))
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from everychip.cli.printing import print_json
-from everychip.cli.watching import console
+from everychip.cli.watching import console, waiting
 from everychip.config.component import merge, override
 from everychip.config.toml import read_toml
 from everychip.errors import (
@@ -44,10 +44,10 @@ BARE: dict[str, Any] = {
 
 def check(model: str, settings: list[str], *, as_json: bool, output: Path | None = None) -> int:
     """Coverage and effective noise of a run's or a recipe's model, a shipped model or a user's own."""
-    from everychip.hardware.chip import effective_sigma
-
     experiment = asked(model, settings)
-    with experiment.compute.used():
+    with waiting(f"Checking {model}"), experiment.compute.used():
+        from everychip.hardware.chip import effective_sigma
+
         splits = experiment.data.load()
         network = _network(model, experiment, splits)
         coverage, remark = _coverage(network, experiment, splits)
@@ -176,6 +176,8 @@ def _show(
         say(remark, "yellow")
     if experiment.hardware.array is not None:
         say(f"Array: {experiment.hardware.array.label}.")
+    for layer in experiment.hardware.layers:
+        say(f"Other hardware for {', '.join(layer.match)}: {layer.label}.")
     say("")
     say(f"What {device.label}{sigma} does to the weights, {state}:", "bold")
     if out.width < WIDTH:

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from everychip.cli.printing import print_json
-from everychip.cli.watching import console, watching
+from everychip.cli.watching import console, waiting, watching
 from everychip.errors import visible
 
 if TYPE_CHECKING:
@@ -159,7 +159,8 @@ def report(
     from everychip.report.reading import load
     from everychip.report.terminal import show
 
-    results = load(folder)
+    with waiting(f"Reading {folder}"):
+        results = load(folder)
     target = results.target if target is None else target
     if as_json:
         page = write_report(folder, output=output, target=target)
@@ -171,7 +172,8 @@ def report(
         out.print(Text(visible(results.title), style="bold"))
         out.print()
     show(results, target=target, console=out)
-    page = write_report(folder, output=output, target=target)
+    with waiting("Writing the page"):
+        page = write_report(folder, output=output, target=target)
     out.print(f"Report: {page}", soft_wrap=True, highlight=False)
     if not starts():
         out.print(f"The charts are left out: {WORDS}.", style="yellow", soft_wrap=True, highlight=False)

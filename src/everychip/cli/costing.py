@@ -113,9 +113,11 @@ def _facts_in_words(experiment: Experiment, found: Cost, training: ExitCost) -> 
     of_chip = tiles / found.components.arrays_in("chip")
     one, more = ("cell", "cells") if form.sides == 1 else ("pair of cells", "pairs of cells")
     sides = one if form.slices == 1 else more
+    others = len({one for one in found.formats if one != form})
+    but = f" ({others} of another kind for the layers that have their own)" if others else ""
     return {
         "Cells": f"{_short(found, 'cells')}, {form.slices} {sides} for a weight; {tiles} tiles of "
-        f"{form.rows}×{form.columns}, {found.occupied:.0%} used",
+        f"{form.rows}×{form.columns}{but}, {found.occupied:.0%} used",
         "Per input": f"{_short(found, 'macs')} MACs, {_short(found, 'array_reads')} reads of a tile, "
         f"{_short(found, 'conversions')} ADC conversions",
         "Writes": f"{_pulses(found.pulses)}; {_pulses(found.pulses_verified)} if every cell is "
@@ -219,7 +221,7 @@ def _facts(experiment: Experiment, found: Cost, design: Cost | None, training: E
         "estimate": True,
         "components": found.components.table(),
         "format": vars(found.format),
-        "layers": [vars(layer) for layer in found.layers],
+        "layers": _layers(found),
         **_sums(found),
         "energy_by_component_j": dict(zip(parts, found.energy_by_part, strict=True)),
         "training": {**vars(training), "factor": training.factor},
@@ -227,6 +229,14 @@ def _facts(experiment: Experiment, found: Cost, design: Cost | None, training: E
     if design is not None:
         facts["as_published"] = {**_sums(design), "at_published_efficiency_j": design.full_use_j}
     return facts
+
+
+def _layers(found: Cost) -> list[dict[str, Any]]:
+    """Every layer's counts, with its format where it has one of its own."""
+    return [
+        {**vars(layer), **({} if form == found.format else {"format": vars(form)})}
+        for layer, form in zip(found.layers, found.formats, strict=True)
+    ]
 
 
 def _sums(found: Cost) -> dict[str, Any]:

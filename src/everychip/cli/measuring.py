@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import math
 import shlex
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from everychip.cli.printing import print_json
-from everychip.cli.watching import console
+from everychip.cli.watching import console, waiting
+from everychip.errors import ConfigError
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -27,10 +28,16 @@ class Asked:
     """What the options of the command say."""
 
     unit: str
+    measured_unit: str | None = None
+    read_voltage: float | None = None
     g_max: float | None = None
+    column: tuple[str, ...] = ()
+    decimal: str | None = None
+    skip_invalid: bool = False
     smooth: bool = False
     bins: int | None = None
     same_order: bool = False
+    split_stuck: bool = False
 
     def words(self) -> str:
         """The options as they are typed.
@@ -38,35 +45,66 @@ class Asked:
         >>> Asked("uS", bins=8, smooth=True).words()
         '--unit uS --bins 8 --smooth'
         """
-        values = {"unit": self.unit, "g-max": self.g_max, "bins": self.bins}
-        words = [f"--{name} {value}" for name, value in values.items() if value is not None]
-        flags = {"smooth": self.smooth, "same-order": self.same_order}
-        return " ".join([*words, *(f"--{name}" for name, on in flags.items() if on)])
+        words = []
+        for field in fields(self):
+            option, value = f"--{field.name.replace('_', '-')}", getattr(self, field.name)
+            if value is True:
+                words.append(option)
+            elif value not in (None, False):
+                values = value if isinstance(value, tuple) else (value,)
+                words += [f"{option} {shlex.quote(str(one))}" for one in values]
+        return " ".join(words)
+
+    def columns(self) -> dict[str, str]:
+        """The file's own names of columns."""
+        pairs = [one.partition("=") for one in self.column]
+        for (name, sign, own), text in zip(pairs, self.column, strict=True):
+            if not (name.strip() and sign and own.strip()):
+                raise ConfigError("--column", found=repr(text), expected="NAME=OWN, as in measured=I_nA")
+        return {name.strip(): own.strip() for name, _, own in pairs}
 
 
 def fit(measured: Path, asked: Asked, output: Path | None, *, as_json: bool = False) -> int:
     """Read, fit, write, tell: nothing is written unless all of it could be computed."""
-    from everychip.device_fit import fit as fitted
-    from everychip.device_fit import read_csv, write
+    from everychip.device_fit import write
     from everychip.device_fit.writing import refuse_output
 
     target = output or Path(f"{measured.stem}.toml")
     refuse_output(target, source=measured)
-    found = fitted(
-        read_csv(measured, unit=asked.unit, g_max=asked.g_max),
-        smooth=asked.smooth,
-        bins=asked.bins,
-        same_order=asked.same_order,
-        name=target.stem,
-    )
-    command = f"everychip device fit {shlex.quote(measured.name)} {asked.words()}"
-    goodness = [line for one in found.times for line in _goodness(one)]
-    comments = (command, _about(found), *goodness, *found.remarks)
-    device, plot = write(found, target, comments=comments)
+    with waiting(f"Fitting {measured.name}"):
+        found = _fitted(measured, asked, name=target.stem)
+        command = f"everychip device fit {shlex.quote(measured.name)} {asked.words()}"
+        goodness = [line for one in found.times for line in _goodness(one)]
+        comments = (command, _about(found), *goodness, *found.remarks)
+        device, plot = write(found, target, comments=comments)
     if as_json:
         return print_json(_facts(found, device, plot))
     _tell(found, device, plot)
     return 0
+
+
+def _fitted(measured: Path, asked: Asked, *, name: str) -> Fit:
+    from everychip.device_fit import fit as fitted
+    from everychip.device_fit import read_csv
+
+    read = read_csv(
+        measured,
+        unit=asked.unit,
+        measured_unit=asked.measured_unit,
+        read_voltage=asked.read_voltage,
+        g_max=asked.g_max,
+        columns=asked.columns(),
+        decimal=asked.decimal,
+        skip_invalid=asked.skip_invalid,
+    )
+    return fitted(
+        read,
+        smooth=asked.smooth,
+        bins=asked.bins,
+        same_order=asked.same_order,
+        split_stuck=asked.split_stuck,
+        name=name,
+    )
 
 
 def _facts(found: Fit, device: Path, plot: Path) -> dict[str, Any]:
@@ -119,8 +157,14 @@ def _tell(found: Fit, device: Path, plot: Path) -> None:
         say(f"The device holds at {found.device.time:g} s unless a recipe says time = one of {times}.")
     out.print(f"Device: {device}", soft_wrap=True, highlight=False, markup=False)
     out.print(f"Plot:   {plot}", soft_wrap=True, highlight=False, markup=False)
-    recipe = f'hardware = {{ device = {{ file = "{device}" }}, mapping = "direct" }}'
+    recipe = f'hardware = {{ device = {{ file = "{device}" }}, mapping = {_mapping(found)} }}'
     out.print(f"Recipe: {recipe}", soft_wrap=True, highlight=False, markup=False)
+
+
+def _mapping(found: Fit) -> str:
+    """The mapping as a recipe has it: with G_max / G_min where nothing was measured below G_min."""
+    on_off = found.mapping.on_off
+    return '"direct"' if on_off is None else f'{{ kind = "direct", on_off = {on_off:g} }}'
 
 
 def _about(found: Fit) -> str:
@@ -200,9 +244,8 @@ def _effective(found: Fit) -> str:
     from everychip.cli.catalogue import normal_matrix
     from everychip.hardware.chip import effective_sigma
     from everychip.hardware.hardware import Hardware
-    from everychip.mapping import Direct
 
-    effective = effective_sigma(normal_matrix(), Hardware(device=found.device, mapping=Direct()))
+    effective = effective_sigma(normal_matrix(), Hardware(device=found.whole, mapping=found.mapping))
     return (
         f"Weights: σ_W/max|W| {100 * effective.of_max:.2f} %, σ_W/rms(W) {effective.of_rms:.3f} "
         "(one analog cell for each weight, normally distributed weights)"

@@ -25,30 +25,6 @@ AsJson = Annotated[bool, typer.Option("--json", help="JSON on standard output, f
 JsonFile = Annotated[
     Path | None, typer.Option("--output", "-o", metavar="FILE", help="Write the JSON into a file, too.")
 ]
-Measured = Annotated[
-    Path,
-    typer.Argument(
-        metavar="MEASURED.CSV",
-        help="Columns target and measured; where there are such, time (s), die, device, cycle.",
-        show_default=False,
-    ),
-]
-Unit = Annotated[str, typer.Option(metavar="UNIT", help="The unit of target and measured: S, mS, uS or nS.")]
-GMax = Annotated[
-    float | None,
-    typer.Option("--g-max", metavar="G", help="G_max in that unit; the largest target if absent."),
-]
-Smooth = Annotated[
-    bool,
-    typer.Option("--smooth", help="Polynomials of σ(g) and bias(g), their degree chosen on left-out levels."),
-]
-Bins = Annotated[
-    int | None, typer.Option(min=2, metavar="N", help="Levels are N bins of equal width, not the targets.")
-]
-SameOrder = Annotated[
-    bool,
-    typer.Option("--same-order", help="Without a column device: row n of each cycle is the same device."),
-]
 
 
 Network = Annotated[

@@ -44,6 +44,17 @@ def console(*, stderr: bool = False) -> Console:
 
 
 @contextmanager
+def waiting(words: str) -> Iterator[None]:
+    """A line on a terminal's standard error while something takes seconds; nothing over a pipe."""
+    out = console(stderr=True)
+    if not out.is_terminal:
+        yield
+        return
+    with out.status(visible(f"{words} …")):
+        yield
+
+
+@contextmanager
 def watching(title: str) -> Iterator[Watcher]:
     """Bars on a terminal's standard error; over a pipe, a plain line now and then."""
     out = console(stderr=True)

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from everychip.cost.components import Components
 from everychip.cost.counting import Format
-from everychip.cost.estimate import estimate_matrices, hardware_format
+from everychip.cost.estimate import estimate_matrices, hardware_format, layer_formats
 from everychip.cost.matrices import Matrix, matrices
 from everychip.errors import ConfigError
 from everychip.exits import multi_exit
@@ -123,7 +123,8 @@ def answers(
     held = {matrix.name: matrix for matrix in matrices(network, hardware, sample)}
     ways = routes(network, sample)
     every = _combined(ways)
-    price = _Price(held, form, table, every.macs + every.head_macs)
+    own = layer_formats(hardware, list(held.values()), table)
+    price = _Price(held, form, own, table, every.macs + every.head_macs)
     alone = tuple(price.of(way.name, way.backbone, way.head, way.macs + way.head_macs) for way in ways)
     return Answers(alone, tuple(price.of(*_leaving(ways, n)) for n in range(len(ways))))
 
@@ -148,11 +149,12 @@ class _Price:
 
     held: Mapping[str, Matrix]
     form: Format
+    own: Mapping[str, Format]
     table: Components
     whole: int
 
     def of(self, name: str, backbone: tuple[str, ...], heads: tuple[str, ...], macs: int) -> Answer:
         used = [self.held[one] for one in (*backbone, *heads) if one in self.held]
-        cost = estimate_matrices(used, self.form, self.table) if used else None
+        cost = estimate_matrices(used, self.form, self.table, own=self.own) if used else None
         energy, latency = (0.0, 0.0) if cost is None else (cost.energy_j, cost.latency_s)
         return Answer(name, macs, len(backbone) + len(heads), energy, latency, macs / self.whole)

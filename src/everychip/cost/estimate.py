@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from math import ceil
 
@@ -21,11 +21,13 @@ class Cost:
 
     layers: the counts of every matrix. energy_j: by component. latency_s: one layer after the other.
     interval_s: between inputs where all layers work at once, each on one copy of its weights.
-    area_mm2: the share of the arrays in all areas. chips: whole ones. format: how weights are held.
+    area_mm2: the share of the arrays in all areas. chips: whole ones. format: how weights are held, and
+    formats the same for every layer, where some have hardware of their own.
     """
 
     components: Components
     format: Format
+    formats: tuple[Format, ...]
     matrices: tuple[Matrix, ...]
     layers: tuple[Counts, ...]
     energy_by_part: tuple[float, ...]
@@ -46,7 +48,8 @@ class Cost:
     @property
     def occupied(self) -> float:
         """The share of the tiles' cells that hold something."""
-        return self.total("cells") / (self.total("tiles") * self.format.rows * self.format.columns)
+        held = (n.tiles * form.rows * form.columns for n, form in zip(self.layers, self.formats, strict=True))
+        return self.total("cells") / sum(held)
 
     @property
     def pulses(self) -> float:
@@ -88,8 +91,9 @@ def estimate(
     6.5
     """
     table = components or Components.shipped()
-    form = hardware_format(hardware, table)
-    return estimate_matrices(matrices(model, hardware, sample), form, table)
+    found = matrices(model, hardware, sample)
+    form, own = hardware_format(hardware, table), layer_formats(hardware, found, table)
+    return estimate_matrices(found, form, table, own=own)
 
 
 def hardware_format(hardware: Hardware, table: Components) -> Format:
@@ -97,6 +101,14 @@ def hardware_format(hardware: Hardware, table: Components) -> Format:
     array = hardware.array or Array(rows=table.array.rows, columns=table.array.columns)
     bits = array.dac_bits or table.inputs.bits
     return format_of(hardware, array=array, cycles=ceil(bits / table.inputs.bits_per_cycle))
+
+
+def layer_formats(hardware: Hardware, found: Sequence[Matrix], table: Components) -> dict[str, Format]:
+    """How each matrix is held, where layers have hardware of their own; empty where none has."""
+    if not hardware.layers:
+        return {}
+    own = hardware.by_layer(matrix.name for matrix in found)
+    return {name: hardware_format(one, table) for name, one in own.items()}
 
 
 def published_format(table: Components) -> Format | None:
@@ -112,30 +124,37 @@ def published_format(table: Components) -> Format | None:
     )
 
 
-def estimate_matrices(found: Sequence[Matrix], form: Format, table: Components) -> Cost:
-    """The estimate of matrices that are known without their network."""
-    layers = tuple(count(matrix, form) for matrix in found)
+def estimate_matrices(
+    found: Sequence[Matrix], form: Format, table: Components, *, own: Mapping[str, Format] | None = None
+) -> Cost:
+    """The estimate of matrices that are known without their network; own: other formats by their names."""
+    formats = tuple((own or {}).get(matrix.name, form) for matrix in found)
+    layers = tuple(count(matrix, one) for matrix, one in zip(found, formats, strict=True))
     steps = [layer.steps for layer in layers]
     tiles = sum(layer.tiles for layer in layers)
     return Cost(
         components=table,
         format=form,
+        formats=formats,
         matrices=tuple(found),
         layers=layers,
-        energy_by_part=_energies(layers, form, table),
+        energy_by_part=_energies(layers, formats, table),
         latency_s=sum(steps) * table.array.cycle_ns * 1e-9,
         interval_s=max(steps) * table.array.cycle_ns * 1e-9,
-        area_mm2=tiles * table.area_of_array(rows=form.rows, columns=form.columns),
+        area_mm2=sum(
+            n.tiles * table.area_of_array(rows=one.rows, columns=one.columns)
+            for n, one in zip(layers, formats, strict=True)
+        ),
         chips=ceil(tiles / table.arrays_in("chip")),
     )
 
 
-def _energies(layers: Sequence[Counts], form: Format, table: Components) -> tuple[float, ...]:
+def _energies(layers: Sequence[Counts], formats: Sequence[Format], table: Components) -> tuple[float, ...]:
     """In J, by component. All cells of a tile that is read conduct, used or not."""
-    reads = sum(layer.array_reads for layer in layers)
+    pairs = list(zip(layers, formats, strict=True))
     events = {
-        "array": reads,
-        "cell": reads * form.rows * form.columns,
+        "array": sum(layer.array_reads for layer in layers),
+        "cell": sum(layer.array_reads * form.rows * form.columns for layer, form in pairs),
         "row": sum(layer.rows_driven for layer in layers),
         "column": sum(layer.columns_read for layer in layers),
         "conversion": sum(layer.conversions for layer in layers),

@@ -20,9 +20,12 @@ from everychip.device_fit.nested import Components, components
 from everychip.device_fit.polynomials import KNOTS, Polynomial, refuse_few_levels, smooth
 from everychip.device_fit.reading import Measurements
 from everychip.device_fit.structure import Structure, levels_of, refuse_few, structure_of
-from everychip.devices import Law, Measured
+from everychip.device_fit.stuck import Stuck, suspected, without
+from everychip.devices import Device, Law, Measured, Sequence, StuckAt
+from everychip.mapping import Direct
 
 DIGITS = 6
+_OPEN = 0.005  # below this share of G_max, the lowest level is as good as none: 1/200
 
 
 @dataclass(frozen=True)
@@ -70,6 +73,20 @@ class Fit:
     parts: tuple[str, ...]
     rows: int
     remarks: tuple[str, ...]
+    stuck: StuckAt | None = None
+
+    @property
+    def whole(self) -> Device:
+        """The device with its stuck cells, where they were split off."""
+        if self.stuck is None:
+            return self.device
+        return Sequence(name=self.device.name, devices=(self.device.replace(name=None), self.stuck))
+
+    @property
+    def mapping(self) -> Direct:
+        """One cell for each weight, its lowest conductance the lowest that was measured."""
+        lowest = self.device.law.valid[0]
+        return Direct(on_off=None if lowest < _OPEN else float(f"{1 / lowest:.4g}"))
 
 
 def fit(
@@ -78,6 +95,7 @@ def fit(
     smooth: bool = False,
     bins: int | None = None,
     same_order: bool = False,
+    split_stuck: bool = False,
     name: str | None = None,
 ) -> Fit:
     """Fit a device to measurements, one law for each time.
@@ -86,13 +104,16 @@ def fit(
     nested in devices nested in dies (`nested.components`), those below zero set to zero. The law interpolates
     them linearly, or with `smooth` tabulates a polynomial of σ(g) of each part and of the bias, of the degree
     that predicts left-out levels best. bins: levels are so many bins of equal width, instead of the targets.
-    same_order: row n of every cycle is of the same device, where no column names it.
+    same_order: row n of every cycle is of the same device, where no column names it. split_stuck: rows that
+    look stuck at one end (`stuck.suspected`) are no part of the law, and become a device of their own.
 
     >>> rows = np.repeat([0.0, 1.0], 20)
     >>> read = Measurements("a.csv", 25.0, rows, np.tile([0.03, 0.05], 20), None, None, None, None)
     >>> fit(read).device.law.bias
     (0.04, 0.04)
     """
+    every, stuck = m, suspected(m, bins)
+    m = without(m, stuck) if split_stuck else m
     level = levels_of(m.target, bins)
     times, when = (
         (np.zeros(1), np.zeros_like(level)) if m.time is None else np.unique(m.time, return_inverse=True)
@@ -116,7 +137,9 @@ def fit(
         g_max=_short(m.g_max),
         source=m.source,
     )
-    return Fit(device, found, structure.parts, m.target.size, (*structure.remarks, *_remarks(m, found)))
+    remarks = (*m.notes, *structure.remarks, *_remarks(m, found), *_of_stuck(every, stuck, split=split_stuck))
+    split = stuck.device() if split_stuck else None
+    return Fit(device, found, structure.parts, m.target.size, remarks, split)
 
 
 def _fit_time(
@@ -252,6 +275,16 @@ def _remarks(m: Measurements, found: tuple[TimeFit, ...]) -> list[str]:
             f"die_to_die rests on {dies} dies: its error is about {100 / (2 * (dies - 1)) ** 0.5:.0f} %"
         )
     return remarks
+
+
+def _of_stuck(m: Measurements, stuck: Stuck, *, split: bool) -> list[str]:
+    if not stuck.any:
+        return []
+    if split:
+        said = f"{stuck.words()} of {m.target.size} rows look stuck, and are split off as stuck_at"
+        return [f"{said}; their shares are of the levels that can tell"]
+    said = f"{stuck.words()} of {m.target.size} rows look stuck, whatever was written, and widen σ"
+    return [f"{said}: --split-stuck fits the others and adds stuck_at"]
 
 
 def _short(value: float) -> float:

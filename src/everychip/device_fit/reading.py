@@ -2,22 +2,26 @@
 
 from __future__ import annotations
 
-import csv
-import io
 import math
-import re
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
-from jaxtyping import Float, Int
+from jaxtyping import Bool, Float, Int
 
-from everychip.device_fit.units import micro_siemens, plain, refuse_other_units
+from everychip.device_fit.columns import NAMES, NUMBERS, Columns, read_columns
+from everychip.device_fit.numbers import bad_rows, numbers, reasons
+from everychip.device_fit.units import (
+    MICROSIEMENS,
+    in_micro_siemens,
+    known,
+    micro_siemens,
+    refuse_other_units,
+    voltage_for,
+)
 from everychip.errors import DataError
-
-NUMBERS, NAMES = ("target", "measured", "time"), ("die", "device", "cycle", "unit")
-_HEADING = re.compile(r"(\w+?)(?:[\s_]*[\s_\[(]\s*(s|S|mS|uS|µS|μS|nS)\s*[\])]?)?")
 
 
 @dataclass(frozen=True)
@@ -25,7 +29,8 @@ class Measurements:
     """What a file says, row by row: conductances as fractions of G_max, which stands in µS.
 
     deviation: measured less target. time: in seconds. die, device, cycle: numbers that stand for the file's
-    names, or None where it has no such column. ignored: the columns that nobody asked for.
+    names, or None where it has no such column. ignored: the columns that nobody asked for. notes: what was
+    left out of the file, in words.
     """
 
     source: str
@@ -37,34 +42,120 @@ class Measurements:
     device: Int[np.ndarray, " rows"] | None
     cycle: Int[np.ndarray, " rows"] | None
     ignored: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
+
+    def where(self, kept: Bool[np.ndarray, " rows"]) -> Measurements:
+        """Some of the rows, at the same G_max.
+
+        Args:
+            kept: which rows stay.
+
+        Returns:
+            The measurements without the others.
+        """
+        every = {name: getattr(self, name) for name in ("target", "deviation", *_ROW_BY_ROW)}
+        held: dict[str, Any] = {name: None if one is None else one[kept] for name, one in every.items()}
+        return replace(self, **held)
 
 
-def read_csv(path: str | Path, *, unit: str, g_max: float | None = None) -> Measurements:
+_ROW_BY_ROW = ("time", "die", "device", "cycle")
+
+
+def read_csv(
+    path: str | Path,
+    *,
+    unit: str,
+    measured_unit: str | None = None,
+    read_voltage: float | None = None,
+    g_max: float | None = None,
+    columns: Mapping[str, str] | None = None,
+    decimal: str | None = None,
+    skip_invalid: bool = False,
+) -> Measurements:
     """Read columns target and measured, and time (s), die, device and cycle where there are such.
 
-    unit: of target and measured: S, mS, uS or nS. g_max: G_max in that unit; the largest target if absent.
+    Args:
+        path: a table of commas, semicolons or tabs in UTF-8, UTF-16 or Windows-1252; lines that begin with
+            #, % or // are comments.
+        unit: of target and measured: S, mS, uS, nS; Ohm, kOhm, MOhm, GOhm; A, mA, uA, nA, pA.
+        measured_unit: of measured, where it has another one.
+        read_voltage: in V; what currents are divided by.
+        g_max: G_max in that unit, in µS where it is not one of conductance; the largest target if absent.
+        columns: the file's own names, by the ones above: {"measured": "I_nA"}.
+        decimal: the decimal mark, "," or "."; absent, the one that the file has, where that is plain.
+        skip_invalid: leave out and count rows with a cell that is no number (OVERFLOW, empty).
+
+    Returns:
+        The rows, as fractions of G_max.
     """
     path = Path(path)
-    scale = micro_siemens(unit)
-    columns, lines, ignored = _columns(path, plain(unit))
-    numbers = {name: _numbers(path, name, columns[name], lines) for name in NUMBERS if name in columns}
-    target, measured = numbers["target"], numbers["measured"]
-    top = _top(path, unit, target, measured, lines, g_max)
-    time = numbers.get("time")
+    units = {"target": known(unit), "measured": known(measured_unit or unit, "--measured-unit")}
+    voltage = voltage_for(list(units.values()), read_voltage)
+    table = read_columns(path, units, dict(columns or {}), skip_short=skip_invalid)
+    values, lines, skipped = _numbers(path, table, units, voltage, decimal, skip_invalid=skip_invalid)
+    common = units["target"] if set(units.values()) <= {units["target"]} & set(MICROSIEMENS) else "uS"
+    top = _top(path, common, values["target"], values["measured"], lines, g_max)
+    time = values.get("time")
     if time is not None and (time < 0).any():
         line = lines[int(np.argmax(time < 0))]
         raise DataError(f"{path.name}:{line}", found="a negative time", expected="seconds since programming")
+    kept = np.isin(table.lines, lines)
+    names = {name: np.array(table.texts[name])[kept] for name in NAMES if name in table.texts}
     return Measurements(
         source=path.name,
-        g_max=top * scale,
-        target=target / top,
-        deviation=(measured - target) / top,
+        g_max=top * micro_siemens(common),
+        target=values["target"] / top,
+        deviation=(values["measured"] - values["target"]) / top,
         time=time,
-        die=_codes(columns.get("die")),
-        device=_codes(columns.get("device")),
-        cycle=_codes(columns.get("cycle")),
-        ignored=ignored,
+        **{name: _codes(names.get(name)) for name in ("die", "device", "cycle")},
+        ignored=table.ignored,
+        notes=(*table.notes, *skipped),
     )
+
+
+def _numbers(
+    path: Path,
+    table: Columns,
+    units: Mapping[str, str],
+    voltage: float,
+    decimal: str | None,
+    *,
+    skip_invalid: bool,
+) -> tuple[dict[str, np.ndarray], np.ndarray, tuple[str, ...]]:
+    """The numeric columns, conductances in one unit; the line of every row; what was left out, in words."""
+    texts = {name: table.texts[name] for name in NUMBERS if name in table.texts}
+    read = numbers(path.name, texts, decimal)
+    if len(set(units.values())) > 1 or units["target"] not in MICROSIEMENS:
+        read |= {name: in_micro_siemens(read[name], unit, voltage) for name, unit in units.items()}
+    bad = bad_rows(read)
+    cells = [
+        (name, texts[name][row], row)
+        for row in np.flatnonzero(bad)
+        for name in read
+        if not _ok(read[name][row])
+    ]
+    if cells and not skip_invalid:
+        name, text, row = cells[0]
+        more = f" (and {int(bad.sum()) - 1} more)" if bad.sum() > 1 else ""
+        raise DataError(
+            f"{path.name}:{table.lines[row]}",
+            found=f"{text[:20] or 'nothing'} in the column {name}",
+            expected="a resistance above 0" if units.get(name, "").endswith("Ohm") else "a finite number",
+            remedy=f"mend or remove the row{more}, or leave out and count such rows with --skip-invalid",
+        )
+    if bad.all():
+        raise DataError(path.name, found="no row whose cells are all numbers", expected="measurements")
+    notes: tuple[str, ...] = ()
+    if cells:
+        left_out = f"{int(bad.sum())} of {bad.size} rows left out ({reasons(text for _, text, _ in cells)})"
+        notes = (
+            f"{left_out}: if these cells are out of the instrument's range, σ is larger than this fit's",
+        )
+    return {name: column[~bad] for name, column in read.items()}, table.lines[~bad], notes
+
+
+def _ok(value: float) -> bool:
+    return math.isfinite(value)
 
 
 def _top(
@@ -89,109 +180,5 @@ def _top(
     return top
 
 
-def _columns(path: Path, unit: str) -> tuple[dict[str, list[str]], np.ndarray, tuple[str, ...]]:
-    """The known columns as text, the line of every row, and the names of the other columns."""
-    head, rows, lines = _table(path)
-    names = [_name(path, cell, unit) for cell in head]
-    for name in (*NUMBERS, *NAMES):
-        if names.count(name) > 1:
-            raise DataError(f"{path.name}:1", found=f"two columns called {name}", expected="one")
-    missing = [name for name in ("target", "measured") if name not in names]
-    if missing:
-        shown = ", ".join(cell.strip()[:20] for cell in head[:6])
-        remedy = "the first line names the columns" if _is_number(head[0]) else None
-        raise DataError(
-            path.name,
-            found=f"no column {' and no column '.join(missing)} among: {shown}",
-            expected="columns target and measured, and time, die, device, cycle where there are such",
-            remedy=remedy,
-        )
-    if not rows:
-        raise DataError(path.name, found="a header and no rows", expected="one row for each measurement")
-    for row, line in zip(rows, lines, strict=True):
-        if len(row) != len(head):
-            expected = f"{len(head)}, as the header has"
-            found = f"{len(row)} value{'s' * (len(row) != 1)}"
-            raise DataError(f"{path.name}:{line}", found=found, expected=expected)
-    known = {name: place for place, name in enumerate(names) if name in (*NUMBERS, *NAMES)}
-    columns = {name: [row[place].strip() for row in rows] for name, place in known.items()}
-    _refuse_another_unit(path, columns.get("unit"), unit)
-    ignored = tuple(cell.strip() for cell, name in zip(head, names, strict=True) if name not in known)
-    return columns, np.array(lines), ignored
-
-
-def _table(path: Path) -> tuple[list[str], list[list[str]], list[int]]:
-    try:
-        text = path.read_text(encoding="utf-8-sig")
-    except UnicodeDecodeError:
-        raise DataError(str(path), found="bytes that are no text", expected="a CSV file") from None
-    except OSError as error:
-        found = (error.strerror or "an unreadable file").lower()
-        raise DataError(str(path), found=found, expected="a CSV file") from None
-    if not text.strip():
-        raise DataError(str(path), found="an empty file", expected="a CSV file with a header")
-    if "\0" in text:
-        raise DataError(str(path), found="bytes that are no text", expected="a CSV file")
-    first = text.lstrip().partition("\n")[0]
-    reader = csv.reader(io.StringIO(text, newline=""), delimiter=max(",;\t", key=first.count), strict=True)
-    rows, lines = [], []
-    try:
-        for row in reader:
-            if any(cell.strip() for cell in row):
-                rows.append(row)
-                lines.append(reader.line_num)
-    except csv.Error as error:
-        place = f"{path.name}:{reader.line_num}"
-        raise DataError(place, found=f"a line CSV cannot read ({error})", expected="a CSV file") from None
-    return rows[0], rows[1:], lines[1:]
-
-
-def _name(path: Path, cell: str, unit: str) -> str:
-    """The name of a column without the unit that some write behind it, which must be the one asked for."""
-    match = _HEADING.fullmatch(cell.strip())
-    if match is None:
-        return cell.strip().lower()
-    name, behind = match[1].lower(), plain(match[2] or "")
-    if behind and name in ("target", "measured") and behind != unit:
-        remedy = f"--unit {behind}" if behind != "s" else None
-        raise DataError(f"{path.name}:1", found=f"{name} in {behind}", expected=f"{unit}", remedy=remedy)
-    return name
-
-
-def _refuse_another_unit(path: Path, units: Sequence[str] | None, unit: str) -> None:
-    found = sorted({plain(text) for text in units or ()})
-    if len(found) > 1:
-        words = f"mixed units in the column unit: {', '.join(found[:4])}"
-        raise DataError(path.name, found=words, expected=f"{unit} in every row")
-    if found and found[0] != unit:
-        remedy = f"--unit {found[0]}"
-        raise DataError(path.name, found=f"{found[0]} in the column unit", expected=unit, remedy=remedy)
-
-
-def _numbers(path: Path, name: str, cells: Sequence[str], lines: np.ndarray) -> np.ndarray:
-    try:
-        values = np.array(cells, dtype=np.float64)
-    except ValueError:
-        values = np.array([float(cell) if _is_number(cell) else math.nan for cell in cells])
-    bad = np.flatnonzero(~np.isfinite(values))
-    if bad.size:
-        shown = cells[bad[0]][:20] or "nothing"
-        raise DataError(
-            f"{path.name}:{lines[bad[0]]}",
-            found=f"{shown} in the column {name}",
-            expected="a finite number",
-            remedy=f"mend or remove the row{f' (and {bad.size - 1} more)' if bad.size > 1 else ''}",
-        )
-    return values
-
-
-def _is_number(cell: str) -> bool:
-    try:
-        float(cell)
-    except ValueError:
-        return False
-    return True
-
-
-def _codes(cells: Sequence[str] | None) -> np.ndarray | None:
-    return None if cells is None else np.unique(np.array(cells), return_inverse=True)[1]
+def _codes(cells: np.ndarray | None) -> np.ndarray | None:
+    return None if cells is None else np.unique(cells, return_inverse=True)[1]

@@ -1,6 +1,8 @@
-"""Units of conductance, and numbers that betray that they are in another one."""
+"""Units of conductance, resistance and current, and numbers that betray that they are in another one."""
 
 from __future__ import annotations
+
+from collections.abc import Sequence
 
 import numpy as np
 from jaxtyping import Float, Int
@@ -9,13 +11,11 @@ from everychip.errors import ConfigError, DataError, known_names
 
 MICROSIEMENS = {"S": 1e6, "mS": 1e3, "uS": 1.0, "nS": 1e-3}
 """What one of each unit is in µS."""
-_INVERT = "which is a resistance: write the conductances 1/R into the file (1/kΩ = mS, 1/MΩ = µS)"
-_DIVIDE = "which is a current: write the conductances I/V of the read voltage V into the file (nA/V = nS)"
-OTHERS = {
-    **dict.fromkeys(("Ohm", "ohm", "Ω", "kOhm", "kohm", "kΩ", "MOhm", "Mohm", "MΩ"), _INVERT),
-    **dict.fromkeys(("A", "mA", "uA", "nA", "pA"), _DIVIDE),
-}
-"""Units of what is not a conductance, and how to make one of it."""
+OHM = {"Ohm": 1.0, "kOhm": 1e3, "MOhm": 1e6, "GOhm": 1e9}
+"""What one of each unit is in Ω."""
+AMPERE = {"A": 1.0, "mA": 1e-3, "uA": 1e-6, "nA": 1e-9, "pA": 1e-12}
+"""What one of each unit is in A."""
+UNITS = (*MICROSIEMENS, *OHM, *AMPERE)
 LEAST, MOST = 1e-3, 1e6
 """Between these, in µS, the G_max of a memory cell is believed."""
 _TINY = 1e-5  # a target below this share of the largest one is in another unit
@@ -23,22 +23,61 @@ _DECADES = 2.5  # between targets and measurements: no cell misses by a factor o
 
 
 def micro_siemens(unit: str) -> float:
-    """How many µS one of the unit is.
+    """How many µS one of the unit of conductance is.
 
     >>> micro_siemens("mS"), micro_siemens("µS")
     (1000.0, 1.0)
     """
+    return MICROSIEMENS[plain(unit)]
+
+
+def known(unit: str, option: str = "--unit") -> str:
+    """The unit with an ASCII name, if it is one of conductance, resistance or current.
+
+    >>> known("µS"), known("kΩ")
+    ('uS', 'kOhm')
+    """
     name = plain(unit)
-    if name in OTHERS:
-        raise ConfigError("--unit", found=f"{unit}, {OTHERS[name]}", expected="S, mS, uS or nS")
-    if name not in MICROSIEMENS:
-        raise ConfigError("--unit", found=f"unknown unit {unit!r}", remedy=known_names(name, MICROSIEMENS))
-    return MICROSIEMENS[name]
+    if name not in UNITS:
+        raise ConfigError(option, found=f"unknown unit {unit!r}", remedy=known_names(name, UNITS))
+    return name
+
+
+def voltage_for(units: Sequence[str], voltage: float | None) -> float:
+    """The read voltage in V that currents are divided by; 1 where there are none."""
+    currents = [unit for unit in units if unit in AMPERE]
+    if not currents and voltage is not None:
+        expected = f"a unit of current, such as --unit nA, or no voltage beside {units[0]}"
+        raise ConfigError("--read-voltage", found=f"{voltage:g} V", expected=expected)
+    if currents and voltage is None:
+        remedy = "G = I/V: give the voltage in V, --read-voltage 0.2"
+        raise ConfigError("--unit", found=f"{currents[0]}, which is a current", remedy=remedy)
+    if voltage is not None and not (np.isfinite(voltage) and voltage != 0):
+        raise ConfigError("--read-voltage", found=f"{voltage:g}", expected="volts, other than 0")
+    return 1.0 if voltage is None else voltage
+
+
+def in_micro_siemens(
+    values: Float[np.ndarray, " rows"], unit: str, voltage: float
+) -> Float[np.ndarray, " rows"]:
+    """Conductances, 1/R of resistances or I/V of currents, in µS; NaN for a resistance that is not above 0.
+
+    >>> in_micro_siemens(np.array([40.0, 0.0]), "kOhm", 1.0), in_micro_siemens(np.array([5.0]), "uA", 0.2)
+    (array([25., nan]), array([25.]))
+    """
+    if unit in OHM:
+        ohms = np.where(values > 0, values * OHM[unit], np.nan)
+        inverse: np.ndarray = 1e6 / ohms
+        return inverse
+    return values * (AMPERE[unit] * 1e6 / voltage if unit in AMPERE else MICROSIEMENS[unit])
 
 
 def plain(unit: str) -> str:
-    """The unit with an ASCII u: uS for µS, whichever of the two Greek letters it has."""
-    return unit.strip().replace("\N{MICRO SIGN}", "u").replace("\N{GREEK SMALL LETTER MU}", "u")
+    """The unit in ASCII: uS for µS and kOhm for kΩ, whichever of their Greek letters it has."""
+    name = unit.strip().replace("\N{MICRO SIGN}", "u").replace("\N{GREEK SMALL LETTER MU}", "u")
+    for omega in ("\N{OHM SIGN}", "\N{GREEK CAPITAL LETTER OMEGA}", "ohms", "ohm", "Ohms"):
+        name = name.removesuffix(omega) + "Ohm" if name.endswith(omega) else name
+    return name
 
 
 def refuse_other_units(

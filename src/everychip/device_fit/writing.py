@@ -37,7 +37,7 @@ def write(fit: Fit, output: Path, *, comments: tuple[str, ...] = ()) -> tuple[Pa
     import vl_convert
 
     must_start()
-    text = "".join(f"# {line}".rstrip() + "\n" for line in comments) + write_toml(fit.device.table())
+    text = "".join(f"# {line}".rstrip() + "\n" for line in comments) + write_toml(fit.whole.table())
     image = vl_convert.vegalite_to_svg(chart(fit))
     plot = output.with_suffix(".svg")
 

@@ -180,8 +180,8 @@ def measure(
 
 def ranged(placed: Placed, runner: Runner, calibration: Any, *, seed: int) -> Placed:
     """The placed model with ranges for its converters, where there is data for them and none are set."""
-    array = placed.hardware.array
-    if array is None or array.ranges is not None or calibration is None:
+    arrays = placed.hardware.arrays
+    if all(array.ranges is not None for array in arrays) or calibration is None:
         return placed
     with runner.autocast():
         return calibrated(placed, runner, as_calibration(calibration), seed=seed)

@@ -12,6 +12,7 @@ from everychip.devices import Ideal
 from everychip.errors import MissingExtraError, ModelError
 from everychip.export.noise import counterpart
 from everychip.hardware.hardware import Hardware
+from everychip.hardware.layers import must_be_alike
 from everychip.hardware.placement import Placed
 from everychip.mapping import Direct
 
@@ -60,6 +61,7 @@ def _must_be_installed(where: str) -> None:
 def _settings(hardware: Hardware) -> Any:
     from aihwkit.simulator.configs import TorchInferenceRPUConfig
 
+    must_be_alike(hardware.layers, "export")
     settings = TorchInferenceRPUConfig()
     settings.forward.is_perfect = True
     settings.drift_compensation = None

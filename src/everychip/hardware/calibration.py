@@ -68,7 +68,7 @@ def calibrate(
 def calibrated(placed: Placed, runner: Runner, data: Any, *, images: int = 500, seed: int = 0) -> Placed:
     """A placed model with the ranges of its array's converters; all but the first two as for `calibrate`."""
     hardware = placed.hardware
-    if hardware.array is None:
+    if not hardware.arrays:
         raise ConfigError(
             "hardware.array", found="no array", expected="an array, whose converters have ranges to measure"
         )
@@ -78,13 +78,13 @@ def calibrated(placed: Placed, runner: Runner, data: Any, *, images: int = 500, 
     if runner.memory_format is not None:
         x = mapped(x, partial(_in_format, layout=runner.memory_format))
     seen: dict[str, Seen] = {}
-    array = hardware.array.replace(ranges=None, read_noise=0.0)
-    exact = placed.with_hardware(hardware.replace(array=array))
+    bare = hardware.with_arrays(lambda array: array.replace(ranges=None, read_noise=0.0))
+    exact = placed.with_hardware(bare)
     held = exact.program(seed=seed, path=("calibration",), strength=0.0)
     with torch.no_grad(), evaluating(runner.model), seeded_global_generator(seed, "calibration", "forward"):
         runner.logits({name: _watched(weight, seen) for name, weight in held.items()}, x)
     ranges = {name: one.ranges() for name, one in sorted(seen.items())}
-    return placed.with_hardware(hardware.replace(array=hardware.array.replace(ranges=ranges)))
+    return placed.with_hardware(hardware.with_arrays(lambda array: array.replace(ranges=ranges)))
 
 
 def _in_format(x: Any, *, layout: torch.memory_format) -> Any:
@@ -92,6 +92,7 @@ def _in_format(x: Any, *, layout: torch.memory_format) -> Any:
     return x.contiguous(memory_format=layout) if images else x
 
 
-def _watched(weight: Tensor, seen: dict[str, Seen]) -> TiledWeight:
-    assert isinstance(weight, TiledWeight)
+def _watched(weight: Tensor, seen: dict[str, Seen]) -> Tensor:
+    if not isinstance(weight, TiledWeight):  # of a layer without an array
+        return weight
     return tiled(weight.as_subclass(Tensor), replace(weight.cells, seen=seen))

@@ -14,12 +14,14 @@ from everychip.config.arguments import a, optional, takes
 from everychip.config.result import Result
 from everychip.data.inputs import Inputs, batch, rows_of, taken
 from everychip.hardware.hardware import Hardware, Placement, Why
+from everychip.hardware.outliers import Outlier, advice, outliers
 from everychip.hardware.placement import Placed
 from everychip.network.macs import trace
 from everychip.network.modes import evaluating
 from everychip.network.running import Runner
 from everychip.rng import seeded_global_generator
 
+_OUTLIERS = 3
 _NAME, _LAYER, _SHAPE = 29, 10, 13
 _UNUSED = "a matrix, but the sample's forward never multiplies by it"
 
@@ -58,13 +60,15 @@ class Coverage(Result):
     """What the crossbar holds of one model.
 
     between_activations: MACs per input that multiply two activations. of_buffers: those that multiply a
-    buffer, by its name.
+    buffer, by its name. outliers: layers whose largest weights are extreme. advice: what helps against them.
     """
 
     model: str
     between_activations: int | None = Field(alias="macs_between_activations")
     of_buffers: dict[str, int] = Field(default={}, alias="macs_of_buffers")
     rows: tuple[Row, ...] = Field(min_length=1)
+    outliers: tuple[Outlier, ...] = ()
+    advice: str = ""
 
     @computed_field(alias="parameters_on_crossbar")  # type: ignore[prop-decorator]
     @property
@@ -118,7 +122,13 @@ class Coverage(Result):
         lines.append("─" * 79)
         for n, note in enumerate(notes, start=1):
             lines += _explained(n, [row for row in self.rows if reasons.get(row.name) == note])
-        return "\n".join([*lines, *_wrapped(self.summary())])
+        lines += _wrapped(self.summary())
+        shown = [one.words for one in self.outliers[:_OUTLIERS]]
+        more = len(self.outliers) - len(shown)
+        shown += [f"{more} more layers have such weights."] if more else []
+        return "\n".join(
+            [*lines, *(line for text in (*shown, self.advice) if text for line in _wrapped(text))]
+        )
 
 
 @takes(
@@ -158,7 +168,7 @@ def check(model: nn.Module, hardware: Hardware, sample: Inputs | None = None) ->
         by_parameter = {name: macs // inputs for name, macs in counted.by_parameter.items()}
         between = counted.between_activations // inputs
         of_buffers = {name: macs // inputs for name, macs in counted.by_buffer.items()}
-        if hardware.array is not None:
+        if hardware.arrays:
             _read_through(model, placed, few)
     every = sum(row.parameter.numel() for row in placed.rows)
     total = None
@@ -169,9 +179,12 @@ def check(model: nn.Module, hardware: Hardware, sample: Inputs | None = None) ->
         _row(model, row, None if by_parameter is None else by_parameter.get(row.name, 0), of=(every, total))
         for row in placed.rows
     ]
+    found = outliers(placed)
     return Coverage(
         model=type(model).__name__,
         rows=tuple(rows),
+        outliers=found,
+        advice=advice(found, hardware),
         macs_between_activations=between,
         macs_of_buffers=of_buffers,
     )

@@ -62,11 +62,11 @@ def weight_noise(
         columns: which numbers of each weight share a column, by name.
     """
     must_be_finite(weights.items())
-    layers = []
+    layers, own = [], hardware.by_layer(weights)
     with torch.no_grad():
         for name, parameter in weights.items():
             weight = parameter.float()
-            sigma = _rms(hardware.mapping.std(weight, hardware.device, columns=columns[name]))
+            sigma = _rms(own[name].mapping.std(weight, own[name].device, columns=columns[name]))
             largest, typical = float(weight.abs().amax()), _rms(weight)
             # A layer of zeros has no noise: G_max stands for 0.
             layers.append(LayerSigma(name, sigma / (largest or 1), sigma / (typical or 1), parameter.numel()))

@@ -2,61 +2,30 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
-from enum import StrEnum
-from fnmatch import fnmatchcase
-from typing import Self
+from typing import Any, Self
 
 import torch
-from pydantic import model_validator
+from pydantic import SerializerFunctionWrapHandler, model_serializer, model_validator
 from torch import Tensor, nn
-from torch.nn.modules.batchnorm import _NormBase
-from torch.nn.parameter import UninitializedParameter
 
 from everychip.array import Array, must_be_caught
 from everychip.config.component import Config, refusal
 from everychip.devices import Device, Levels, Sequence
 from everychip.errors import ConfigError, ModelError
+from everychip.hardware.layers import Layer, matches
+from everychip.hardware.reasons import (
+    EMBEDDINGS,
+    digital_value,
+    dtype_of,
+    is_layer_weight,
+    is_scale,
+)
+from everychip.hardware.reasons import Why as Why  # noqa: PLC0414 (rows are read by it)
 from everychip.mapping import BitSliced, CellMapping, Columns
 from everychip.mapping.columns import columns_of
 from everychip.network.exclusive import exclusive
-
-_NORMS: tuple[type[nn.Module], ...] = (
-    _NormBase,
-    nn.LayerNorm,
-    nn.GroupNorm,
-    nn.LocalResponseNorm,
-    *([nn.RMSNorm] if hasattr(nn, "RMSNorm") else []),
-)
-_BYTES = (torch.int8, torch.uint8, torch.float8_e4m3fn, torch.float8_e5m2)
-_EMBEDDINGS = (nn.Embedding, nn.EmbeddingBag)
-_CONVOLUTIONS = (nn.modules.conv._ConvNd,)
-
-
-class Why(StrEnum):
-    """Why a parameter stands where it does; the value is the reason in words."""
-
-    MATRIX = "a matrix"
-    EMBEDDING = "embedding"
-    LOOK_UP = "an embedding table is a look-up"
-    BY_REQUEST = "digital by request"
-    NOT_FLOATING = "not floating point"
-    NORMALISATION = "a normalisation is computed digitally"
-    COMPUTED = "another weight is computed from it"
-    VECTOR = "a bias or vector is added digitally"
-    EMPTY = "it has no elements"
-    SCALE = "the scale of a quantised matrix is multiplied digitally"
-    ADDED = "a free parameter with a batch dimension (a position or class token) is added"
-
-    @classmethod
-    def of_text(cls, reason: str) -> Why:
-        """What a reason says that was written, by an earlier version, without its name.
-
-        >>> Why.of_text("digital by request (2)").name, Why.of_text("torch.int8 is not floating point").name
-        ('BY_REQUEST', 'NOT_FLOATING')
-        """
-        return max(cls, key=lambda why: len(why) if why in reason else 0)
 
 
 @dataclass(frozen=True)
@@ -81,7 +50,8 @@ class Hardware(Config):
 
     device: the cell. mapping: how weights become conductances. digital: glob patterns of parameters or
     modules that stay digital. embeddings: whether embedding tables are on the crossbar. array: the tiles and
-    their converters; absent, the products of the programmed weights are exact.
+    their converters; absent, the products of the programmed weights are exact. layers: those with another
+    device, mapping or array (`Layer`), by patterns; the first that names a parameter counts.
 
     >>> from everychip.devices import Gaussian
     >>> Hardware(device=Gaussian(sigma=0.1)).table()["mapping"]["kind"]
@@ -93,6 +63,62 @@ class Hardware(Config):
     digital: tuple[str, ...] = ()
     embeddings: bool = False
     array: Array | None = None
+    layers: tuple[Layer, ...] = ()
+
+    @model_serializer(mode="wrap")
+    def _without_rules_no_key(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """Recipes without `layers` have no such key, and keep the run ids that they had."""
+        found: dict[str, Any] = handler(self)
+        return found if self.layers else {key: value for key, value in found.items() if key != "layers"}
+
+    @model_validator(mode="after")
+    def _layers_are_hardware(self) -> Self:
+        for place, layer in enumerate(self.layers):
+            try:
+                self._own(layer)
+            except ConfigError as error:
+                key = error.where.rpartition(".")[2]
+                expected = error.expected or "another one"
+                raise refusal(("layers", str(place), key), error.found, expected) from None
+        return self
+
+    def _own(self, layer: Layer) -> Self:
+        return self.replace(layers=(), **layer.changes())
+
+    def by_layer(self, names: Iterable[str]) -> dict[str, Self]:
+        """The hardware of every parameter: its own where `layers` name it.
+
+        Args:
+            names: of parameters, as `placement` has them.
+
+        Returns:
+            Parameter name → hardware without `layers`; one object for all that share it.
+        """
+        if not self.layers:
+            return dict.fromkeys(names, self)
+        default, own = self.replace(layers=()), [self._own(layer) for layer in self.layers]
+        return {
+            name: next((hw for layer, hw in zip(self.layers, own, strict=True) if layer.names(name)), default)
+            for name in names
+        }
+
+    @property
+    def arrays(self) -> tuple[Array, ...]:
+        """The arrays of the hardware and of the layers that have their own."""
+        every = (self.array, *(layer.array for layer in self.layers))
+        return tuple(array for array in every if array is not None)
+
+    def with_arrays(self, change: Callable[[Array], Array]) -> Self:
+        """The same hardware with every array changed.
+
+        Args:
+            change: from an array to another.
+
+        Returns:
+            The same hardware with the other arrays.
+        """
+        array = None if self.array is None else change(self.array)
+        return self.replace(array=array, layers=tuple(layer.with_array(change) for layer in self.layers))
 
     @model_validator(mode="after")
     def _levels_need_digits(self) -> Self:
@@ -130,7 +156,7 @@ class Hardware(Config):
         return self
 
     def with_sigma(self, sigma: float) -> Self:
-        """The same hardware with its device at another nominal σ.
+        """The same hardware with its device at another nominal σ; that of `layers` keeps its ratio to it.
 
         Args:
             sigma: the nominal σ, a fraction of G_max.
@@ -138,7 +164,8 @@ class Hardware(Config):
         Returns:
             The same hardware at that σ.
         """
-        return self.replace(device=self.device.with_sigma(sigma))
+        layers = tuple(layer.with_sigma(sigma, self.device.nominal_sigma) for layer in self.layers)
+        return self.replace(device=self.device.with_sigma(sigma), layers=layers)
 
     def at(self, time: float) -> Self:
         """The same hardware with its device read at another time since programming, in seconds.
@@ -149,7 +176,9 @@ class Hardware(Config):
         Returns:
             The same hardware at that time.
         """
-        return self.replace(device=self.device.at(time))
+        return self.replace(
+            device=self.device.at(time), layers=tuple(layer.at(time) for layer in self.layers)
+        )
 
     def on_die(self, rng: torch.Generator) -> Self:
         """The same hardware with its device as one die has it: a chip is one die.
@@ -172,21 +201,22 @@ class Hardware(Config):
         Returns:
             A row for every parameter, with the reason.
         """
-        unmatched = set(self.digital)
+        unmatched, unnamed = set(self.digital), {p for layer in self.layers for p in layer.match}
         rows = []
         with exclusive(model):  # while another thread runs a chip, the model holds the chip's tensors
             parameters = list(_parameters(model))
         for names, owners, parameter in parameters:
             why, reason = self._place(names, owners, parameter, unmatched)
+            self._must_name(names, unnamed)
             columns = columns_of(owners.values())
             rows.append(Placement(names[0], parameter, tuple(owners), why, reason, columns))
-        if unmatched:
-            pattern = min(unmatched)
-            raise ConfigError(
-                "hardware.digital",
-                found=f"{pattern!r}, which matches no parameter and no module",
-                expected="glob patterns of names such as " + ", ".join(row.name for row in rows[:3]),
-            )
+        for where, patterns in (("digital", unmatched), ("layers", unnamed)):
+            if patterns:
+                raise ConfigError(
+                    f"hardware.{where}",
+                    found=f"{min(patterns)!r}, which matches no parameter and no module",
+                    expected="glob patterns of names such as " + ", ".join(row.name for row in rows[:3]),
+                )
         return rows
 
     def crossbar(self, model: nn.Module) -> dict[str, Tensor]:
@@ -234,7 +264,7 @@ class Hardware(Config):
             if row.crossbar and row.parameter.element_size() < 2:
                 raise ModelError(
                     row.name,
-                    found=f"weights in {_dtype(row.parameter)}, whose steps are coarser than a chip's noise",
+                    found=f"{dtype_of(row.parameter)} weights, whose steps are coarser than a chip's noise",
                     expected="float16, bfloat16, float32 or float64",
                     remedy="call model.to(torch.bfloat16), or name it in hardware.digital",
                 )
@@ -248,28 +278,41 @@ class Hardware(Config):
                 remedy="see everychip check; hardware.digital may cover every layer",
             )
 
+    def _must_name(self, names: list[str], unnamed: set[str]) -> None:
+        """Strike the patterns of `layers` that name a parameter; refuse one that names only a tie of it."""
+        for layer in self.layers:
+            unnamed.difference_update(p for p in layer.match if matches(p, names[0]))
+            tie = next((name for name in names[1:] if layer.names(name)), None)
+            if tie is not None and not layer.names(names[0]):
+                raise ConfigError(
+                    "hardware.layers",
+                    found=f"a pattern of {tie}, which is the same tensor as {names[0]}",
+                    expected=f"one that names {names[0]}",
+                )
+
     def _must_be_caught(self, model: nn.Module, held: list[Placement]) -> None:
+        own = self.by_layer(row.name for row in held)
         for row in held:
-            if self.array is not None:
+            if own[row.name].array is not None:
                 must_be_caught(row.name, [(owner, model.get_submodule(owner)) for owner in row.owners])
 
     def _place(
         self, names: list[str], owners: dict[str, nn.Module], parameter: Tensor, unmatched: set[str]
     ) -> tuple[Why, str]:
-        asked = [p for p in self.digital if any(_matches(p, name) for name in names)]
+        asked = [p for p in self.digital if any(matches(p, name) for name in names)]
         unmatched.difference_update(asked)
         if asked:
             return Why.BY_REQUEST, f"{Why.BY_REQUEST} ({asked[0]})"
-        why = _digital_value(names, list(owners.values()), parameter) or self._of_matrix(owners, parameter)
+        why = digital_value(names, list(owners.values()), parameter) or self._of_matrix(owners, parameter)
         return why, f"{parameter.dtype} is {why}" if why is Why.NOT_FLOATING else str(why)
 
     def _of_matrix(self, owners: dict[str, nn.Module], parameter: Tensor) -> Why:
         modules = list(owners.values())
-        if all(isinstance(module, _EMBEDDINGS) for module in modules):
+        if all(isinstance(module, EMBEDDINGS) for module in modules):
             return Why.EMBEDDING if self.embeddings else Why.LOOK_UP
-        if any(_is_scale(parameter, module) for module in modules):
+        if any(is_scale(parameter, module) for module in modules):
             return Why.SCALE
-        if parameter.shape[0] == 1 and not _is_layer_weight(modules):
+        if parameter.shape[0] == 1 and not is_layer_weight(modules):
             return Why.ADDED
         return Why.MATRIX
 
@@ -288,57 +331,6 @@ def _must_be_callable_with_other_weights(model: nn.Module) -> None:
             raise ModelError(where, found="a wrapped model", remedy="pass the model inside: model.module")
         if isinstance(module, torch.jit.ScriptModule):
             raise ModelError(where, found="a TorchScript model", remedy="pass the model it was made from")
-
-
-def _digital_value(names: list[str], modules: list[nn.Module], parameter: Tensor) -> Why | None:
-    """Why a parameter is no matrix of products, or None if it is one."""
-    if isinstance(parameter, UninitializedParameter):
-        raise ModelError(
-            names[0], found="a lazy parameter without a shape", remedy="run the model once on a batch"
-        )
-    if not parameter.is_floating_point():
-        return Why.NOT_FLOATING
-    if all(isinstance(module, _NORMS) for module in modules):
-        return Why.NORMALISATION
-    if any(_is_computed_from(module, name) for module in modules for name in names):
-        return Why.COMPUTED
-    leaf = names[0].rpartition(".")[2]
-    attached = leaf in ("bias_k", "bias_v") and isinstance(modules[0], nn.MultiheadAttention)
-    if parameter.ndim < 2 or attached:
-        return Why.VECTOR
-    if parameter.numel() == 0:
-        return Why.EMPTY
-    return None
-
-
-def _is_scale(parameter: Tensor, module: nn.Module) -> bool:
-    """Whether the module has a larger matrix in bytes: this is then its scale or zero point."""
-    held = (*module._parameters.values(), *module._buffers.values())
-    matrices = (t for t in held if t is not None and t.dtype in _BYTES and t.ndim > 1)
-    return any(parameter.numel() < matrix.numel() for matrix in matrices)
-
-
-def _dtype(tensor: Tensor) -> str:
-    return str(tensor.dtype).removeprefix("torch.")
-
-
-def _is_computed_from(module: nn.Module, name: str) -> bool:
-    """Whether the module multiplies by a tensor that it makes of this parameter (both of torch's ways)."""
-    if "parametrizations" in name.split("."):
-        return True
-    weight, _, part = name.rpartition(".")[2].rpartition("_")
-    return part in ("orig", "g", "v") and isinstance(module.__dict__.get(weight), Tensor)
-
-
-def _is_layer_weight(modules: list[nn.Module]) -> bool:
-    layers = (nn.Linear, nn.Bilinear, nn.RNNBase, nn.RNNCellBase, nn.MultiheadAttention, *_CONVOLUTIONS)
-    return any(isinstance(module, layers) for module in modules)
-
-
-def _matches(pattern: str, name: str) -> bool:
-    """Whether a glob names the parameter itself or any module that holds it."""
-    parts = name.split(".")
-    return any(fnmatchcase(".".join(parts[:end]), pattern) for end in range(1, len(parts) + 1))
 
 
 def _parameters(model: nn.Module) -> Iterator[tuple[list[str], dict[str, nn.Module], Tensor]]:

@@ -102,4 +102,5 @@ class Placed:
 
 def _decides(hardware: Hardware) -> tuple[object, ...]:
     """What of a hardware decides where a parameter stands."""
-    return hardware.digital, hardware.embeddings, hardware.array is None
+    layers = tuple((layer.match, layer.array is None) for layer in hardware.layers)
+    return hardware.digital, hardware.embeddings, hardware.array is None, layers

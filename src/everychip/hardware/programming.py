@@ -40,8 +40,9 @@ def program_weights(
     by name (`Placed.columns`); outputs come first where it does not say. draw: another law of the deviation.
     """
     programmed, drawn_as = {}, addresses(weights)
-    hardware = hardware.on_die(rng_for(seed, "die", *path))
+    own = _on_die(hardware, weights, seed=seed, path=path)
     for name, weight in weights.items():
+        hardware = own[name]
         held = (columns or {}).get(name, OUTPUTS_FIRST)
         rng = rng_for(seed, *path, drawn_as[name], device=weight.device)
         with torch.set_grad_enabled(gradient == "pathwise"):
@@ -57,6 +58,15 @@ def program_weights(
                 noisy = with_clean_gradient(target.to(weight.dtype), noisy)
             programmed[name] = noisy
     return programmed
+
+
+def _on_die(
+    hardware: Hardware, names: Iterable[str], *, seed: int, path: tuple[str | int, ...]
+) -> dict[str, Hardware]:
+    """The hardware of every weight, as this chip's die has it; all devices of a chip are on one die."""
+    own = hardware.by_layer(names)
+    dies = {id(one): one.on_die(rng_for(seed, "die", *path)) for one in own.values()}
+    return {name: dies[id(one)] for name, one in own.items()}
 
 
 def _by_law(weight: Tensor, hardware: Hardware, rng: torch.Generator, columns: Columns) -> Tensor:

@@ -12,6 +12,7 @@ from torch import Tensor
 from everychip.devices.base import standard_normal
 from everychip.errors import ConfigError
 from everychip.hardware.hardware import Hardware
+from everychip.hardware.layers import must_be_alike
 from everychip.mapping import Columns
 from everychip.methods.base import Method, Objective
 
@@ -49,6 +50,7 @@ class Censored(Method):
 
     def validate_for(self, hardware: Hardware, sample: Tensor | None) -> None:
         """The noise is one number for each weight, so no array may ask for that of every digit."""
+        must_be_alike(hardware.layers, "method censored")
         if hardware.array is None or not hardware.mapping.has_digits:
             return
         if hardware.array.shift_add != "analog":

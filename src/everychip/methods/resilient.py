@@ -15,6 +15,7 @@ from torch.nn.modules.batchnorm import _NormBase
 
 from everychip.config.component import refusal
 from everychip.hardware.hardware import Hardware
+from everychip.hardware.layers import must_be_alike
 from everychip.mapping.base import full_scale
 from everychip.methods.base import Method, Objective
 from everychip.methods.batch_renorm import population_norm
@@ -122,6 +123,8 @@ class Resilient(Method):
         return self.replace(**changes)
 
     def _clamp(self, hardware: Hardware) -> dict[str, Any]:
+        if self.alpha == "auto":
+            must_be_alike(hardware.layers, "method resilient, alpha")
         if self.alpha == "auto" and self.alpha_of == "layer":
             law = ClipToNoise(device=hardware.device, mapping=hardware.mapping, target=self.target)
             return {"constraint": law}

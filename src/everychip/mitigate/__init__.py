@@ -2,6 +2,7 @@
 
 from everychip.mitigate.base import Address, BoundMitigation, Mitigation
 from everychip.mitigate.bn_recalibration import BNRecalibration
+from everychip.mitigate.dora import DoRA
 from everychip.mitigate.drift_compensation import DriftCompensation
 from everychip.mitigate.selective_write_verify import Selection, SelectiveWriteVerify
 from everychip.mitigate.sequence import InOrder, Sequence
@@ -10,6 +11,7 @@ __all__ = [
     "Address",
     "BNRecalibration",
     "BoundMitigation",
+    "DoRA",
     "DriftCompensation",
     "InOrder",
     "Mitigation",

@@ -15,6 +15,7 @@ from everychip.data import Examples
 from everychip.devices.base import Sigma
 from everychip.errors import ModelError
 from everychip.hardware.hardware import Hardware
+from everychip.hardware.layers import must_be_alike
 from everychip.hardware.placement import Placed
 from everychip.mitigate.base import Address, BoundMitigation, Facts, Mitigation
 from everychip.mitigate.fisher import empirical_fisher
@@ -114,6 +115,7 @@ class SelectiveWriteVerify(Mitigation):
 
     def _when_verified(self, hardware: Hardware) -> Hardware:
         """The hardware with cells as precise as those that were verified."""
+        must_be_alike(hardware.layers, f"mitigation {self.kind}")
         own = hardware.device.nominal_sigma
         return hardware.with_sigma(self.sigma_verified if own is None else min(self.sigma_verified, own))
 

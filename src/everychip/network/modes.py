@@ -39,6 +39,17 @@ def evaluating(model: nn.Module) -> Iterator[None]:
 
 
 @contextmanager
+def without_fast_path() -> Iterator[None]:
+    """Inside, transformer layers call their parts as modules, whose hooks are called."""
+    enabled = torch.backends.mha.get_fastpath_enabled()
+    torch.backends.mha.set_fastpath_enabled(False)
+    try:
+        yield
+    finally:
+        torch.backends.mha.set_fastpath_enabled(enabled)
+
+
+@contextmanager
 def _copied_buffers(model: nn.Module) -> Iterator[None]:
     # A scripted module keeps its buffers out of Python's reach.
     modules = [module for module in model.modules() if not isinstance(module, torch.jit.ScriptModule)]

@@ -23,7 +23,7 @@ def inputs(experiment: Experiment) -> dict[str, str]:
     >>> inputs(Experiment.from_toml("digits"))
     {}
     """
-    parts = (experiment.data, experiment.model, experiment.method, experiment.hardware.device)
+    parts = (experiment.data, experiment.model, experiment.method, *_devices(experiment))
     plugins = sorted({type(part).__module__ for part in parts if not type(part).__module__.startswith(OWN)})
     found = {
         "data": _content(experiment.data),
@@ -31,6 +31,11 @@ def inputs(experiment: Experiment) -> dict[str, str]:
         "plugins": code_of(plugins),
     }
     return {name: content for name, content in found.items() if content}
+
+
+def _devices(experiment: Experiment) -> tuple[Any, ...]:
+    hardware = experiment.hardware
+    return (hardware.device, *(layer.device for layer in hardware.layers if layer.device is not None))
 
 
 def _content(part: Any) -> str:

@@ -68,6 +68,14 @@ def _anchored(node: Any, folder: Path) -> Any:
     hardware = found.get("hardware")
     if isinstance(hardware, dict) and "device" in hardware:
         found["hardware"] = {**hardware, "device": _device_anchored(hardware["device"], folder)}
+    own = found.get("hardware", {}).get("layers") if isinstance(found.get("hardware"), dict) else None
+    if isinstance(own, list):
+        found["hardware"]["layers"] = [
+            {**layer, "device": _device_anchored(layer["device"], folder)}
+            if isinstance(layer, dict) and "device" in layer
+            else layer
+            for layer in own
+        ]
     if "hardware.device" in found:  # as the keys of a sweep may be written
         found["hardware.device"] = _device_anchored(found["hardware.device"], folder)
     if "hardware.device.file" in found:

@@ -8,11 +8,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import torch
 from pydantic import Field
 from torch import nn
 
 from everychip.config.result import Result
 from everychip.data import Splits
+from everychip.devices import Device
 from everychip.errors import ConfigError
 from everychip.evaluation.break_even import BreakEven, break_even
 from everychip.evaluation.sensitivity import Advice, Mode, Sensitivity, sensitivity
@@ -27,6 +29,7 @@ from everychip.study.trained import asked_of, refuse_diverged, trained_model
 FORMAT, FILE = "everychip-sensitivity/1", "sensitivity.json"
 DROP = "1 point"
 _TOLERANCE = 0.02
+_BIAS = 0.01  # of G_max: a smaller one is not worth a line
 
 
 @dataclass(frozen=True)
@@ -160,7 +163,7 @@ def _answer(
         "batch_size": asked.batch_size,
         "precision": asked.precision,
         "images": asked.images,
-        "calibration": None if hardware.array is None else splits.train,
+        "calibration": None if not hardware.arrays else splits.train,
         "progress": progress,
     }
     crossing = None  # first, since it refuses a target that the network misses even without noise
@@ -178,13 +181,24 @@ def _remarks(experiment: Experiment) -> Iterable[str]:
     device, asked = experiment.hardware.device, experiment.evaluation
     if asked.mitigation is not None:
         yield f"The chips are as they were programmed: {asked.mitigation.kind} is left out."
-    if experiment.hardware.array is not None:
+    if experiment.hardware.arrays:
         yield "Through the array: without noise means without that of the cells."
     score = experiment.task.headline
     if score.unit != "%":
         yield f"No break-even of {score.name} without --target or --drop; the report has no chart of these."
+    if _is_biased(device):
+        yield (
+            f"{device.label} has a bias (drift, a lowest conductance): without noise means without it, too, "
+            "and a network trained on such cells may do better with them than without."
+        )
     if device.nominal_sigma is None:
         yield f"No break-even: {device.label} has no nominal σ to change."
+
+
+def _is_biased(device: Device) -> bool:
+    """Whether cells hold something else than their target, as a mean."""
+    g = torch.linspace(0, 1, 9)
+    return bool((device.mean(g) - g).abs().max() > _BIAS)
 
 
 def _record(answer: Answer, question: Question, *, seconds: float) -> Mapping[str, Any]:

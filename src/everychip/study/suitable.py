@@ -41,5 +41,5 @@ def calibration_of(experiment: Experiment, splits: Splits) -> Examples | None:
     asked = experiment.evaluation
     if asked.policy is not None:
         return split_holdout(splits.train, experiment.training.validation, seed=experiment.seed)[1]
-    needed = asked.mitigation is not None or experiment.hardware.array is not None
+    needed = asked.mitigation is not None or bool(experiment.hardware.arrays)
     return splits.train if needed else None

@@ -282,7 +282,7 @@ class _Loop:
             task=self.task,
             precision=self.training.precision,
             purpose="validate",
-            calibration=None if self.hardware.array is None else self.data,
+            calibration=None if not self.hardware.arrays else self.data,
             progress=quiet,
         )
         means = self._validated({name: float(column.mean()) for name, column in draws.scores.items()})

@@ -143,7 +143,7 @@ def _on_validation_chips(
         seed=seed_for(seed, "search"),
         purpose="validate",
         precision=training.precision,
-        calibration=None if hardware.array is None else kept,
+        calibration=None if not hardware.arrays else kept,
         progress=quiet,
     )
 

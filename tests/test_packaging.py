@@ -87,7 +87,7 @@ def test_importing_costs_little_over_torch() -> None:
 
 
 @pytest.mark.slow
-def test_using_every_public_name_costs_less_than_half_of_torch_itself() -> None:
+def test_using_every_public_name_costs_less_than_six_tenths_of_torch_itself() -> None:
     # As a share, since a slow processor is slow at both.
     code = (
         "import time; start = time.process_time(); import torch; then = time.process_time(); "
@@ -95,7 +95,7 @@ def test_using_every_public_name_costs_less_than_half_of_torch_itself() -> None:
         "print((time.process_time() - then) / (then - start))"
     )
     shares = [float(python(code)) for _ in range(5)]
-    assert median(shares) <= 0.5, shares
+    assert median(shares) <= 0.6, shares
 
 
 def test_help_does_not_import_torch() -> None:

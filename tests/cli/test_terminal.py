@@ -51,6 +51,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     (place / "r.toml").write_text(write_toml(RECIPE))
     cells = [f"{t},{t + 0.05 * (d % 7 - 3) * (1 + t / 20):.4f}" for d in range(30) for t in range(2, 21, 3)]
     (place / "cells.csv").write_text("\n".join(["target,measured", *cells]) + "\n")
+    (place / "entries").mkdir()
     assert call(["run", str(place / "r.toml"), "-o", str(place / "run")]) == 0
     return place
 
@@ -87,6 +88,8 @@ JSON = {
     "device fit": ["device", "fit", "cells.csv", "--unit", "uS", "-o", "fitted.toml"],
     "sensitivity": ["sensitivity", "run", "--chips", "2"],
     "export": ["export", "run", "--to", "aihwkit", "-o", "exported"],
+    "evaluate": ["evaluate", "run", "-o", "proved"],
+    "leaderboard": ["leaderboard", "entries", "-o", "site"],
 }
 
 

@@ -51,6 +51,7 @@ def leaderboard(
     check: Annotated[
         bool, typer.Option("--check", help="Only say of each entry whether it may enter (exit code 1).")
     ] = False,
+    as_json: AsJson = False,
 ) -> None:
     """Check entries; make the page of a leaderboard.
 
@@ -59,4 +60,4 @@ def leaderboard(
     """
     from everychip.cli import ranking
 
-    raise typer.Exit(ranking.leaderboard(folder, output, check=check))
+    raise typer.Exit(ranking.leaderboard(folder, output, check=check, as_json=as_json))

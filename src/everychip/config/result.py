@@ -60,7 +60,7 @@ def schema_of(kind: type) -> dict[str, Any]:
 
     >>> from everychip.statistics.intervals import Interval
     >>> list(schema_of(Interval)["properties"])
-    ['estimate', 'low', 'high', 'over', 'level', 'refusal']
+    ['estimate', 'low', 'high', 'over', 'level', 'refusal', 'score']
     """
     return TypeAdapter(kind).json_schema(mode="serialization")
 

@@ -17,10 +17,16 @@ Inputs = Any
 def batch(value: Any, where: str) -> None:
     """Refuse what is no batch: a tensor, a tuple or a dict of tensors, or a list of items."""
     parts = leaves(value) if isinstance(value, Tensor | tuple | Mapping | list) else []
-    if not parts or not all(isinstance(part, Tensor | list) and len(part) for part in parts):
+    if any(isinstance(part, Tensor | list) and not len(part) for part in parts if not _scalar(part)):
+        raise DataError(where, found="no input", expected="a batch of at least one")
+    if not parts or not all(isinstance(part, Tensor | list) and not _scalar(part) for part in parts):
         raise DataError(
             where, found=shown(value), expected="a batch of inputs: a tensor, or a tuple or dict of them"
         )
+
+
+def _scalar(part: Any) -> bool:
+    return isinstance(part, Tensor) and part.ndim == 0
 
 
 def as_call(x: Inputs) -> tuple[tuple[Any, ...], dict[str, Any]]:

@@ -77,6 +77,7 @@ def is_scale(parameter: Tensor, module: nn.Module) -> bool:
 
 
 def dtype_of(tensor: Tensor) -> str:
+    """The name of a tensor's type, without the package."""
     return str(tensor.dtype).removeprefix("torch.")
 
 
@@ -89,5 +90,6 @@ def _is_computed_from(module: nn.Module, name: str) -> bool:
 
 
 def is_layer_weight(modules: list[nn.Module]) -> bool:
+    """Whether a parameter is the weight of a layer that multiplies its input by it."""
     layers = (nn.Linear, nn.Bilinear, nn.RNNBase, nn.RNNCellBase, nn.MultiheadAttention, *_CONVOLUTIONS)
     return any(isinstance(module, layers) for module in modules)

@@ -104,6 +104,8 @@ def test_json_is_all_that_stands_on_standard_output(
 ) -> None:
     if encoding == "ascii" and name in ("device fit", "export", "sensitivity", "cost"):
         pytest.skip("they print through the same function")
+    if name == "leaderboard":
+        pytest.skip("tests/leaderboard has entries, without which it is refused")
     monkeypatch.chdir(folder)
     out = io.TextIOWrapper(io.BytesIO(), encoding=encoding)
     monkeypatch.setattr(sys, "stdout", out)

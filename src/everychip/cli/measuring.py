@@ -43,7 +43,7 @@ class Asked:
         """The options as they are typed.
 
         >>> Asked("uS", bins=8, smooth=True).words()
-        '--unit uS --bins 8 --smooth'
+        '--unit uS --smooth --bins 8'
         """
         words = []
         for field in fields(self):

@@ -22,11 +22,8 @@ def places_of(key: str, model: type[BaseModel], *, depth: int = DEEPEST) -> tupl
     Returns:
         The places, the shallowest first.
 
-    >>> class Training(BaseModel):
-    ...     epochs: int = 1
-    >>> class Recipe(BaseModel):
-    ...     training: Training | None = None
-    >>> places_of("epochs", Recipe)
+    >>> from everychip.study.experiment import Experiment
+    >>> places_of("epochs", Experiment)
     ('training.epochs',)
     """
     return tuple(sorted(set(_below(key, model, depth)), key=lambda place: (place.count("."), place)))

@@ -18,13 +18,12 @@ from everychip.mapping import CellMapping
 class Layer(Config):
     """What is different for the parameters that a pattern names; what is absent is the hardware's own.
 
-        match: glob patterns of parameters or modules, as in `digital`. device, mapping, array: those of these
-        layers.
+    match: glob patterns of parameters or modules, as in `digital`. device, mapping, array: those of these
+    layers.
 
-        >>> from everychip.errors import ConfigError
-    from everychip.mapping import BitSliced
-        >>> Layer(match=("conv1",), mapping=BitSliced(weight_bits=8)).names("conv1.weight")
-        True
+    >>> from everychip.mapping import BitSliced
+    >>> Layer(match=("conv1",), mapping=BitSliced(weight_bits=8)).names("conv1.weight")
+    True
     """
 
     match: tuple[str, ...] = Field(min_length=1)

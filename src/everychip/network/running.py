@@ -36,6 +36,7 @@ class Runner:
         precision: that of the products in `predict`.
         batch_size: the number of inputs that `batches` and `predict` run at once.
 
+    >>> from everychip.data import Arrays
     >>> runner = Runner(nn.Linear(4, 2), batch_size=2)
     >>> runner.predict({}, Arrays(torch.ones(3, 4), torch.tensor([0, 1, 0]))).shape
     torch.Size([3, 2])

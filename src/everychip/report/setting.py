@@ -49,7 +49,7 @@ def spelt_out(methods: Iterable[str]) -> dict[str, str]:
     >>> spelt_out(["irs(beta=0.1)", "noise_injection", "ovf"])
     {'irs': 'intermediate representation snapshot', 'ovf': 'oriented variational forward'}
     """
-    names = {kind: sentence.partition(":")[0] for kind, sentence in described(methods).items()}
+    names = {kind: said.split(":")[0] for kind, said in described(methods).items()}
     initials = {kind: "".join(word[:1] for word in re.split(r"[ -]", name)) for kind, name in names.items()}
     return {kind: names[kind].lower() for kind in names if initials[kind].casefold() == kind}
 

@@ -78,6 +78,7 @@ docs: setup ## Write docs/reference from the code, the tables of results, and wh
 	$(BIN)/python tools/docs/fill_tables.py
 	$(BIN)/python tools/docs/leaderboard_plots.py
 	$(BIN)/python tools/docs/run_pages.py
+	$(BIN)/python tools/docs/notebooks.py
 
 site: setup ## Build the documentation as a site in site/, warnings as errors
 	$(BIN)/sphinx-build -q -W --keep-going -c docs -b html . site

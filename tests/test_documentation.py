@@ -101,6 +101,12 @@ def test_the_reference_is_what_the_code_says() -> None:
     assert result.returncode == 0, result.stdout + result.stderr
 
 
+def test_the_notebooks_are_what_their_pages_say() -> None:
+    command = [sys.executable, str(ROOT / "tools" / "docs" / "notebooks.py"), "--check"]
+    result = subprocess.run(command, capture_output=True, text=True, timeout=100, check=False)
+    assert result.returncode == 0, result.stdout + result.stderr
+
+
 def modules() -> Iterator[Any]:
     for info in pkgutil.walk_packages(ec.__path__, "everychip."):
         if not info.name.endswith("__main__"):

@@ -49,6 +49,11 @@ def table(suffix: str = ", ramp + clip") -> str:
     return "\n".join(lines)
 
 
+def as_published() -> str:
+    """The same without ramp and clip."""
+    return table("")
+
+
 def mean(by_seed: dict[int, list[float]]) -> str:
     """The mean over seeds and chips, in %."""
     chips = [value for values in by_seed.values() for value in values]

@@ -28,7 +28,7 @@ def features(setting, chip):
 
 
 def test_the_loss_is_its_equation(setting, chips_run):
-    method = methods.Consistency(weight=0.4)
+    method = methods.Consistency(coefficient=0.4)
     loss = float(method.bind(setting.model, setting.hardware, seed=3)(setting.x, setting.y).detach())
     (chip,) = [one for one in chips_run if "norm1.running_mean" not in one]  # the others are aside
     (_, clean), (z, noisy) = features(setting, {}), features(setting, chip)
@@ -38,7 +38,7 @@ def test_the_loss_is_its_equation(setting, chips_run):
 
 
 def test_the_clean_side_gets_no_gradient(setting):
-    objective = methods.Consistency(weight=2.0).bind(setting.model, setting.hardware, seed=3)
+    objective = methods.Consistency(coefficient=2.0).bind(setting.model, setting.hardware, seed=3)
     w = {name: p.detach().clone().requires_grad_() for name, p in objective.weights.items()}
     deviations = {name: (noisy - w[name]).detach() for name, noisy in objective.chip().items()}
     constant = {name: h.detach() for name, h in features(setting, {})[1].items()}
@@ -56,7 +56,9 @@ def test_an_activation_that_writes_over_its_input_changes_no_layers_output(activ
     for inplace in (False, True):
         torch.manual_seed(0)
         model = nn.Sequential(nn.Linear(6, 8), activation(inplace=inplace), nn.Linear(8, 4))
-        objective = methods.Consistency(weight=0.5).bind(model, Hardware(device=devices.Gaussian(sigma=0.3)))
+        objective = methods.Consistency(coefficient=0.5).bind(
+            model, Hardware(device=devices.Gaussian(sigma=0.3))
+        )
         loss = objective(torch.randn(16, 6), torch.arange(16) % 4)
         loss.backward()
         found[inplace] = [loss.detach(), *(p.grad for p in model.parameters())]
@@ -77,7 +79,7 @@ def test_without_noise_there_is_nothing_to_pull_even_under_dropout(setting):
     model = nn.Sequential(nn.Flatten(), nn.Linear(36, 20), nn.Dropout(0.5), nn.Linear(20, 4))
     quiet = Hardware(device=devices.Gaussian(sigma=0.0))
     state = torch.get_rng_state()
-    loss = methods.Consistency(weight=100.0).bind(model, quiet)(setting.x, setting.y)
+    loss = methods.Consistency(coefficient=100.0).bind(model, quiet)(setting.x, setting.y)
     after = torch.get_rng_state()
     torch.set_rng_state(state)
     plain = methods.NoiseInjection().bind(model, quiet)(setting.x, setting.y)

@@ -11,7 +11,7 @@ from everychip import methods
 VARIANTS = {
     "ovf": methods.OVF(increments=(0.1, 0.05)),
     "samson": methods.SAMSON(noise=True),
-    "resilient": methods.Resilient(feedback=0.3, quiet=0.1),
+    "resilient": methods.Resilient(feedback=0.3, noise_penalty=0.1),
     "adversarial_weight": methods.AdversarialWeight(attack_steps=3),
     "adversarial_weight without noise": methods.AdversarialWeight(attack_steps=2, noise=False),
 }

@@ -162,7 +162,9 @@ def test_irs_is_the_negative_feedback_of_programmed_exits_earliest_first(setting
 
 
 def test_deep_supervision_adds_the_exits_losses_with_the_positive_sign(setting, chips_run):
-    objective, loss = one_loss(methods.DeepSupervision(weight=0.6, positions=POSITIONS, hidden=16), setting)
+    objective, loss = one_loss(
+        methods.DeepSupervision(coefficient=0.6, positions=POSITIONS, hidden=16), setting
+    )
     feedback, _ = exit_logits(setting, objective, chips_run[0])
     expected = reference.deep_supervision(
         numbers(setting.logits(chips_run[0])), feedback, setting.labels, weight=0.6

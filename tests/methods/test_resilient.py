@@ -137,7 +137,7 @@ def test_frozen_layers_stay_to_the_bit(setting):
 @pytest.mark.parametrize("beta", [0.4, -0.5])
 def test_the_loss_with_feedback_and_penalty_is_its_equation(setting, beta):
     hardware = on(devices.Gaussian(sigma=0.2))
-    method = methods.Resilient(feedback=beta, quiet=0.7, alpha=1.5, ramp=0, chips=1)
+    method = methods.Resilient(feedback=beta, noise_penalty=0.7, alpha=1.5, ramp=0, chips=1)
     objective = method.bind(setting.model, hardware, seed=3)
     chip = objective.chip()
     z, clean = (setting.logits(held).double().numpy() for held in (chip, {}))
@@ -256,7 +256,7 @@ def test_on_a_fefet_it_ends_with_less_noise_and_more_accuracy_than_noise_injecti
 @pytest.mark.parametrize("alpha_of", ["network", "layer"])
 def test_it_trains_any_kind_of_model(model, alpha_of):
     x, y = torch.randn(24, 1, 16, 16), torch.arange(24) % 2
-    method = methods.Resilient(alpha_of=alpha_of, feedback=0.2, quiet=0.1)
+    method = methods.Resilient(alpha_of=alpha_of, feedback=0.2, noise_penalty=0.1)
     fitted = train(
         model.build((1, 16, 16), 2, seed=0),
         method,
@@ -283,7 +283,7 @@ def test_it_trains_any_kind_of_model(model, alpha_of):
         ("alpha_of", "weight"),
         ("target", 0.0),
         ("feedback", 1.0),
-        ("quiet", -0.1),
+        ("noise_penalty", -0.1),
         ("noise_gradient", "dirty"),
         ("rescale", "sometimes"),
     ],

@@ -23,7 +23,7 @@ RIVALS = {
     "samson": lambda **f: methods.SAMSON(noise=True, **f),
     "vant": methods.VANT,
     "resilient": lambda **f: methods.Resilient(
-        **{"alpha": 30.0, "feedback": 0.3, "quiet": 0.1, "ramp": 0.0, **f}
+        **{"alpha": 30.0, "feedback": 0.3, "noise_penalty": 0.1, "ramp": 0.0, **f}
     ),
 }
 

@@ -157,7 +157,7 @@ def test_frozen_exits_feed_back_and_do_not_move(batches):
 def test_deep_supervision_at_a_temperature_divides_every_output(batches):
     x, y = batches[0]
     z, z1 = torch.randn(2, BATCH, 4, generator=rng_for(1), dtype=torch.float64)
-    method = methods.DeepSupervision(weight=0.5, temperature=4.0)
+    method = methods.DeepSupervision(coefficient=0.5, temperature=4.0)
 
     class Two(methods.DeepSupervision, kind="two_outputs_of_a_test"):
         def all_logits(self, objective, x):

@@ -19,7 +19,7 @@ from pydantic import (
 )
 from pydantic_core import CoreSchema, PydanticCustomError, core_schema
 
-from everychip.config.registering import broken_plugins, import_all, import_plugins
+from everychip.config.registering import broken_plugins, former_names, import_all, import_plugins
 from everychip.config.schema import FAMILY, Schema, complete, describe
 from everychip.config.toml import parse_toml
 from everychip.config.validation import (
@@ -100,9 +100,19 @@ class Config(BaseModel, metaclass=_OneLineErrors):
     @classmethod
     def _name_the_known_keys(cls, data: Any, handler: ModelWrapValidatorHandler[Self]) -> Self:
         try:
-            return handler(data)
+            return handler(cls._renamed(data))
         except ValidationError as error:
             raise with_known_keys(error, cls) from None
+
+    @classmethod
+    def _renamed(cls, data: Any) -> Any:
+        """The table with the names that its fields have now; one that stands under both names keeps both."""
+        former = {old: new for new, old in former_names(cls).items()}
+        if not former or not isinstance(data, Mapping):
+            return data
+        return {
+            new if (new := former.get(key, key)) not in data else key: value for key, value in data.items()
+        }
 
     @classmethod
     def __get_pydantic_core_schema__(cls, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:

@@ -41,6 +41,28 @@ def fields_before(kind: type[BaseModel]) -> dict[str, Any]:
     }
 
 
+@dataclass(frozen=True)
+class Formerly:
+    """Marks a field that had another name in recipes: `name` is still read, and stands in a run's identity.
+
+    >>> from everychip.methods import Resilient
+    >>> Resilient.parse({"kind": "resilient", "quiet": 0.1}).table()["noise_penalty"]
+    0.1
+    """
+
+    name: str
+
+
+def former_names(kind: type[BaseModel]) -> dict[str, str]:
+    """The fields of a class that are marked by `Formerly`, each with its earlier name."""
+    return {
+        name: mark.name
+        for name, field in kind.model_fields.items()
+        for mark in field.metadata
+        if isinstance(mark, Formerly)
+    }
+
+
 @cache
 def import_all(base: str) -> None:
     """Import every file beside the one that declares a family, so that each registers its kinds.

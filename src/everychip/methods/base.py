@@ -167,7 +167,7 @@ class Method(Component, family="method"):
             sample: a batch of at least two inputs, which sizes the exits of the methods that have them and
                 tells which matrix is the last.
             steps: the length of training in steps, at least 1, which a ramp, a distillation's teacher and
-                `Resilient.population` are shares of.
+                `Resilient.renorm_after` are shares of.
             task: what the network is asked (`everychip.tasks`), whose loss it is trained by.
 
         Returns:

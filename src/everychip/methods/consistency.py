@@ -10,6 +10,7 @@ from jaxtyping import Float
 from pydantic import Field
 from torch import Tensor
 
+from everychip.config.registering import Formerly
 from everychip.errors import ModelError
 from everychip.methods.base import Method, Objective
 from everychip.methods.losses import full_precision
@@ -21,19 +22,19 @@ class Consistency(Method):
 
     h_l, h̄_l: what crossbar layer l returns for the batch on a fresh chip and on the digital model; sg: no
     gradient. Norms are over the whole batch, so a layer's term is its relative squared error, without unit.
-    weight: λ. Both forwards meet the same dropout masks; only the chip's moves running statistics.
+    coefficient: λ. Both forwards meet the same dropout masks; only the chip's moves running statistics.
     Cost: 1⅓ forwards per step: the clean one has no backward.
 
     Source: after Hou et al., Mach. Learn.: Sci. Technol. 5, 035065 (2024); norms and λ are this project's.
 
-    >>> Consistency(weight=0.3).weight
+    >>> Consistency(coefficient=0.3).coefficient
     0.3
     """
 
     controls: ClassVar[tuple[str, ...]] = ("noise_injection",)
     any_task: ClassVar[bool] = True
 
-    weight: Annotated[float, Field(ge=0)] = 0.01
+    coefficient: Annotated[float, Field(ge=0), Formerly("weight")] = 0.01
     forwards: ClassVar[float] = 1 + FORWARD_ONLY
 
     def loss(self, objective: Objective, x: Tensor, y: Tensor) -> Tensor:
@@ -42,7 +43,7 @@ class Consistency(Method):
             forward_frozen_stats(objective.runner, {}, x)
         with outputs(objective.model, names) as noisy:
             z = objective.noisy_logits(x)
-        return objective.criterion(z, y) + self.weight * relative_error(noisy, clean)
+        return objective.criterion(z, y) + self.coefficient * relative_error(noisy, clean)
 
 
 def relative_error(

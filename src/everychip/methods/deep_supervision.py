@@ -7,7 +7,7 @@ from typing import Annotated, ClassVar
 from pydantic import Field
 from torch import Tensor
 
-from everychip.config.registering import Before
+from everychip.config.registering import Before, Formerly
 from everychip.methods.base import Objective, Role
 from everychip.methods.internal_exits import InternalExits
 from everychip.methods.losses import full_precision
@@ -16,10 +16,10 @@ from everychip.methods.losses import full_precision
 class DeepSupervision(InternalExits):
     """The exits of IRS with the positive sign, its control: L = CE(z/T, y) + λ·mean_n CE(z_n/T, y).
 
-    weight: λ, without unit. temperature: T; N + 1 makes it the control of IRS, which divides by as much.
+    coefficient: λ, without unit. temperature: T; N + 1 makes it the control of IRS, which divides by as much.
     Cost: 1 forward per step plus the exits. Source: Lee et al., Deeply-Supervised Nets, AISTATS 2015.
 
-    >>> DeepSupervision(weight=0.5).weight
+    >>> DeepSupervision(coefficient=0.5).coefficient
     0.5
     """
 
@@ -27,13 +27,13 @@ class DeepSupervision(InternalExits):
     colour: ClassVar[str] = "#cc79a7"
     any_task: ClassVar[bool] = True
 
-    weight: Annotated[float, Field(ge=0)] = 0.3
+    coefficient: Annotated[float, Field(ge=0), Formerly("weight")] = 0.3
     temperature: Annotated[float, Field(gt=0), Before(1.0)] = 1.0
 
     def loss(self, objective: Objective, x: Tensor, y: Tensor) -> Tensor:
         z, *exits = (z / self.temperature for z in self._full_logits(objective, x))
         inner = sum((objective.criterion(z_n, y) for z_n in exits), start=z.new_zeros(()))
-        return objective.criterion(z, y) + self.weight * inner / len(exits)
+        return objective.criterion(z, y) + self.coefficient * inner / len(exits)
 
     def _full_logits(self, objective: Objective, x: Tensor) -> list[Tensor]:
         backbone, exits = self.all_logits(objective, x)

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _NormBase
 
 from everychip.config.component import refusal
+from everychip.config.registering import Formerly
 from everychip.hardware.hardware import Hardware
 from everychip.hardware.layers import must_be_alike
 from everychip.mapping.base import full_scale
@@ -54,10 +55,11 @@ class Resilient(Method):
     "auto" the same without the bound; "all" every layer; "none" none. noise_gradient: "auto" is "detached"
     where the device's σ is one number, and "pathwise" elsewhere. feedback: β, below 1: the gradient sees the
     share 1 − β of the logits' error.
-    quiet: q; the penalty moves weights to where the device is quiet (`noise_to_signal`). population: the
-    share of training after which batch norm is corrected, over another fifth, to the running statistics that
-    every chip is evaluated with (`batch_renorm.population_norm`); 1, or `bind` without `steps`: never. The
-    clean pass stays uncorrected: with feedback, z − z̄ from then on holds the correction as well as the noise.
+    noise_penalty: q; the penalty moves weights to where the device is quiet (`noise_to_signal`).
+    renorm_after: the share of training after which batch norm is corrected, over another fifth, to the
+    running statistics that every chip is evaluated with (`batch_renorm.population_norm`); 1, or `bind`
+    without `steps`: never. The clean pass stays uncorrected: with feedback, z − z̄ from then on holds the
+    correction as well as the noise.
     chips: 4 share each batch, so that a step does not follow the accidents of one.
     Cost: 1 forward per step; with feedback 1⅓, since the clean one has no backward.
 
@@ -79,8 +81,8 @@ class Resilient(Method):
     target: Annotated[float, Field(gt=0)] = 0.16
     rescale: Literal["bounded", "auto", "all", "none"] = "bounded"
     feedback: Annotated[float, Field(lt=1)] = 0.0
-    quiet: Annotated[float, Field(ge=0)] = 0.0
-    population: Annotated[float, Field(ge=0, le=1)] = 0.5
+    noise_penalty: Annotated[float, Field(ge=0), Formerly("quiet")] = 0.0
+    renorm_after: Annotated[float, Field(ge=0, le=1), Formerly("population")] = 0.5
     ramp: Annotated[float, Field(ge=0, le=1)] = 0.5
     chips: Annotated[int, Field(ge=1)] = 4
     noise_gradient: Literal["auto", "detached", "pathwise", "clean"] = "auto"  # type: ignore[assignment]
@@ -152,15 +154,15 @@ class Resilient(Method):
     def _chip_logits(self, objective: Objective, x: Tensor) -> Tensor:
         share = 0.0
         if objective.steps is not None:
-            share = min(1.0, max(0.0, (objective.step / objective.steps - self.population) / ONSET))
+            share = min(1.0, max(0.0, (objective.step / objective.steps - self.renorm_after) / ONSET))
         with population_norm(objective.model, share):
             return objective.noisy_logits(x)
 
     def _penalty(self, objective: Objective) -> Tensor | float:
-        if self.quiet == 0:
+        if self.noise_penalty == 0:
             return 0.0
         layers = [noise_to_signal(w, objective.hardware) for w in objective.weights.values()]
-        return self.quiet * objective.strength**2 * torch.stack(layers).sum()
+        return self.noise_penalty * objective.strength**2 * torch.stack(layers).sum()
 
 
 def normalised(objective: Objective) -> list[str]:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from everychip.config.registering import fields_before
+from everychip.config.registering import fields_before, former_names
 from everychip.config.toml import content_hash, read_toml, write_toml
 from everychip.errors import ConfigError, StoreError
 from everychip.methods import Method
@@ -75,9 +75,14 @@ def run_id(recipe: Mapping[str, Any]) -> str:
 
 
 def _as_before(method: Mapping[str, Any]) -> dict[str, Any]:
-    """A method's table without the fields that joined later, where they say what runs did before."""
-    before = fields_before(Method.of_kind(str(method.get("kind"))))
-    return {key: value for key, value in method.items() if key not in before or value != before[key]}
+    """A method's table as runs of before have it: former names, and no later field that changes nothing."""
+    kind = Method.of_kind(str(method.get("kind")))
+    before, former = fields_before(kind), former_names(kind)
+    return {
+        former.get(key, key): value
+        for key, value in method.items()
+        if key not in before or value != before[key]
+    }
 
 
 def training_id(recipe: Mapping[str, Any]) -> str:

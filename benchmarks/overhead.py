@@ -24,7 +24,7 @@ import torch
 
 import everychip as ec
 from everychip.data import Arrays
-from everychip.evaluation.monte_carlo import measure
+from everychip.evaluation.measuring import measure
 from everychip.methods import Method
 from everychip.network.memory_format import faster_layout
 from everychip.network.modes import evaluating

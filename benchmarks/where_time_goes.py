@@ -29,7 +29,7 @@ HARDWARE = ec.Hardware(
 )
 PARTS = {
     "forward": ("outputs",),
-    "programming": ("program_weights",),
+    "programming": ("programmed",),
     "scores": ("answers_of", "summary"),
     "backward": ("backward",),
     "optimizer": ("step",),

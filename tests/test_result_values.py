@@ -7,6 +7,7 @@ import dataclasses
 import json
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from pydantic import TypeAdapter, ValidationError
@@ -14,10 +15,27 @@ from pydantic import TypeAdapter, ValidationError
 import everychip
 from everychip import Hardware, check
 from everychip.config.result import plain, schema_of
+from everychip.cost.answers import Answer, Answers
+from everychip.cost.counting import Counts, Format
+from everychip.cost.estimate import Cost, estimate
+from everychip.cost.exits import ExitCost
+from everychip.cost.matrices import Matrix
+from everychip.cost.tradeoff import Tradeoff
+from everychip.device_fit.fitting import Fit, Level, TimeFit, fit
+from everychip.device_fit.goodness import ChiSquared, Goodness, Normality
+from everychip.device_fit.nested import Components
+from everychip.device_fit.polynomials import Polynomial
+from everychip.device_fit.reading import Measurements
 from everychip.devices import Gaussian
 from everychip.evaluation.break_even import BreakEven
 from everychip.evaluation.disagreement import Disagreement
+from everychip.evaluation.draws import Draws
+from everychip.evaluation.screening import Screening
+from everychip.evaluation.sensitivity import LayerCost, Sensitivity
+from everychip.evaluation.worst_case import WorstCase
+from everychip.export.agreement import Agreement
 from everychip.hardware.coverage import Coverage
+from everychip.hardware.effective_sigma import EffectiveSigma, LayerSigma
 from everychip.hardware.hardware import Why
 from everychip.statistics.intervals import Difference, Interval
 from everychip.statistics.paired_comparison import Comparison, compare
@@ -27,9 +45,15 @@ from everychip.study.sensitivity import SensitivityRecord
 
 KINDS = (
     Interval, Difference, Verdict, Comparison, BreakEven, Disagreement, Coverage, RunEntry, RunRecord,
-    CompleteRun, StudyRecord, SensitivityRecord,
+    CompleteRun, StudyRecord, SensitivityRecord, Draws, Screening, LayerCost, Sensitivity, WorstCase,
+    LayerSigma, EffectiveSigma, Answer, Answers, Counts, Format, Cost, ExitCost, Matrix, Tradeoff, Fit, Level,
+    TimeFit, ChiSquared, Goodness, Normality, Components, Polynomial, Agreement,
 )  # fmt: skip
 MODEL = torch.nn.Sequential(torch.nn.Linear(8, 4), torch.nn.Linear(4, 2))
+HARDWARE = Hardware(device=Gaussian(sigma=0.1))
+DATA = (torch.randn(12, 8, generator=torch.Generator().manual_seed(0)), torch.arange(12) % 2)
+LEVELS = np.repeat([0.0, 1.0], 20)
+MEASURED = Measurements("a.csv", 25.0, LEVELS, np.tile([0.03, 0.05], 20), None, None, None, None)
 VALUES = (
     Interval(0.9, 0.8, None, over="chips", refusal="too few"),
     verdict([0.9, 0.8, 0.7], target=0.8),
@@ -57,6 +81,25 @@ def test_a_result_is_read_back_as_it_was_written_and_cannot_be_changed(value):
     name = next(iter(json.loads(text)))
     with pytest.raises((ValidationError, dataclasses.FrozenInstanceError)):
         setattr(value, name, 0)
+
+
+OBJECTS = (
+    everychip.evaluate(MODEL, HARDWARE, DATA, chips=3),
+    everychip.effective_sigma(MODEL, HARDWARE),
+    everychip.sensitivity(MODEL, HARDWARE, DATA, chips=2),
+    estimate(MODEL, HARDWARE, torch.ones(1, 8)),
+    fit(MEASURED),
+)
+
+
+@pytest.mark.parametrize("value", OBJECTS, ids=lambda value: type(value).__name__)
+def test_a_result_with_columns_of_numbers_comes_back_from_json(value):
+    written = json.loads(json.dumps(plain(value)))
+    read = TypeAdapter(type(value)).validate_python(written)
+    assert plain(read) == plain(value)
+    assert str(read) == str(value)
+    with pytest.raises(dataclasses.FrozenInstanceError):
+        setattr(value, next(iter(written)), 0)
 
 
 @pytest.mark.parametrize(
@@ -96,7 +139,7 @@ WORDS = {
 """Names of texts for people."""
 READING = {"startswith", "endswith", "partition", "rpartition", "split", "find", "index", "count"}
 FOREIGN = {
-    "running.py": "view size is not compatible",  # PyTorch has no type for this error
+    "probing.py": "view size is not compatible",  # PyTorch has no type for this error
     "coverage.py": "reason",  # of rows that earlier versions wrote, read once: Row._of_earlier_versions
     "__init__.py": "words",  # the same, of memory
     "reasons.py": "reason",  # as in coverage.py: Why.of_text

@@ -15,8 +15,8 @@ from torch.utils.data import DataLoader, TensorDataset
 from everychip import Hardware, devices, evaluate, program, rng_for
 from everychip.data import Arrays, Data
 from everychip.errors import ConfigError, DataError, EverychipError, ModelError
-from everychip.evaluation.monte_carlo import measure
-from everychip.network.running import probe
+from everychip.evaluation.measuring import measure
+from everychip.network.probing import probe
 
 HARDWARE = Hardware(device=devices.Gaussian(sigma=0.2))
 METRICS = ("accuracy", "nll", "brier", "ece", "confidence")
@@ -219,7 +219,7 @@ def test_an_interruption_leaves_the_model_as_it_was():
 def test_one_chip_at_a_time_is_held(monkeypatch):
     from everychip.hardware import placement
 
-    alive, programmed, real = [], [], placement.program_weights
+    alive, programmed, real = [], [], placement.programmed
 
     def spy(*args, **options):
         alive.append(sum(reference() is not None for reference in programmed))
@@ -227,7 +227,7 @@ def test_one_chip_at_a_time_is_held(monkeypatch):
         programmed.extend(weakref.ref(value) for value in chip.values())
         return chip
 
-    monkeypatch.setattr(placement, "program_weights", spy)
+    monkeypatch.setattr(placement, "programmed", spy)
     evaluate(net(), HARDWARE, images(), chips=6)
     assert alive == [0] * 6
 

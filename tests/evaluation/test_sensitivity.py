@@ -10,7 +10,7 @@ from everychip import Hardware, devices, evaluate, mapping, program, rng_for, se
 from everychip.array import Array
 from everychip.data import Arrays
 from everychip.errors import ConfigError, ModelError, SampleSizeError
-from everychip.evaluation.monte_carlo import measure
+from everychip.evaluation.measuring import measure
 from everychip.evaluation.sensitivity import LayerCost
 from everychip.hardware.calibration import calibrate
 from everychip.statistics.intervals import Interval

@@ -13,7 +13,7 @@ from torch import nn
 import everychip as ec
 from everychip import Hardware, devices, evaluate, program, rng_for
 from everychip.errors import ConfigError, DataError, ModelError
-from everychip.evaluation.monte_carlo import measure
+from everychip.evaluation.measuring import measure
 from everychip.hardware.chip import program_weights
 from everychip.mitigate import BNRecalibration, Mitigation
 

@@ -8,7 +8,7 @@ from torch import nn
 
 from everychip.models import ResNet18
 from everychip.network.memory_format import safe_layout
-from everychip.network.running import probe
+from everychip.network.probing import probe
 
 CONTIGUOUS, CHANNELS_LAST = torch.contiguous_format, torch.channels_last
 

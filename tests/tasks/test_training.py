@@ -9,7 +9,7 @@ from torch import nn
 import everychip as ec
 from everychip.data import Examples
 from everychip.errors import ConfigError, DataError
-from everychip.evaluation.monte_carlo import measure
+from everychip.evaluation.measuring import measure
 from everychip.methods import Method
 from everychip.methods.losses import negative_feedback
 from everychip.rng import rng_for, seeded_global_generator

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any
 
+from pydantic.dataclasses import dataclass
 from torch import Tensor, nn
 
+from everychip.config.columns import VALUES
 from everychip.cost.components import Components
 from everychip.cost.counting import Format
 from everychip.cost.estimate import estimate_matrices, hardware_format, layer_formats
@@ -23,7 +25,7 @@ SLACK = 1e-3
 """By which shares that were rounded to four digits may miss a sum of 1."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, config=VALUES)
 class Answer:
     """What one input takes on average until it is answered.
 
@@ -44,7 +46,7 @@ class Answer:
         return dict(vars(self))
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, config=VALUES)
 class Answers:
     """The ways of one network to its outputs on one hardware, each with its cost.
 
@@ -143,7 +145,7 @@ def _leaving(ways: Sequence[Route], n: int) -> tuple[str, tuple[str, ...], tuple
     return name, ways[n].backbone, heads, ways[n].macs + sum(way.head_macs for way in met)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, config=VALUES)
 class _Price:
     """What a set of matrices costs; `whole` are the MACs of the combination."""
 

@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from math import ceil
 
 import torch
+from pydantic.dataclasses import dataclass
 
 from everychip.array import Array
+from everychip.config.columns import VALUES
 from everychip.cost.matrices import Matrix
 from everychip.hardware.hardware import Hardware
 from everychip.mapping import BitSliced
 from everychip.mapping.columns import OUTPUTS_FIRST
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, config=VALUES)
 class Format:
     """How a weight is held: cells of its magnitude (slices), sides (2 in a pair), references of an offset.
 
@@ -46,7 +47,7 @@ def format_of(hardware: Hardware, *, array: Array, cycles: int) -> Format:
     return Format(slices, len(parts) - shared, shared, array.rows, array.columns, cycles, together)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, config=VALUES)
 class Counts:
     """What one matrix takes. Reads, conversions and driven rows are per input of the network.
 

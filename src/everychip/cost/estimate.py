@@ -3,19 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from math import ceil
 
+from pydantic.dataclasses import dataclass
 from torch import Tensor, nn
 
 from everychip.array import Array
+from everychip.config.columns import VALUES
 from everychip.cost.components import Components
 from everychip.cost.counting import Counts, Format, count, format_of
 from everychip.cost.matrices import Matrix, matrices
 from everychip.hardware.hardware import Hardware
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, config=VALUES)
 class Cost:
     """What a network takes on one hardware; energy and time are per input, the first layer to the last.
 

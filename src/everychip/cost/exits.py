@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
+from pydantic.dataclasses import dataclass
 from torch import Tensor, nn
 
+from everychip.config.columns import VALUES
 from everychip.exits import Exits
 from everychip.methods import Method
 from everychip.methods.internal_exits import InternalExits
 from everychip.network.macs import trace
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, config=VALUES)
 class ExitCost:
     """What training costs beside one plain forward and backward.
 

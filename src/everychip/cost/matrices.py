@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from math import prod
 
+from pydantic.dataclasses import dataclass
 from torch import Tensor, nn
 from torch.nn.modules.conv import _ConvNd, _ConvTransposeNd
 
+from everychip.config.columns import VALUES
 from everychip.hardware.coverage import Coverage, check
 from everychip.hardware.hardware import Hardware
 from everychip.hardware.placement import Placed
 from everychip.mapping.columns import Columns
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, config=VALUES)
 class Matrix:
     """One parameter: `groups` blocks of inputs·kernel rows and `outputs` columns, read `vectors` times.
 

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from pydantic.dataclasses import dataclass
 from torch import nn
 
+from everychip.config.columns import VALUES
 from everychip.cost.answers import Answer, answers
 from everychip.data import as_arrays
 from everychip.errors import ConfigError
@@ -24,7 +25,7 @@ LOSSES = (0.005, 0.01, 0.02, 0.05)
 """The losses ε that `Early` is tried with."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, config=VALUES)
 class Tradeoff:
     """One network's ways to answer, each with the draws of its chips and what an input takes.
 

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from typing import Annotated
 
 import numpy as np
 from jaxtyping import Float, Int
+from pydantic.dataclasses import dataclass
 
+from everychip.config.columns import ARRAY, VALUES
 from everychip.device_fit.goodness import (
     Goodness,
     chi_squared,
@@ -28,7 +30,7 @@ DIGITS = 6
 _OPEN = 0.005  # below this share of G_max, the lowest level is as good as none: 1/200
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, config=VALUES)
 class Level:
     """One level: its mean target g, how many rows, and what they say; in units of G_max."""
 
@@ -47,7 +49,7 @@ class Level:
         return float(root_error(np.array(self.found.total), np.array(self.found.total_error)))
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, config=VALUES)
 class TimeFit:
     """What was found at one time: the levels, the law through them, and how well it fits.
 
@@ -60,11 +62,11 @@ class TimeFit:
     law: Law
     goodness: Goodness
     curves: Mapping[str, Polynomial]
-    residuals: Float[np.ndarray, " kept"]
-    at: Float[np.ndarray, " kept"]
+    residuals: Annotated[Float[np.ndarray, " kept"], ARRAY]
+    at: Annotated[Float[np.ndarray, " kept"], ARRAY]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, config=VALUES)
 class Fit:
     """The device, what was found at every time, the parts that were told apart, and what to know about it."""
 

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
 
 import numpy as np
 from jaxtyping import Float, Int
+from pydantic.dataclasses import dataclass
+
+from everychip.config.columns import VALUES
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, config=VALUES)
 class ChiSquared:
     """A sum of squared residuals, in standard errors, and its degrees of freedom."""
 
@@ -24,7 +26,7 @@ class ChiSquared:
         return float(chi2.sf(self.value, self.freedom)) if self.freedom > 0 else math.nan
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, config=VALUES)
 class Normality:
     """D'Agostino and Pearson's K² of the standardised residuals, with what they test: skewness and tails."""
 
@@ -35,7 +37,7 @@ class Normality:
     rows: int
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, config=VALUES)
 class Goodness:
     """The fit of one time; what too few levels leave open is None."""
 

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from itertools import pairwise
+from typing import Annotated
 
 import numpy as np
 from jaxtyping import Float, Int
+from pydantic.dataclasses import dataclass
+
+from everychip.config.columns import ARRAY, VALUES
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, config=VALUES)
 class Components:
     """Mean and variances of y = mean + a(outermost group) + b(group within) + … + e(row).
 
@@ -20,8 +23,8 @@ class Components:
 
     mean: float
     mean_error: float
-    variances: Float[np.ndarray, " parts"]
-    covariance: Float[np.ndarray, "parts parts"]
+    variances: Annotated[Float[np.ndarray, " parts"], ARRAY]
+    covariance: Annotated[Float[np.ndarray, "parts parts"], ARRAY]
 
     @property
     def total(self) -> float:

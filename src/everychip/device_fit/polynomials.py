@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 import numpy as np
 from jaxtyping import Float
+from pydantic.dataclasses import dataclass
 
+from everychip.config.columns import VALUES
 from everychip.errors import DataError
 
 MOST_DEGREE = 4
@@ -15,7 +15,7 @@ KNOTS = 33
 """So many conductances tabulate a smooth law; between them, a quartic is straight to about 1e-3 of itself."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, config=VALUES)
 class Polynomial:
     """c₀ + c₁ g + c₂ g² + …, in units of G_max."""
 

@@ -13,8 +13,8 @@ from everychip.data import Examples
 from everychip.data.inputs import moved
 from everychip.data.stream import Stream
 from everychip.errors import ConfigError
-from everychip.network.running import Precision, Runner, probe
-from everychip.network.soundness import device_of
+from everychip.network.probing import probe
+from everychip.network.running import Precision, Runner
 from everychip.rng import rng_for, seeded_global_generator
 from everychip.scores import Score
 from everychip.tasks import Meter, OwnScore, Task, scored_by
@@ -54,20 +54,23 @@ class Asked:
         if self.own is not None and self.own.runs:
             _must_be_all(images, "a function that runs the chip itself")
             return Bench(self, Runner(model, **how), data, 0)
-        if isinstance(data, Stream):
+        streamed = isinstance(data, Stream)
+        test = None if streamed else self.task.examples(data, split="test")
+        few = data.first() if test is None else test.take(slice(2))
+        runner = replace(self._fitting(model, few), **how)
+        if test is None:
             _must_be_all(images, "a stream")
-            return Bench(self, replace(self._fitting(model, data.first()), **how), data, 0)
-        test = self.task.examples(data, split="test")
-        runner = replace(self._fitting(model, test.take(slice(2))), **how)
+            return Bench(self, runner, data, 0)
         test = self.task.prepared(runner, test)
         return Bench(self, runner, test, len(test) if images is None else min(images, len(test)))
 
     def _fitting(self, model: nn.Module, few: Examples) -> Runner:
         """The runner, once a trial run has shown that the answers can be compared with the targets."""
         seen = probe(model, few.x)
+        runner = Runner(model, seen.layout)
         if few.y is not None and self.own is None and self.task.kind != "classification":
-            self.task.validate_for(self.task.answer(seen.output), moved(few.y, device_of(model)))
-        return Runner(model, seen.layout)
+            self.task.validate_for(self.task.answer(seen.output), moved(few.y, runner.device))
+        return runner
 
 
 @dataclass

@@ -13,10 +13,11 @@ from everychip.data import Arrays, as_arrays
 from everychip.errors import SampleSizeError
 from everychip.evaluation.bench import part_of
 from everychip.evaluation.divergences import expected_kl_to_clean, kl_to_mean_prediction, pairwise_kl
-from everychip.evaluation.monte_carlo import ranged
+from everychip.hardware.calibration import ranged
 from everychip.hardware.hardware import Hardware
 from everychip.hardware.placement import Placed
 from everychip.network.modes import evaluating
+from everychip.network.probing import runner_for
 from everychip.network.running import Runner
 from everychip.progress import Event, Listener, listening
 from everychip.rng import seeded_global_generator
@@ -90,7 +91,7 @@ def disagreement(
         raise SampleSizeError("disagreement.chips", found=str(chips), expected="at least 2")
     test = as_arrays(data, split="test")
     seen = part_of(test, len(test) if images is None else min(images, len(test)), seed=seed, chip=0)
-    runner = Runner.of(model, seen.x[:2], batch_size=batch_size)
+    runner = runner_for(model, seen.x[:2], batch_size=batch_size)
     placed = ranged(Placed.of(model, hardware), runner, calibration, seed=seed)
     with torch.no_grad(), evaluating(model), listening(progress) as tell:
         clean = _predictions(runner, {}, seen)

@@ -4,15 +4,17 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, field, replace
 from pathlib import Path
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import torch
 from jaxtyping import Float, Int
+from pydantic.dataclasses import dataclass
 from torch import Tensor
 
+from everychip.config.columns import READ_ONLY, TENSOR, VALUES, InOwnWords
 from everychip.errors import DataError, EverychipError, MissingExtraError, known_names
 from everychip.scores import ACCURACY, Score
 from everychip.statistics.paired_comparison import Comparison, compare
@@ -23,8 +25,8 @@ if TYPE_CHECKING:
     import altair as alt
 
 
-@dataclass(frozen=True, eq=False)
-class Draws:
+@dataclass(frozen=True, eq=False, config=VALUES)
+class Draws(metaclass=InOwnWords):
     """What each chip of one trained network did with the test set; scores in float64, chips by number.
 
     `scores` holds every number that was measured of the chips, by name, and each is an attribute, too:
@@ -43,8 +45,8 @@ class Draws:
     at 95 % it needs 72 chips, these are 3; failures of up to 63 % of chips may be unseen
     """
 
-    scores: Mapping[str, Float[Tensor, " chips"]]
-    chip: Int[Tensor, " chips"]
+    scores: Annotated[Mapping[str, Annotated[Float[Tensor, " chips"], TENSOR]], READ_ONLY]
+    chip: Annotated[Int[Tensor, " chips"], TENSOR]
     seed: int
     images: int
     whole_test: bool = True

@@ -7,28 +7,23 @@ from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Any, get_args
 
-import torch
-from torch import Tensor, nn
+from torch import nn
 
 from everychip.config.arguments import a, index, one_of, optional, takes, whole
-from everychip.data import Examples, as_calibration
-from everychip.data.inputs import mapped, taken
-from everychip.errors import ConfigError
-from everychip.evaluation.bench import Asked, Bench
+from everychip.evaluation.bench import Asked
 from everychip.evaluation.draws import Draws
-from everychip.hardware.calibration import calibrated
-from everychip.hardware.chip import Purpose, addresses
+from everychip.evaluation.measuring import measured
+from everychip.evaluation.treatment import must_be_of, treatment_of
+from everychip.hardware.calibration import ranged
+from everychip.hardware.chip import Purpose
 from everychip.hardware.hardware import Hardware
 from everychip.hardware.placement import Placed
-from everychip.mitigate import Address, BoundMitigation, InOrder, Mitigation
-from everychip.network.memory_format import to_memory_format
-from everychip.network.modes import evaluating
-from everychip.network.running import Precision, Runner
+from everychip.mitigate import Mitigation
+from everychip.network.running import Precision
 from everychip.policies import Policy
-from everychip.progress import Event, Progress, listening
-from everychip.rng import seeded_global_generator
-from everychip.statistics.stopping import Until, enough
-from everychip.tasks import Classification, OwnScore, Task, a_score
+from everychip.progress import Progress
+from everychip.statistics.stopping import Until
+from everychip.tasks import OwnScore, Task, a_score
 
 
 @takes(
@@ -108,137 +103,17 @@ def evaluate(
     rule = None if until is None else Until.parse(until, chips=chips, score=judged)
     bench = asked.bench(model, data, images=images, precision=precision, batch_size=batch_size)
     placed = ranged(Placed.of(model, hardware), bench.runner, calibration, seed=seed)
-    _must_be_of(asked.task, mitigation, policy)
-    bound = _bound(mitigation, policy, bench.runner, placed.hardware, calibration, seed=seed)
+    must_be_of(asked.task, mitigation, policy)
+    treatment = treatment_of(mitigation, policy, bench.runner, placed.hardware, calibration, seed=seed)
     how: dict[str, Any] = {"seed": seed, "purpose": purpose, "until": rule, "progress": progress}
-    rows = _measured(bench, placed, bound, chips=chips, **how)
-    facts = () if bound is None else bound.facts()
+    rows = measured(bench, placed, treatment, chips=chips, **how)
     draws = Draws.of(
         rows,
         seed=seed,
         images=bench.images,
         whole_test=bench.whole_test,
         until=rule,
-        treatment=facts,
+        treatment=treatment.facts(),
         score=judged,
     )
-    return replace(draws, purpose=purpose, cells=_drawn(placed.weights))
-
-
-def _measured(
-    bench: Bench,
-    placed: Placed,
-    treatment: BoundMitigation | None,
-    *,
-    chips: int,
-    seed: int,
-    purpose: Purpose,
-    until: Until | None,
-    progress: Progress,
-) -> list[dict[str, float]]:
-    """The scores of chip after chip, until they are enough."""
-    treat, stops, name = _treating(treatment, bench.runner), enough(until), bench.asked.score.name
-    rows: list[dict[str, float]] = []
-
-    def programmed(chip: int) -> dict[str, Tensor]:
-        path = (purpose, chip)
-        return treat(placed.program(seed=seed, path=path), seed=seed, path=path)
-
-    with torch.no_grad(), evaluating(bench.runner.model), listening(progress) as tell:
-        for row in bench.rows(programmed, chips=chips, seed=seed, purpose=purpose):
-            rows.append(row)
-            tell(Event("chips", len(rows), chips, {name: row[name]}))
-            if stops(row[name]):
-                break
-    return rows
-
-
-def _drawn(weights: Mapping[str, Tensor]) -> tuple[str, ...]:
-    """By what the chips of two models are told apart: which matrices are drawn, and of what shapes."""
-    shapes = {name: "×".join(map(str, weights[name].shape)) for name in weights}
-    return tuple(f"{address} {shapes[name]}" for name, address in addresses(weights).items())
-
-
-def measure(
-    model: nn.Module,
-    chip: Mapping[str, Tensor],
-    data: Examples,
-    *,
-    task: Task | None = None,
-    batch_size: int = 500,
-    precision: Precision = "float32",
-    layout: torch.memory_format | None = None,
-) -> dict[str, float]:
-    """The metrics of one chip (or, with an empty chip, of the digital model) in evaluation mode.
-
-    layout: the memory format of images and convolution weights; None finds out which the model can take.
-    """
-    runner = Runner.of(model, taken(data.x, slice(2))) if layout is None else Runner(model, layout)
-    runner = replace(runner, precision=precision, batch_size=batch_size)
-    return (task or Classification()).measure(runner, chip, data)
-
-
-def ranged(placed: Placed, runner: Runner, calibration: Any, *, seed: int) -> Placed:
-    """The placed model with ranges for its converters, where there is data for them and none are set."""
-    arrays = placed.hardware.arrays
-    if all(array.ranges is not None for array in arrays) or calibration is None:
-        return placed
-    with runner.autocast():
-        return calibrated(placed, runner, as_calibration(calibration), seed=seed)
-
-
-def _must_be_of(task: Task, mitigation: Any, policy: Any) -> None:
-    """Refuse what chooses by class labels for a task that has none."""
-    if task.kind == "classification":
-        return
-    kind = None if mitigation is None else Mitigation.parse(mitigation).kind
-    for where, found in (("policy", policy is not None), ("mitigation", kind == "selective_write_verify")):
-        if found:
-            raise ConfigError(
-                f"evaluate.{where}",
-                found=f"the task {task.kind}",
-                expected="classification: it chooses by class labels",
-                remedy="bn_recalibration or drift_compensation, which need none"
-                if where != "policy"
-                else None,
-            )
-
-
-def _bound(
-    mitigation: Mitigation | Mapping[str, Any] | str | None,
-    policy: Policy | Mapping[str, Any] | str | None,
-    runner: Runner,
-    hardware: Hardware,
-    calibration: Any,
-    *,
-    seed: int,
-) -> BoundMitigation | None:
-    """What is done to each chip, if anything, its images in the memory format of the evaluation's."""
-    asked: tuple[tuple[type[Mitigation] | type[Policy], Any], ...]
-    asked = (Mitigation, mitigation), (Policy, policy)
-    if mitigation is None and policy is None:
-        return None
-    if calibration is not None:
-        kept = as_calibration(calibration)
-        calibration = replace(
-            kept, x=mapped(kept.x, lambda part: to_memory_format(part, runner.memory_format))
-        )
-    with seeded_global_generator(seed, "mitigation"):
-        treatments = [
-            family.parse(one).bind(runner.model, hardware, calibration, seed=seed)
-            for family, one in asked
-            if one is not None
-        ]
-    return treatments[0] if len(treatments) == 1 else InOrder(treatments)
-
-
-def _treating(treat: BoundMitigation | None, runner: Runner) -> Callable[..., dict[str, Tensor]]:
-    """What is done to each chip: nothing, or the mitigation, in the precision of the evaluation."""
-
-    def treated(chip: dict[str, Tensor], *, seed: int, path: Address) -> dict[str, Tensor]:
-        if treat is None:
-            return chip
-        with runner.autocast():
-            return treat(chip, seed=seed, path=path)
-
-    return treated
+    return replace(draws, purpose=purpose, cells=placed.cells)

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import itertools
 import math
-from dataclasses import dataclass
-from typing import Any
+from typing import Annotated, Any
 
 import torch
 from jaxtyping import Bool, Float
+from pydantic.dataclasses import dataclass
 from torch import Tensor, nn
 
+from everychip.config.columns import TENSOR, VALUES
 from everychip.config.validation import must_be
 from everychip.data import as_arrays
 from everychip.errors import DataError, SampleSizeError
@@ -25,7 +26,7 @@ from everychip.statistics.intervals import Interval
 RESAMPLES = 1000
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, config=VALUES)
 class Screening:
     """A score of every chip, its accuracy, and how well the one finds the worst of the other.
 
@@ -34,9 +35,9 @@ class Screening:
     half: 0.5 is a coin, 1 finds them all first. Its interval is over chips of this network.
     """
 
-    disagreement: Float[Tensor, " chips"]
-    accuracy: Float[Tensor, " chips"]
-    worst: Bool[Tensor, " chips"]
+    disagreement: Annotated[Float[Tensor, " chips"], TENSOR]
+    accuracy: Annotated[Float[Tensor, " chips"], TENSOR]
+    worst: Annotated[Bool[Tensor, " chips"], TENSOR]
     auroc: Interval
 
     @classmethod

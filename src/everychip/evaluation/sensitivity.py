@@ -4,18 +4,21 @@ from __future__ import annotations
 
 import textwrap
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import asdict, dataclass, replace
-from typing import Any, Literal, get_args
+from dataclasses import asdict, replace
+from typing import Annotated, Any, Literal, get_args
 
 import torch
 from jaxtyping import Float
+from pydantic.dataclasses import dataclass
 from torch import Tensor, nn
 
+from everychip.charts.text_table import RULE, TextColumn, text_table
 from everychip.config.arguments import a, index, one_of, optional, takes, whole
+from everychip.config.columns import TENSOR, VALUES
 from everychip.data.inputs import moved, taken
 from everychip.errors import ModelError, SampleSizeError
 from everychip.evaluation.bench import Asked, Bench
-from everychip.evaluation.monte_carlo import ranged
+from everychip.hardware.calibration import ranged
 from everychip.hardware.hardware import Hardware
 from everychip.hardware.placement import Placed
 from everychip.network.macs import trace
@@ -37,7 +40,7 @@ LIGHT = 0.02
 """The share of the multiplications up to which a layer is light enough to be executed digitally."""
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, config=VALUES)
 class LayerCost:
     """What the noise of one layer costs.
 
@@ -51,7 +54,7 @@ class LayerCost:
     macs: float | None
     of_max: float
     of_rms: float
-    accuracy: Float[Tensor, " chips"]
+    accuracy: Annotated[Float[Tensor, " chips"], TENSOR]
     lost: Interval
 
     @property
@@ -67,7 +70,7 @@ class LayerCost:
         return "digital" if self.macs is not None and self.macs <= LIGHT else "write-verify"
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, config=VALUES)
 class Sensitivity:
     """The crossbar layers of a model, the costliest first.
 
@@ -108,10 +111,15 @@ class Sensitivity:
     def __str__(self) -> str:
         """The layers in a table 80 columns wide, then what they deserve and by which rule."""
         lost = f"{self.noisy.score.step} lost"
-        head = f"{'layer':<26} {'weights':>7} {'MACs':>6} {'σ_W/rms':>7} {lost:>15}  deserves"
-        lines = [head, "─" * 79]
-        lines += [_line(row) for row in self.layers]
-        return "\n".join([*lines, "─" * 79, *textwrap.wrap(self.words, 79)])
+        numbers = [
+            TextColumn("weights", 7),
+            TextColumn("MACs", 6),
+            TextColumn("σ_W/rms", 7),
+            TextColumn(lost, 15),
+        ]
+        columns = [TextColumn("layer", 26), *(column._replace(right=True) for column in numbers)]
+        head, *rows = text_table([*columns, TextColumn("deserves", 13)], map(_texts, self.layers))
+        return "\n".join([head, RULE, *rows, RULE, *textwrap.wrap(self.words, 79)])
 
     @property
     def words(self) -> str:
@@ -298,15 +306,14 @@ class _Bench:
         return {name: counted.by_parameter.get(name, 0) for name in self.placed.weights}
 
 
-def _line(row: LayerCost) -> str:
+def _texts(row: LayerCost) -> tuple[str, ...]:
     half, score = row.lost.half or 0.0, row.lost.score
     digits = 2 if score.unit == "%" else row.lost.digits
     lost = " ± ".join(score.number(value, digits=digits) for value in (row.lost.estimate, half))
     lost = lost.replace("-", "−")
     macs = "–" if row.macs is None else f"{_percent(row.macs)} %"
     name = row.layer if len(row.layer) <= 26 else f"{row.layer[:12]}…{row.layer[-13:]}"
-    weights = f"{_percent(row.weights)} %"
-    return f"{name:<26} {weights:>7} {macs:>6} {row.of_rms:>7.2f} {lost:>15}  {row.advice}".rstrip()
+    return name, f"{_percent(row.weights)} %", macs, f"{row.of_rms:.2f}", lost, row.advice
 
 
 def _plain(interval: Interval) -> dict[str, Any]:

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass, field
-from typing import Any
+from dataclasses import field
+from typing import Annotated, Any
 
 import torch
 import torch.nn.functional as F
+from pydantic.dataclasses import dataclass
 from torch import Tensor, nn
 
 from everychip.config.arguments import a, index, number, takes, whole
+from everychip.config.columns import TENSOR, VALUES
 from everychip.data import Arrays, Data, Splits, as_arrays, split_holdout
 from everychip.hardware.hardware import Hardware
 from everychip.hardware.placement import Placed
@@ -21,13 +23,13 @@ from everychip.network.running import Runner
 from everychip.rng import rng_for, seeded_global_generator
 from everychip.tasks.metrics import accuracy
 
-Perturbation = Mapping[str, Tensor]
+Perturbation = Mapping[str, Annotated[Tensor, TENSOR]]
 
 _HOLDOUT = 0.1
 """The share of the training data that `Training.validation` holds out, if nothing else is asked."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, config=VALUES)
 class WorstCase:
     """What the worst perturbation found does beside a random one of equal size; accuracies 0 … 1.
 
@@ -125,7 +127,7 @@ def _validation(data: Any, seed: int) -> Arrays:
     return split_holdout(arrays, _HOLDOUT, seed=seed)[1] if isinstance(data, Data | Splits) else arrays
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, config=VALUES)
 class _Best:
     accuracy: float = math.inf
     loss: float = -math.inf
@@ -136,7 +138,7 @@ class _Best:
         return self.accuracy, -self.loss
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, config=VALUES)
 class _Batches:
     """A model with the data on which its perturbed weights are measured."""
 

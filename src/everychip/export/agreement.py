@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Any
 
 import torch
+from pydantic.dataclasses import dataclass
 from torch import nn
 
+from everychip.config.columns import VALUES
 from everychip.data import Arrays, as_arrays
 from everychip.evaluation.draws import Draws
-from everychip.evaluation.monte_carlo import evaluate, measure
+from everychip.evaluation.measuring import measure
+from everychip.evaluation.monte_carlo import evaluate
 from everychip.export.networks import tiles, to_aihwkit
 from everychip.export.noise import counterpart, written
 from everychip.hardware.chip import run
@@ -28,7 +30,7 @@ IMAGES = 500
 """The logits of at most so many images are compared."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, config=VALUES)
 class Agreement:
     """The same network in both simulators.
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from functools import partial
 from typing import Any
 
 import torch
@@ -12,13 +11,12 @@ from torch import Tensor, nn
 from everychip.array import Seen, TiledWeight, tiled
 from everychip.config.arguments import a, index, takes, whole
 from everychip.data import as_calibration
-from everychip.data.inputs import mapped, moved, taken
+from everychip.data.inputs import taken
 from everychip.errors import ConfigError
 from everychip.hardware.hardware import Hardware
 from everychip.hardware.placement import Placed
 from everychip.network.modes import evaluating
 from everychip.network.running import Runner
-from everychip.network.soundness import device_of
 from everychip.rng import rng_for, seeded_global_generator
 
 
@@ -65,31 +63,32 @@ def calibrate(
     return calibrated(placed, runner, data, images=images, seed=seed).hardware
 
 
+def ranged(placed: Placed, runner: Runner, calibration: Any, *, seed: int) -> Placed:
+    """The placed model with ranges for its converters, where there is data for them and none are set."""
+    arrays = placed.hardware.arrays
+    if all(array.ranges is not None for array in arrays) or calibration is None:
+        return placed
+    return calibrated(placed, runner, calibration, seed=seed)
+
+
 def calibrated(placed: Placed, runner: Runner, data: Any, *, images: int = 500, seed: int = 0) -> Placed:
     """A placed model with the ranges of its array's converters; all but the first two as for `calibrate`."""
-    hardware = placed.hardware
-    if not hardware.arrays:
+    if not placed.hardware.arrays:
         raise ConfigError(
             "hardware.array", found="no array", expected="an array, whose converters have ranges to measure"
         )
     examples = as_calibration(data)
     order = torch.randperm(len(examples), generator=rng_for(seed, "calibration"))
-    x = moved(taken(examples.x, order[:images]), device_of(runner.model))
-    if runner.memory_format is not None:
-        x = mapped(x, partial(_in_format, layout=runner.memory_format))
+    x = runner.placed(taken(examples.x, order[:images]))
     seen: dict[str, Seen] = {}
-    bare = hardware.with_arrays(lambda array: array.replace(ranges=None, read_noise=0.0))
-    exact = placed.with_hardware(bare)
+    exact = placed.with_arrays(lambda array: array.replace(ranges=None, read_noise=0.0))
     held = exact.program(seed=seed, path=("calibration",), strength=0.0)
-    with torch.no_grad(), evaluating(runner.model), seeded_global_generator(seed, "calibration", "forward"):
-        runner.logits({name: _watched(weight, seen) for name, weight in held.items()}, x)
+    watched = {name: _watched(weight, seen) for name, weight in held.items()}
+    draws = seeded_global_generator(seed, "calibration", "forward")
+    with torch.no_grad(), evaluating(runner.model), runner.autocast(), draws:
+        runner.logits(watched, x)
     ranges = {name: one.ranges() for name, one in sorted(seen.items())}
-    return placed.with_hardware(hardware.with_arrays(lambda array: array.replace(ranges=ranges)))
-
-
-def _in_format(x: Any, *, layout: torch.memory_format) -> Any:
-    images = isinstance(x, Tensor) and x.ndim == 4
-    return x.contiguous(memory_format=layout) if images else x
+    return placed.with_arrays(lambda array: array.replace(ranges=ranges))
 
 
 def _watched(weight: Tensor, seen: dict[str, Seen]) -> Tensor:

@@ -10,10 +10,11 @@ from typing import Any, Literal, get_args
 from torch import Tensor, nn
 
 from everychip.config.arguments import a, index, one_of, takes
+from everychip.hardware.addresses import addresses
 from everychip.hardware.effective_sigma import EffectiveSigma, LayerSigma
 from everychip.hardware.hardware import Hardware
-from everychip.hardware.placement import Placed
-from everychip.hardware.programming import NoiseGradient, addresses, program_weights, strided_as
+from everychip.hardware.placement import Placed, program_weights
+from everychip.hardware.programming import NoiseGradient
 from everychip.network.running import Runner, logits
 from everychip.network.soundness import must_be_finite
 
@@ -28,7 +29,6 @@ __all__ = [
     "program",
     "program_weights",
     "run",
-    "strided_as",
 ]
 
 Purpose = Literal["evaluate", "validate", "train"]

@@ -10,6 +10,7 @@ import torch
 from pydantic import Field, computed_field, model_validator
 from torch import nn
 
+from everychip.charts.text_table import RULE, TextColumn, fitted, text_table
 from everychip.config.arguments import a, optional, takes
 from everychip.config.result import Result
 from everychip.data.inputs import Inputs, batch, rows_of, taken
@@ -22,7 +23,15 @@ from everychip.network.running import Runner
 from everychip.rng import seeded_global_generator
 
 _OUTLIERS = 3
-_NAME, _LAYER, _SHAPE = 29, 10, 13
+_NAME, _SHAPE = 29, 13
+_COLUMNS = (
+    TextColumn("matrix", _NAME),
+    TextColumn("layer", 10),
+    TextColumn("shape", _SHAPE),
+    TextColumn("weights", 7, right=True),
+    TextColumn("MACs", 7, right=True),
+    TextColumn("crossbar", 8),
+)
 _UNUSED = "a matrix, but the sample's forward never multiplies by it"
 
 
@@ -112,14 +121,17 @@ class Coverage(Result):
         reasons = {row.name: (row.reason, row.remedy) for row in self.rows if _needs_a_note(row)}
         notes = list(dict.fromkeys(reasons.values()))
         weights, total = sum(row.parameters for row in self.rows), self.total_macs
-        lines = [_line("matrix", "layer", "shape", "weights", "MACs", "crossbar"), "─" * 79]
+        rows = []
         for row in self.matrices:
             held = "yes" if row.crossbar else "no"
             number = f" ({notes.index(reasons[row.name]) + 1})" if row.name in reasons else ""
             shape, share = "×".join(map(str, row.shape)), _share(row.parameters, weights)
             macs = _share(row.macs, total) if row.macs and total else "–"
-            lines.append(_line(row.name, row.layer, shape, share, macs, held + number))
-        lines.append("─" * 79)
+            rows.append(
+                (fitted(row.name, _NAME), row.layer, fitted(shape, _SHAPE), share, macs, held + number)
+            )
+        head, *table = text_table(_COLUMNS, rows)
+        lines = [head, RULE, *table, RULE]
         for n, note in enumerate(notes, start=1):
             lines += _explained(n, [row for row in self.rows if reasons.get(row.name) == note])
         lines += _wrapped(self.summary())
@@ -268,24 +280,9 @@ def _totals(coverage: Coverage) -> list[str]:
     return sentences
 
 
-def _line(name: str, layer: str, shape: str, weights: str, macs: str, held: str) -> str:
-    kind = layer if len(layer) <= _LAYER else layer[: _LAYER - 1] + "…"
-    columns = (_fit(name, _NAME), kind.ljust(_LAYER), _fit(shape, _SHAPE), weights.rjust(7), macs.rjust(7))
-    return " ".join([*columns, held])
-
-
 def _share(part: int, whole: int) -> str:
     """The share in a column of seven characters."""
     return percent(part / whole).replace("under ", "<").replace("over ", ">")
-
-
-def _fit(text: str, width: int) -> str:
-    """The text in a column, its beginning left out where it is too long: the end tells layers apart.
-
-    >>> _fit("encoder.layers.11.self_attn", 15)
-    '…s.11.self_attn'
-    """
-    return (text if len(text) <= width else "…" + text[len(text) - width + 1 :]).ljust(width)
 
 
 def short(number: int) -> str:

@@ -3,17 +3,25 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 
 import torch
+from pydantic.dataclasses import dataclass
 from torch import Tensor
 
+from everychip.charts.text_table import TextColumn, fitted, text_table
+from everychip.config.columns import VALUES
 from everychip.hardware.hardware import Hardware
 from everychip.mapping.columns import Columns
 from everychip.network.soundness import must_be_finite
 
+_COLUMNS = (
+    TextColumn("layer", 40),
+    TextColumn("σ_W/max|W|", 11, right=True),
+    TextColumn("σ_W/rms(W)", 11, right=True),
+)
 
-@dataclass(frozen=True)
+
+@dataclass(frozen=True, config=VALUES)
 class LayerSigma:
     """The effective noise of one layer, without unit."""
 
@@ -23,7 +31,7 @@ class LayerSigma:
     weights: int
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, config=VALUES)
 class EffectiveSigma:
     """Effective weight noise per layer, and over the network as the root mean square over its weights."""
 
@@ -45,10 +53,10 @@ class EffectiveSigma:
         return self._mean([layer.of_rms for layer in self.layers])
 
     def __str__(self) -> str:
-        lines = [f"{'layer':<40} {'σ_W/max|W|':>11} {'σ_W/rms(W)':>11}"]
-        for layer in self.layers:
-            lines.append(f"{layer.layer[-40:]:<40} {layer.of_max:>11.4f} {layer.of_rms:>11.4f}")
-        return "\n".join([*lines, f"{'network':<40} {self.of_max:>11.4f} {self.of_rms:>11.4f}"])
+        rows = [(layer.layer, layer.of_max, layer.of_rms) for layer in self.layers]
+        rows.append(("network", self.of_max, self.of_rms))
+        texts = [(fitted(name, 40), f"{of_max:.4f}", f"{of_rms:.4f}") for name, of_max, of_rms in rows]
+        return "\n".join(text_table(_COLUMNS, texts))
 
 
 def weight_noise(

@@ -101,7 +101,7 @@ def advice(found: tuple[Outlier, ...], hardware: Hardware) -> str:
 
 
 def _noise(placed: Placed, name: str, scale: str) -> float:
-    own = placed.hardware.by_layer([name])[name]
+    own = placed.own[name]
     scaled = own.replace(mapping=own.mapping.replace(scale=scale))
     (row,) = weight_noise({name: placed.weights[name].detach()}, scaled, placed.columns).layers
     return row.of_rms

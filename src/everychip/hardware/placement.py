@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
-from typing import Self
+from functools import cached_property
+from typing import Any, Self
 
 from torch import Tensor, nn
 
+from everychip.array import Array
 from everychip.errors import ConfigError
+from everychip.hardware.addresses import addresses
 from everychip.hardware.effective_sigma import EffectiveSigma, weight_noise
 from everychip.hardware.hardware import Hardware, Placement
-from everychip.hardware.programming import Draw, NoiseGradient, program_weights
+from everychip.hardware.programming import Draw, NoiseGradient, programmed
 from everychip.mapping import Columns
 from everychip.network.exclusive import must_not_be_a_chip
 
@@ -44,6 +47,22 @@ class Placed:
         weights = {row.name: row.parameter for row in held}
         return cls(hardware, rows, weights, {row.name: row.columns for row in held})
 
+    @cached_property
+    def own(self) -> Mapping[str, Hardware]:
+        """The hardware of each weight: its own where `hardware.layers` name it."""
+        return self.hardware.by_layer(self.weights)
+
+    @cached_property
+    def addresses(self) -> Mapping[str, str]:
+        """What the draws of each weight go by, whatever wraps the model."""
+        return addresses(self.weights)
+
+    @property
+    def cells(self) -> tuple[str, ...]:
+        """Which matrices are drawn, and of what shapes: where these are the same, two models share chips."""
+        shapes = {name: "×".join(map(str, weight.shape)) for name, weight in self.weights.items()}
+        return tuple(f"{address} {shapes[name]}" for name, address in self.addresses.items())
+
     def with_hardware(self, hardware: Hardware) -> Self:
         """The same places at another σ, time or mapping, or with ranges for the converters.
 
@@ -58,6 +77,10 @@ class Placed:
                 remedy="Placed.of(model, hardware)",
             )
         return replace(self, hardware=hardware)
+
+    def with_arrays(self, change: Callable[[Array], Array]) -> Self:
+        """The same places with every array of the hardware changed."""
+        return replace(self, hardware=self.hardware.with_arrays(change))
 
     def with_weights(self, weights: Mapping[str, Tensor]) -> Self:
         """Other values in the same places, or some of the weights alone."""
@@ -78,26 +101,36 @@ class Placed:
             seed: of all draws.
             path: where below it those of this chip have their place.
             strength: the share of the noise, without unit.
-            gradient: what backward sees of the noise (`program_weights`); None, nothing.
+            gradient: what backward sees of the noise (`programmed`); None, nothing.
             draw: another law of the deviation than the device's, for weights in full precision.
 
         Returns:
             The programmed tensors by name, in the shapes and dtypes of the weights.
         """
-        return program_weights(
-            self.weights,
-            self.hardware,
-            seed=seed,
-            path=path,
-            strength=strength,
-            gradient=gradient,
-            columns=self.columns,
-            draw=draw,
-        )
+        how: dict[str, Any] = {"strength": strength, "gradient": gradient, "draw": draw}
+        return programmed(self.weights, self.own, self.addresses, self.columns, seed=seed, path=path, **how)
 
     def effective_sigma(self) -> EffectiveSigma:
         """What the nominal device σ does to each layer's weights (`everychip.effective_sigma`)."""
         return weight_noise(self.weights, self.hardware, self.columns)
+
+
+def program_weights(
+    weights: Mapping[str, Tensor],
+    hardware: Hardware,
+    *,
+    columns: Mapping[str, Columns] | None = None,
+    **how: Any,
+) -> dict[str, Tensor]:
+    """Program named weights that no walk of a model has placed, as `Placed.program` does.
+
+    Args:
+        weights: what the crossbar holds, by name.
+        hardware: device, mapping and array.
+        columns: which numbers share a column, by name; outputs come first where it does not say.
+        how: seed, path and the rest of `Placed.program`.
+    """
+    return Placed(hardware, (), weights, columns or {}).program(**how)
 
 
 def _decides(hardware: Hardware) -> tuple[object, ...]:

@@ -12,7 +12,8 @@ from torch import nn
 from everychip.data import Splits
 from everychip.errors import ModelError
 from everychip.evaluation.draws import Draws
-from everychip.evaluation.monte_carlo import evaluate, measure
+from everychip.evaluation.measuring import measure
+from everychip.evaluation.monte_carlo import evaluate
 from everychip.leaderboard.entry import Entry, Training
 from everychip.leaderboard.task import LeaderboardTask
 from everychip.progress import Progress

@@ -9,7 +9,7 @@ from pydantic import Field
 from torch import Tensor
 
 from everychip.devices.base import standard_normal
-from everychip.hardware.chip import strided_as
+from everychip.hardware.cells import strided_as
 from everychip.methods.base import Method, Objective
 from everychip.methods.losses import divergence
 from everychip.methods.probe import forward_frozen_stats, same_masks

@@ -26,7 +26,7 @@ def evaluating(model: nn.Module) -> Iterator[None]:
     >>> model.training
     True
     """
-    with exclusive(model), _copied_buffers(model):
+    with _copied_buffers(model):
         modes = [(module, module.training) for module in model.modules()]
         # The flags are set directly: a model may override train() with effects of its own.
         for module, _ in modes:
@@ -51,19 +51,20 @@ def without_fast_path() -> Iterator[None]:
 
 @contextmanager
 def _copied_buffers(model: nn.Module) -> Iterator[None]:
-    # A scripted module keeps its buffers out of Python's reach.
-    modules = [module for module in model.modules() if not isinstance(module, torch.jit.ScriptModule)]
-    own = [
-        (module, leaf, buffer)
-        for module in modules
-        for leaf, buffer in module._buffers.items()
-        if buffer is not None and not is_lazy(buffer)
-    ]
-    copies = {id(buffer): buffer.detach().clone() for *_, buffer in own}
-    try:
-        for module, leaf, buffer in own:
-            module._buffers[leaf] = copies[id(buffer)]
-        yield
-    finally:
-        for module, leaf, buffer in own:
-            module._buffers[leaf] = buffer
+    with exclusive(model):
+        # A scripted module keeps its buffers out of Python's reach.
+        modules = [module for module in model.modules() if not isinstance(module, torch.jit.ScriptModule)]
+        own = [
+            (module, leaf, buffer)
+            for module in modules
+            for leaf, buffer in module._buffers.items()
+            if buffer is not None and not is_lazy(buffer)
+        ]
+        copies = {id(buffer): buffer.detach().clone() for *_, buffer in own}
+        try:
+            for module, leaf, buffer in own:
+                module._buffers[leaf] = copies[id(buffer)]
+            yield
+        finally:
+            for module, leaf, buffer in own:
+                module._buffers[leaf] = buffer

@@ -5,22 +5,21 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any, Literal, Self
+from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
 from torch.func import functional_call
 
 from everychip.data import Examples
-from everychip.data.inputs import Inputs, as_call, in_batches, leaves, mapped, moved, shape_of, taken
-from everychip.errors import EverychipError, ModelError
+from everychip.data.inputs import Inputs, as_call, in_batches, mapped, moved, taken
+from everychip.errors import ModelError
 from everychip.network.eager import eager_on
 from everychip.network.exclusive import exclusive, parts_of
-from everychip.network.memory_format import safe_layout, to_memory_format
+from everychip.network.memory_format import to_memory_format
 from everychip.network.modes import evaluating
 from everychip.network.recomputation import recomputed_with
-from everychip.network.soundness import device_of, must_be_finite
-from everychip.rng import seeded_global_generator
+from everychip.network.soundness import device_of
 
 Precision = Literal["float32", "bfloat16"]
 
@@ -46,13 +45,6 @@ class Runner:
     memory_format: torch.memory_format | None = None
     precision: Precision = "float32"
     batch_size: int = 500
-
-    @classmethod
-    def of(
-        cls, model: nn.Module, x: Inputs, *, precision: Precision = "float32", batch_size: int = 500
-    ) -> Self:
-        """The runner in the memory format that a trial run on a few inputs shows the model can take."""
-        return cls(model, probe(model, x).layout, precision, batch_size)
 
     def logits(self, chip: Mapping[str, Tensor], x: Any) -> Tensor:
         """The logits of one chip for one batch: the tensor in what `outputs` gives, [batch, …, classes]."""
@@ -90,7 +82,7 @@ class Runner:
         """
         fast = {name: to_memory_format(tensor, self.memory_format) for name, tensor in chip.items()}
         del chip
-        device, size = device_of(self.model), self.batch_size
+        device, size = self.device, self.batch_size
         with torch.no_grad(), evaluating(self.model), self.autocast():
             for n, x in enumerate(self.batches(data.x)):
                 rows = slice(n * size, (n + 1) * size)
@@ -117,15 +109,23 @@ class Runner:
 
     def placed(self, x: Inputs) -> Any:
         """A batch where the model is and in its memory format."""
-        here = moved(x, device_of(self.model))
-        return mapped(here, self._formatted)
+        return self.formatted(moved(x, self.device))
+
+    def formatted(self, x: Inputs) -> Any:
+        """A batch in the memory format, wherever it is."""
+        return mapped(x, self._formatted)
 
     def _formatted(self, leaf: Any) -> Any:
         return to_memory_format(leaf, self.memory_format) if isinstance(leaf, Tensor) else leaf
 
+    @property
+    def device(self) -> torch.device:
+        """Where the model is."""
+        return device_of(self.model)
+
     def autocast(self) -> torch.autocast:
         """The context in which products are computed in the runner's precision."""
-        return autocast(device_of(self.model), self.precision)
+        return autocast(self.device, self.precision)
 
     @cached_property
     def parts(self) -> frozenset[int]:
@@ -146,65 +146,6 @@ class Runner:
                 if tensor is not None:
                     names.setdefault(id(tensor), []).append(f"{prefix}.{leaf}" if prefix else leaf)
         return {name: tuple(all_) for all_ in names.values() if len(all_) > 1 for name in all_}
-
-
-@dataclass(frozen=True)
-class Probe:
-    """What a trial run showed: its output, and the memory format that the model takes."""
-
-    output: Any
-    layout: torch.memory_format
-
-    @property
-    def shape(self) -> tuple[int, ...]:
-        """The shape of the logits."""
-        return tuple(logits(self.output).shape)
-
-    @property
-    def classes(self) -> int:
-        """How many logits the model gives."""
-        return self.shape[-1]
-
-
-def probe(model: nn.Module, x: Inputs, *, layout: torch.memory_format | None = None) -> Probe:
-    """Run the model on a few inputs, channels-last where they are images and the model can be run so.
-
-    It cannot where it calls `.view` on the features of a convolution, which needs them contiguous.
-    """
-    must_be_finite(model.named_parameters())
-    layout = layout or safe_layout(model, _first(x))
-    kernels = {name: to_memory_format(p, layout) for name, p in model.named_parameters() if p.ndim == 4}
-    try:
-        with torch.no_grad(), evaluating(model), seeded_global_generator(0, "probe"):
-            return Probe(Runner(model).outputs(kernels, Runner(model, layout).placed(x)), layout)
-    except (RuntimeError, IndexError, TypeError, ValueError) as error:
-        if isinstance(error, EverychipError):
-            raise
-        if layout is torch.channels_last and "view size is not compatible" in str(error):
-            return probe(model, x, layout=torch.contiguous_format)
-        first = _first(x)
-        raise ModelError(
-            type(model).__name__,
-            found=f"that it fails on inputs of shape {shape_of(x)}, {getattr(first, 'dtype', '')} ({error})",
-            expected="a model that takes a batch of the data's inputs",
-            remedy=_remedy(first),
-        ) from error
-
-
-def _first(x: Inputs) -> Tensor:
-    """The first tensor of a batch, by which the memory format is chosen."""
-    return next((leaf for leaf in leaves(x) if isinstance(leaf, Tensor)), torch.empty(0))
-
-
-def _remedy(x: Tensor) -> str | None:
-    """What images often lack: to be floating point, and to have the channels before rows and columns."""
-    if x.ndim != 4:
-        return None
-    if x.shape[-1] in (1, 3, 4) and x.shape[1] not in (1, 3, 4):
-        return "images with the channels last become [n, c, h, w] by x.permute(0, 3, 1, 2)"
-    if x.dtype == torch.uint8:
-        return "pixels of 0 … 255 become what networks are trained on by (x / 255 - mean) / std"
-    return None
 
 
 def autocast(device: torch.device, precision: Precision) -> torch.autocast:

@@ -15,7 +15,8 @@ from everychip.data import Examples, Splits
 from everychip.data.inputs import moved, taken
 from everychip.errors import ModelError
 from everychip.evaluation.draws import Draws
-from everychip.evaluation.monte_carlo import evaluate, measure
+from everychip.evaluation.measuring import measure
+from everychip.evaluation.monte_carlo import evaluate
 from everychip.hardware.coverage import check
 from everychip.hardware.placement import Placed
 from everychip.progress import Event, Listener, quiet

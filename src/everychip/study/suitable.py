@@ -6,7 +6,7 @@ from torch import nn
 
 from everychip.data import Examples, Splits, split_holdout
 from everychip.data.inputs import taken
-from everychip.network.running import probe
+from everychip.network.probing import probe
 from everychip.study.experiment import Experiment
 
 

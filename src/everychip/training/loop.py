@@ -21,14 +21,16 @@ from everychip.data import Examples, split_holdout
 from everychip.data.inputs import Inputs, leaves, moved, taken
 from everychip.data.repeatable import must_be_repeatable
 from everychip.errors import ConfigError, ModelError, StoreError
-from everychip.evaluation.monte_carlo import evaluate, measure
+from everychip.evaluation.measuring import measure
+from everychip.evaluation.monte_carlo import evaluate
 from everychip.hardware.hardware import Hardware
 from everychip.methods import Method, Objective
 from everychip.methods.exit_accuracy import exit_accuracies
 from everychip.network.exclusive import exclusive
 from everychip.network.identity import identity_of
 from everychip.network.memory_format import kernels_in
-from everychip.network.running import Runner, autocast, probe
+from everychip.network.probing import probe
+from everychip.network.running import Runner, autocast
 from everychip.network.soundness import device_of, is_finite
 from everychip.progress import Event, Listener, Progress, listening, quiet
 from everychip.rng import rng_for, seeded_global_generator

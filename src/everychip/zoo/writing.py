@@ -14,7 +14,8 @@ from everychip.config.toml import write_toml
 from everychip.data import Splits
 from everychip.errors import StoreError
 from everychip.evaluation.draws import Draws
-from everychip.evaluation.monte_carlo import evaluate, measure
+from everychip.evaluation.measuring import measure
+from everychip.evaluation.monte_carlo import evaluate
 from everychip.progress import Progress
 from everychip.storage.files import digest, make_folder, write_record, write_text, write_whole
 from everychip.study import store

@@ -1,0 +1,69 @@
+"""Measuring: one chip, or chip after chip until they are enough."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+
+import torch
+from torch import Tensor, nn
+
+from everychip.data import Examples
+from everychip.data.inputs import taken
+from everychip.evaluation.bench import Bench
+from everychip.evaluation.treatment import Treatment
+from everychip.hardware.chip import Purpose
+from everychip.hardware.placement import Placed
+from everychip.network.modes import evaluating
+from everychip.network.probing import runner_for
+from everychip.network.running import Precision, Runner
+from everychip.progress import Event, Progress, listening
+from everychip.statistics.stopping import Until, enough
+from everychip.tasks import Classification, Task
+
+
+def measure(
+    model: nn.Module,
+    chip: Mapping[str, Tensor],
+    data: Examples,
+    *,
+    task: Task | None = None,
+    batch_size: int = 500,
+    precision: Precision = "float32",
+    layout: torch.memory_format | None = None,
+) -> dict[str, float]:
+    """The metrics of one chip (or, with an empty chip, of the digital model) in evaluation mode.
+
+    layout: the memory format of images and convolution weights; None finds out which the model can take.
+    """
+    runner = runner_for(model, taken(data.x, slice(2))) if layout is None else Runner(model, layout)
+    runner = replace(runner, precision=precision, batch_size=batch_size)
+    return (task or Classification()).measure(runner, chip, data)
+
+
+def measured(
+    bench: Bench,
+    placed: Placed,
+    treatment: Treatment,
+    *,
+    chips: int,
+    seed: int,
+    purpose: Purpose,
+    until: Until | None,
+    progress: Progress,
+) -> list[dict[str, float]]:
+    """The scores of chip after chip, until they are enough."""
+    stops, name = enough(until), bench.asked.score.name
+    rows: list[dict[str, float]] = []
+
+    def programmed(chip: int) -> dict[str, Tensor]:
+        path = (purpose, chip)
+        return treatment(placed.program(seed=seed, path=path), seed=seed, path=path)
+
+    with torch.no_grad(), evaluating(bench.runner.model), listening(progress) as tell:
+        for row in bench.rows(programmed, chips=chips, seed=seed, purpose=purpose):
+            rows.append(row)
+            tell(Event("chips", len(rows), chips, {name: row[name]}))
+            if stops(row[name]):
+                break
+    return rows

@@ -58,6 +58,9 @@ class Method(Component, family="method"):
     claim_control: ClassVar[str] = ""
     """The one of its controls that tests what it claims; a report's first lines name the difference."""
 
+    as_control: ClassVar[str] = ""
+    """What it has of the methods that are compared with it, as a report says it after "is" or "has"."""
+
     colour: ClassVar[str] = ""
     """Its own colour in every chart, as #rrggbb; without one, the next that is free."""
 

@@ -25,6 +25,7 @@ class DeepSupervision(InternalExits):
 
     role: ClassVar[Role] = "control"
     colour: ClassVar[str] = "#cc79a7"
+    as_control: ClassVar[str] = "has the exits of `irs` with the opposite sign"
     any_task: ClassVar[bool] = True
 
     coefficient: Annotated[float, Field(ge=0), Formerly("weight")] = 0.3

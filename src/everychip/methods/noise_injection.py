@@ -20,6 +20,7 @@ class NoiseInjection(Method):
 
     role: ClassVar[Role] = "baseline"
     controls: ClassVar[tuple[str, ...]] = ("vanilla",)
+    as_control: ClassVar[str] = "is training under device noise and nothing else"
     colour: ClassVar[str] = "#e69f00"
     any_task: ClassVar[bool] = True
 

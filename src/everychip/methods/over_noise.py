@@ -22,6 +22,7 @@ class OverNoise(Method):
 
     role: ClassVar[Role] = "control"
     controls: ClassVar[tuple[str, ...]] = ("noise_injection",)
+    as_control: ClassVar[str] = "has OVF's larger σ and no feedback"
     colour: ClassVar[str] = "#009e73"
     any_task: ClassVar[bool] = True
 

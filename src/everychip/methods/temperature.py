@@ -23,6 +23,7 @@ class Temperature(Method):
 
     role: ClassVar[Role] = "control"
     controls: ClassVar[tuple[str, ...]] = ("noise_injection",)
+    as_control: ClassVar[str] = "has the softer loss that feedback methods bring with them"
     colour: ClassVar[str] = "#56b4e9"
     temperature: Annotated[float, Field(gt=0)] = 4.0
 

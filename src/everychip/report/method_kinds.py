@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 from everychip.methods import Method
 
 ROLES = ("baseline", "control", "method")
@@ -11,10 +13,11 @@ ROLES = ("baseline", "control", "method")
 def kind_of(label: str) -> str:
     """The kind of method behind a label.
 
-    >>> kind_of("irs(beta=0.1)")
-    'irs'
+    >>> kind_of("irs(beta=0.1)"), kind_of("irs, per chip")
+    ('irs', 'irs')
     """
-    return label.replace("(", " ").split()[0] if label.strip() else label
+    named = re.match(r"\s*(\w+)", label)
+    return named[1] if named else label
 
 
 def method_of(label: str) -> type[Method]:

@@ -9,18 +9,14 @@ from everychip.charts.style import GREY, chart_of, percent, spec_of
 from everychip.report.blocks import Block, Details, Figure, Section, Text
 from everychip.report.blocks import Panel as Chart
 from everychip.report.compared import Difference, differences
+from everychip.report.method_kinds import kind_of, method_of
 from everychip.report.plots import colour, title_of
 from everychip.report.results import Results
 from everychip.report.tables import controls_apart
 from everychip.report.wording import MINUS, at_sigma
 from everychip.scores import Score
 
-LEAD = (
-    "A control costs the same as a method and lacks only what the method claims to help. `noise_injection` "
-    "is training under device noise and nothing else; `temperature` adds the softer loss that feedback "
-    "methods bring with them; `deep_supervision` has the exits of `irs` with the opposite sign. A method "
-    "that does not differ from its controls owes them its accuracy."
-)
+LEAD = "A control costs the same as a method and lacks only what the method claims to help."
 CAPTION = (
     "Points of accuracy above (right) or below (left) the control, paired over the same seeds and chips, "
     "with the 95 % interval. Where it crosses zero, no difference is shown."
@@ -35,10 +31,18 @@ def section(results: Results, *, target: float | None) -> Section | None:
         return None
     sentences = Text(tuple(f"{_place(results, d)}: {d.sentence}." for d in found), style="list")
     drawn = forest(results, found)
-    blocks: list[Block] = [Text((LEAD,)), *([drawn] if drawn else [])]
+    blocks: list[Block] = [Text((_lead(found),)), *([drawn] if drawn else [])]
     blocks += controls_apart(results, found)
     blocks.append(Details("The same in sentences", sentences))
     return Section("controls", 30, "Is it the method, or its control?", tuple(blocks))
+
+
+def _lead(found: Sequence[Difference]) -> str:
+    """What controls are for, and what each of these has in common with the methods."""
+    kinds = dict.fromkeys(kind_of(d.control.method) for d in found)
+    told = [f"`{kind}` {text}" for kind in kinds if (text := method_of(kind).as_control)]
+    said = f" {'; '.join(told)}." if told else ""
+    return f"{LEAD}{said} A method that does not differ from its controls owes them its accuracy."
 
 
 def _place(results: Results, difference: Difference) -> str:

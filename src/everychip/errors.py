@@ -99,7 +99,7 @@ class ArrayError(ModelError):
 
 
 class SampleSizeError(EverychipError, ValueError):
-    """The draws are too few for the statement that was asked of them."""
+    """The draws are too few for the requested statement."""
 
 
 class StoreError(EverychipError, OSError):

@@ -46,7 +46,7 @@ def results(study: Path) -> Results:
 
 
 class Opened:
-    """A page, and what it asked for or complained of."""
+    """A page, and what it requested or complained of."""
 
     def __init__(self, browser: Any, file: Path, viewport: dict[str, int] = WIDE, **options: Any) -> None:
         self.context = browser.new_context(viewport=viewport, **options)

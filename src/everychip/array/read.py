@@ -130,7 +130,7 @@ class Reading:
         return codes(sums, array.adc_bits, clip=clip), self._over_outputs(unit, sums)
 
     def _analog(self, voltages: Tensor, held: Tensor, *, noise: Tensor | None) -> Tensor:
-        """What the columns carry: products in the precision that was asked for, then float32."""
+        """What the columns carry: products in the precision that was requested, then float32."""
         sums = self.product(voltages, held.to(self.dtype)).to(self.full.dtype)
         if noise is None:
             return sums

@@ -52,7 +52,7 @@ def call(arguments: Sequence[str] | None = None) -> int:
 
 
 def _out_of_memory(error: BaseException) -> bool:
-    """Whether PyTorch or Python could not get the memory that they asked for."""
+    """Whether PyTorch or Python could not get the memory that they requested."""
     said = str(error)
     return isinstance(error, MemoryError) or any(words in said for words in _MEMORY)
 

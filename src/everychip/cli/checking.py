@@ -65,7 +65,7 @@ def check(model: str, settings: list[str], *, as_json: bool, output: Path | None
 
 
 def write_output(path: Path, text: str) -> None:
-    """Write a file that was asked for, or say in one line why not."""
+    """Write a file that was requested, or say in one line why not."""
     from everychip.storage.files import write_text
 
     if path.is_dir() or not path.parent.is_dir():

@@ -19,11 +19,11 @@ if TYPE_CHECKING:
     from everychip.study.study import Outcome
 
 RESULTS = Path("everychip-runs")
-"""Where results lie unless another folder is asked for."""
+"""Where results lie unless another folder is requested."""
 
 
 class Executed(NamedTuple):
-    """A recipe that was executed: where, what it asked for, and what came of it."""
+    """An executed recipe: its folder, what it computes, and its outcome."""
 
     folder: Path
     experiment: Experiment

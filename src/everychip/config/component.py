@@ -149,7 +149,7 @@ class Config(BaseModel, metaclass=_OneLineErrors):
 
     @classmethod
     def marked_schema(cls, *args: Any, **kwargs: Any) -> Schema:
-        """The JSON schema, with a mark in the place of each family of components (`schema.complete`)."""
+        """The JSON schema, with a mark in place of each family of components (`schema.complete`)."""
         return super().model_json_schema(*args, **kwargs)
 
     def table(self) -> dict[str, Any]:

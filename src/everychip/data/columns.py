@@ -128,7 +128,7 @@ def _column(
     *,
     asked: bool,
 ) -> Tensor | None:
-    """A column of images or numbers; None for text that nobody asked for."""
+    """A column of images or numbers; None for text that nobody requested."""
     from datasets import Image, Value
 
     feature = table.features[name]

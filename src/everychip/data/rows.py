@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, eq=False)
 class Rows:
-    """One split: its labels, read at once, and its images, read when they are asked for."""
+    """One split: its labels, read at once, and its images, read when they are requested."""
 
     dataset: Dataset
     labels: Int[Tensor, " n"]

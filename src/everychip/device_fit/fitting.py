@@ -68,7 +68,7 @@ class TimeFit:
 
 @dataclass(frozen=True, config=VALUES)
 class Fit:
-    """The device, what was found at every time, the parts that were told apart, and what to know about it."""
+    """The device, what each time shows, the parts that could be distinguished, and remarks."""
 
     device: Measured
     times: tuple[TimeFit, ...]

@@ -23,7 +23,7 @@ def numbers(
     """The cells of each column as numbers, NaN where one is none.
 
     decimal: the decimal mark, "," or "."; absent, a comma where the file has no number with a point, and
-    refused where that cannot be told apart from a separator of thousands.
+    refused where that cannot be distinguished from a separator of thousands.
 
     >>> numbers("a.csv", {"target": ["0,5", "OVERFLOW"]}, None)
     {'target': array([0.5, nan])}

@@ -1,4 +1,4 @@
-"""Reading the measurements: every number checked, every mistake told by its line."""
+"""Reading the measurements: every number checked, every mistake reported with its line."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ class Measurements:
     """What a file says, row by row: conductances as fractions of G_max, which stands in µS.
 
     deviation: measured less target. time: in seconds. die, device, cycle: numbers that stand for the file's
-    names, or None where it has no such column. ignored: the columns that nobody asked for. notes: what was
+    names, or None where it has no such column. ignored: the columns that nobody requested. notes: what was
     left out of the file, in words.
     """
 

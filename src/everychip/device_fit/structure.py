@@ -95,7 +95,7 @@ def _drop_what_is_not_there(groups: dict[str, np.ndarray], where: np.ndarray, re
         *stages, rows = _least_freedom(where, list(groups.values()))
         short = [part for part, count in zip(groups, stages, strict=True) if count < 1]
         if short == ["device_to_device"] and "die_to_die" in groups:
-            dropped, why = "die_to_die", "each die holds one device, and the two cannot be told apart"
+            dropped, why = "die_to_die", "each die holds one device, and the two cannot be distinguished"
         elif short:
             dropped = short[0]
             why = f"some level was measured on one {dropped.partition('_')[0]} only"

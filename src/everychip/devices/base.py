@@ -118,7 +118,7 @@ class Device(Component, family="device"):
         return self.additive
 
     def sliced(self, factor: float) -> Device:
-        """The device as one cell in the place of a weight's slices: σ·factor where errors average.
+        """The device as one cell in place of a weight's slices: σ·factor where errors average.
 
         Args:
             factor: what σ is multiplied by, without unit.

@@ -78,7 +78,7 @@ class Drifting(Physical):
 
     @property
     def _decades(self) -> float:
-        """ln(t / t0), as much of it as is asked for."""
+        """ln(t / t0), as much of it as is requested."""
         return self.drift * math.log1p(self.time / self.t0)
 
     def _read_std(self, programmed: Tensor) -> Tensor:

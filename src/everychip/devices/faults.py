@@ -19,7 +19,7 @@ class StuckAt(Device):
     """A cell is stuck at G_min with probability p0, at G_max with p1, and programmed exactly otherwise.
 
     p0, p1: the shares of all cells, 0 … 1; one draw decides for a cell, so that the two never overlap and
-    both rates are what was asked for. g_min: G_min in units of G_max. Put it last in a sequence: what is
+    both rates are what was requested. g_min: G_min in units of G_max. Put it last in a sequence: what is
     stuck has no noise. Every cell is drawn for itself: a weight of four cells has four chances. σ² =
     p0·G_min² + p1 + (1 − p0 − p1)·g² − (p0·G_min + p1 + (1 − p0 − p1)·g)².
 

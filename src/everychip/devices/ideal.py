@@ -1,4 +1,4 @@
-"""The cell that holds exactly what it is told."""
+"""The cell that holds exactly what is written."""
 
 from __future__ import annotations
 

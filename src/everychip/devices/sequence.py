@@ -47,7 +47,7 @@ class Sequence(Device):
         return all(device.averages for device in self.devices)
 
     def sliced(self, factor: float) -> Self:
-        """The same effects in the place of slices: each effect by its own nature."""
+        """The same effects in place of slices: each effect by its own nature."""
         return self.replace(devices=tuple(device.sliced(factor) for device in self.devices))
 
     @property

@@ -58,8 +58,8 @@ class ChipTrainer(Trainer):  # type: ignore[misc]
         args: TrainingArguments.
         method: a component, its table or its kind, as in `everychip.fit`.
         hardware: what the chips are.
-        chips: how many chips an evaluation meets.
-        task: what the network is asked, as in `everychip.fit`; its loss trains.
+        chips: how many chips an evaluation takes.
+        task: the network's task, as in `everychip.fit`; its loss trains.
         options: what else a Trainer takes: train_dataset, eval_dataset, data_collator, compute_metrics, …
     """
 

@@ -67,7 +67,7 @@ class ChipModule(L.LightningModule):
         chips: on how many chips, disjoint from those of an evaluation, each validation batch is tried.
         labels: the names under which a dict batch may hold its labels.
         steps: the length of training in optimizer steps; absent, Lightning's own estimate of it.
-        task: what the network is asked, as in `everychip.fit`; its loss trains, its score is validated.
+        task: the network's task, as in `everychip.fit`; its loss trains, its score is validated.
 
     >>> import everychip as ec
     >>> hw = ec.Hardware(device=ec.devices.Gaussian(sigma=0.1))

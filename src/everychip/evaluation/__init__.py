@@ -1,1 +1,1 @@
-"""Evaluation: draws of chips over a test set, and what is asked of them."""
+"""Evaluation: draws of chips over a test set, and the statements they support."""

@@ -25,7 +25,7 @@ Programmed = Callable[[int], dict[str, Tensor]]
 
 @dataclass(frozen=True)
 class Asked:
-    """What a network is asked, and a function that judges it in the place of the task's score."""
+    """The network's task, and a function that judges it in place of the task's score."""
 
     task: Task
     own: OwnScore | None = None
@@ -84,7 +84,7 @@ class Bench:
 
     @property
     def whole_test(self) -> bool:
-        """Whether every chip meets all of the test data."""
+        """Whether every chip is measured on all of the test data."""
         return not isinstance(self.data, Examples) or self.images == len(self.data)
 
     def rows(
@@ -109,7 +109,7 @@ class Bench:
         return self.asked.own.measure(self.runner, chip, seen, self.asked.task)
 
     def part(self, *, seed: int, chip: int) -> Any:
-        """The test data that a chip meets: all of it, or its own random images."""
+        """The test data that a chip is measured on: all of it, or its own random images."""
         if self.whole_test:
             return self.data
         return part_of(self.data, self.images, seed=seed, chip=chip)
@@ -142,14 +142,14 @@ class Bench:
 def _must_be_all(images: int | None, what: str) -> None:
     if images is not None:
         found = f"{images} images of {what}"
-        raise ConfigError("evaluate.images", found=found, expected="none: every chip meets all of the data")
+        raise ConfigError("evaluate.images", found=found, expected="none: every chip takes all of the data")
 
 
 _Some = TypeVar("_Some", bound=Examples)
 
 
 def part_of(data: _Some, k: int, *, seed: int, chip: int) -> _Some:
-    """The test images that a chip meets: all of them, or its own random k."""
+    """The test images that a chip is measured on: all of them, or its own random k."""
     if k == len(data):
         return data
     order = torch.randperm(len(data), generator=rng_for(seed, "images", chip))

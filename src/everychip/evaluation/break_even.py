@@ -126,7 +126,7 @@ def break_even(
         images: test images per chip, as in `evaluate`.
         mitigation: what is done to each chip, as in `evaluate`.
         calibration: training data for mitigation and converters.
-        task: what the network is asked, as in `evaluate`.
+        task: the network's task, as in `evaluate`.
         score: a function to judge chips by, as in `evaluate`.
         progress: True, a bar; False, none; absent, one on a terminal; or a function of `progress.Event`.
 

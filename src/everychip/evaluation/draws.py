@@ -158,7 +158,7 @@ class Draws(metaclass=InOwnWords):
         """What these draws say of the network: mean, worst, KPP_k, and yield where a target is given.
 
         Args:
-            target: an accuracy, 0 … 1, whose yield is asked for.
+            target: an accuracy, 0 … 1, whose yield is requested.
             k: the percentile, 0 … 100 %.
             level: the coverage of intervals, 0 … 1.
 

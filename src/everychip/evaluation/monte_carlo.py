@@ -65,8 +65,8 @@ def evaluate(
         hardware: device, mapping and array that it is programmed into.
         data: test data: (x, y), a DataLoader, a table of the hub, or an `everychip.data` component (its test
             part); a `Stream` is not kept in memory.
-        task: what the network is asked, as a component, its table or its kind (`everychip.tasks`).
-        score: a function to judge chips by in the place of the task's score, of predictions and targets or of
+        task: the network's task, as a component, its table or its kind (`everychip.tasks`).
+        score: a function to judge chips by in place of the task's score, of predictions and targets or of
             a chip that can be run (`everychip.tasks.scored_by`).
         chips: how many, or the most where `until` stops; chips 0 … chips−1 of a seed are the same whatever is
             asked beside them.

@@ -183,7 +183,7 @@ def sensitivity(
         chips: those that `evaluate` programs with the same seed: a layer has the same noise in all of its
             measurements, so that differences are paired.
         seed: of all draws, a whole number.
-        task: what the network is asked, as in `evaluate`.
+        task: the network's task, as in `evaluate`.
         score: a function to judge chips by, as in `evaluate`.
         mode: "only", noise on one layer at a time; "all_but", on all others.
         batch_size: inputs that are run at once.

@@ -26,7 +26,7 @@ from everychip.tasks.metrics import accuracy
 Perturbation = Mapping[str, Annotated[Tensor, TENSOR]]
 
 _HOLDOUT = 0.1
-"""The share of the training data that `Training.validation` holds out, if nothing else is asked."""
+"""The share of the training data that `Training.validation` holds out, by default."""
 
 
 @dataclass(frozen=True, config=VALUES)

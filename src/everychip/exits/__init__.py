@@ -94,7 +94,7 @@ def start_of_exits(init: Init | Literal["auto"], *, where: str | Sequence[str]) 
     """The start that "auto" stands for: the authors' where the positions are theirs, else PyTorch's.
 
     Args:
-        init: what was asked for.
+        init: what was requested.
         where: where the exits stand.
 
     Returns:

@@ -27,7 +27,7 @@ class EachChip:
 
 
 def chips(model: nn.Module, hardware: Hardware, *, count: int = 20, seed: int = 0) -> Iterator[EachChip]:
-    """Go through chips, each of them in the place of the model's weights while the loop's body runs.
+    """Go through chips, each of them in place of the model's weights while the loop's body runs.
 
     The body may hand the model to any code, which finds an ordinary module with a chip's weights; no gradient
     reaches the model's own. When the body ends, by the next chip, by `break` or by an exception, the model is

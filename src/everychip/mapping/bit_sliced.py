@@ -54,7 +54,7 @@ class BitSliced(CellMapping):
 
     @property
     def slicing(self) -> float | None:  # type: ignore[override]
-        """The factor where the slices are not told apart."""
+        """The factor where the slices are not distinguished."""
         return None if self.quantize else self.factor
 
     @property

@@ -53,7 +53,7 @@ class Columns:
         return weight[:, :1] if self.axis else weight[:: weight.shape[0] // self.groups]
 
     def over_columns(self, rows: Float[Tensor, "*rows"], like: Tensor) -> Float[Tensor, "*broadcast"]:
-        """One number for each row, in a shape that adds to the weight: every column meets the same ones.
+        """One number for each row, in a shape that adds to the weight: the same ones in every column.
 
         Args:
             rows: one number for each row.

@@ -67,7 +67,7 @@ class Method(Component, family="method"):
     own: ClassVar[bool] = False
     """Whether it is this project's own and no paper's."""
     noisy: ClassVar[bool] = True
-    """Whether training meets the device at all."""
+    """Whether training includes the device's noise at all."""
 
     forwards: ClassVar[float] = 1.0
     """The cost of a training step, in forward passes (each with its backward) of the backbone."""
@@ -171,7 +171,7 @@ class Method(Component, family="method"):
                 tells which matrix is the last.
             steps: the length of training in steps, at least 1, which a ramp, a distillation's teacher and
                 `Resilient.renorm_after` are shares of.
-            task: what the network is asked (`everychip.tasks`), whose loss it is trained by.
+            task: the network's task (`everychip.tasks`), whose loss it is trained by.
 
         Returns:
             The loss of that model on its chips, as a module.

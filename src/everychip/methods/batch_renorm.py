@@ -55,7 +55,7 @@ def population_norm(model: nn.Module, share: float) -> Iterator[None]:
 class _Corrected:
     """The two halves of the correction: keep the running statistics before they move, apply it to the output.
 
-    With a momentum of 1 the norm itself leaves its batch's statistics in the place of the running ones, so
+    With a momentum of 1 the norm itself leaves its batch's statistics in place of the running ones, so
     nothing has to be summed over the batch a second time.
     """
 

@@ -119,7 +119,7 @@ class Objective(nn.Module):
 
     @property
     def strength(self) -> float:
-        """The share of the full noise that this step meets."""
+        """The share of the full noise of this step."""
         if not self.method.ramp or self.steps is None:
             return 1.0
         return min(1.0, self.step / (self.method.ramp * self.steps))
@@ -146,7 +146,7 @@ class Objective(nn.Module):
 
     @cached_property
     def order(self) -> list[str]:
-        """The names of the weights as the sample's forward meets them; without one, as the model has them."""
+        """The names of the weights in the order of the sample's forward pass; without one, of the model."""
         return order_of_use(self.model, self.weights, self._sample)
 
     def _last_trained(self) -> Tensor:

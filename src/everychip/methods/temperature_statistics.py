@@ -32,9 +32,7 @@ class TemperatureStatistics(Temperature):
     """
 
     controls: ClassVar[tuple[str, ...]] = ("noise_injection", "temperature")
-    as_control: ClassVar[str] = (
-        "has the softer loss, and the running statistics of all forwards"
-    )
+    as_control: ClassVar[str] = "has the softer loss, and the running statistics of all forwards"
     colour: ClassVar[str] = ""
     increments: Annotated[tuple[Annotated[float, Field(ge=0)], ...], Field(min_length=1)] = (0.15, 0.10, 0.05)
 

@@ -1,4 +1,4 @@
-"""Ordinary training, which has never heard of the device."""
+"""Ordinary training, which ignores the device."""
 
 from __future__ import annotations
 

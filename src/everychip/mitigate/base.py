@@ -107,7 +107,7 @@ def random_part(calibration: Any, count: int, *, where: str, expected: str, rng:
         raise DataError(
             f"{where}.images",
             found=f"{len(data)} calibration images",
-            expected=f"at least the {count} that are asked for",
+            expected=f"at least the {count} that are requested",
             remedy=f"images = {len(data)}",
         )
     return data.take(torch.randperm(len(data), generator=rng)[:count])

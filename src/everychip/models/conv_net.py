@@ -74,7 +74,7 @@ class ConvNetNetwork(nn.Module):
 
 
 class ConvBlock(nn.Module):
-    """pool(ReLU(norm(conv(x)) + x)), the pool and the shortcut where they are asked for."""
+    """pool(ReLU(norm(conv(x)) + x)), the pool and the shortcut where they are requested."""
 
     def __init__(self, inputs: int, outputs: int, *, pool: bool, residual: bool) -> None:
         super().__init__()

@@ -1,4 +1,4 @@
-"""Which matrix of a model is the first and which the last: the order in which a forward meets them."""
+"""Which matrix of a model is the first and which the last: the order in which a forward pass uses them."""
 
 from __future__ import annotations
 

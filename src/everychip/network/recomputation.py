@@ -27,7 +27,7 @@ _inside = 0
 
 @dataclass(frozen=True)
 class _Placed:
-    """A chip in the place of a model's tensors, and the thread that runs it."""
+    """A chip in place of a model's tensors, and the thread that runs it."""
 
     model: nn.Module
     chip: Mapping[str, Tensor]

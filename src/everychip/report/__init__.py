@@ -1,4 +1,4 @@
-"""Reports: a run or a study folder, told as tables, charts and one self-contained page."""
+"""Reports: a run or a study folder, as tables, charts and one self-contained page."""
 
 from everychip.report.chart_files import write_charts
 from everychip.report.html import write_report

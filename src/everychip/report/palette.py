@@ -1,4 +1,4 @@
-"""One colour for each method, the same in every chart and table; told apart by the colour-blind.
+"""One colour for each method, the same in every chart and table; distinguished by the colour-blind.
 
 Colours: Okabe & Ito, Color Universal Design (2008). Baselines and controls are dashed, what
 is trained without noise is dotted, methods are solid.

@@ -1,4 +1,4 @@
-"""A study told in three sentences that anybody can repeat: what falls, what is published, what survives."""
+"""A study in three sentences that anybody can repeat: what falls, what is published, what survives."""
 
 from __future__ import annotations
 

@@ -85,7 +85,7 @@ class Until:
         return math.ceil(math.log(2 / 0.05) / (0.75 * self.half_width))
 
     def watch(self, *, level: float = 0.95) -> Sequential | SequentialT:
-        """A fresh confidence sequence of the kind that is asked for."""
+        """A fresh confidence sequence of the kind that is requested."""
         return Sequential(level=level) if self.bounded else SequentialT(level=level, least=self.least)
 
     def interval(self, values: Values, *, level: float = 0.95, score: Score = ACCURACY) -> Interval:

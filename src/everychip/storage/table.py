@@ -100,7 +100,7 @@ def merge_tables(
 
 
 def _relabelled(renamed: Mapping[str, Mapping[str, str]]) -> tuple[str, dict[str, str]]:
-    """The labels of some runs in the place of others, as SQL and its values."""
+    """The labels of some runs in place of others, as SQL and its values."""
     values: dict[str, str] = {}
     cases: dict[str, list[str]] = {}
     for number, (run, labels) in enumerate(renamed.items()):

@@ -63,7 +63,7 @@ def run(
     A complete run is only opened: its files are compared with their SHA-256, and the files of its data and
     the code of a user's model with what they were. So is what an unfinished run left, and what differs is
     made again. trained: the folder of a complete run of the same training, whose weights are taken instead of
-    being trained again. network: one that is evaluated as it is, in the place of a training; trained_at: the
+    being trained again. network: one that is evaluated as it is, in place of a training; trained_at: the
     nominal σ that it was trained at, where that is known.
     """
     if not store.is_complete(folder):

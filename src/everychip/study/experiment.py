@@ -41,7 +41,7 @@ class Evaluation(Config):
     month has 30 days, a year 365); absent, at the device's own time only. Each chip is programmed once and
     read at every time. What a time counts from, the device says (pcm, hermes: the first read).
     chips: how many chips are programmed at every σ.
-    images: how many random test images each chip meets; absent, the whole test set (percentiles need it).
+    images: how many random test images for each chip; absent, the whole test set (percentiles need it).
     target: the accuracy, 0 … 1, or what else the task's score is, whose yield is reported.
     mitigation: what is done to each chip before it is measured, with the training data to calibrate on.
     policy: how a network whose exits stay answers; what it chooses or fits, it does on the validation split.
@@ -93,7 +93,7 @@ class Condition:
 class Experiment(Config):
     """One recipe as a value; `title` and `labels` name it and change nothing of what is computed.
 
-    task: what the network is asked (`everychip.tasks`): "classification", or another kind or table; the
+    task: the network's task (`everychip.tasks`): "classification", or another kind or table; the
     default has no key in the table, and so no part in the run's identity.
     start: trained weights that the training starts from, the folder of a run or a .safetensors file (in a
     recipe's file, relative to it): `start = "runs/vanilla"`; absent, from fresh ones. Their content is part
@@ -106,9 +106,7 @@ class Experiment(Config):
     hardware: Annotated[Hardware, Field(description="What its chips are.")]
     method: Annotated[Method, Field(description="How it is trained for them.")]
     start: Start | None = None
-    task: Annotated[Task, Field(description="What the network is asked, and how it is scored.")] = (
-        Classification()
-    )
+    task: Annotated[Task, Field(description="The network's task, and how it is scored.")] = Classification()
     training: Annotated[Training, Field(description="The optimiser and the length.")] = Training()
     evaluation: Annotated[Evaluation, Field(description="What is measured, and on how many chips.")] = (
         Evaluation()

@@ -34,7 +34,7 @@ _BIAS = 0.01  # of G_max: a smaller one is not worth a line
 
 @dataclass(frozen=True)
 class Question:
-    """What is asked of a run.
+    """The questions to a run.
 
     chips: how many are programmed for every layer. mode: as in `sensitivity`. target, drop: as in
     `break_even`; neither, one point. settings: `a.b=c` changes of what is no part of the training.

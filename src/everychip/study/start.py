@@ -1,4 +1,4 @@
-"""Where a training starts: from the weights of another one in the place of fresh ones."""
+"""Where a training starts: from the weights of another one in place of fresh ones."""
 
 from __future__ import annotations
 

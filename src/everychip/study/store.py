@@ -97,7 +97,7 @@ def training_id(recipe: Mapping[str, Any]) -> str:
 def claim(folder: Path, recipe: Mapping[str, Any]) -> None:
     """Make a folder the one of this recipe, or refuse it because something else lies there.
 
-    An unfinished run's recipe is written anew, so that its title and labels are as they are asked for now.
+    An unfinished run's recipe is written anew, so that its title and labels are as they are requested now.
     """
     path = folder / RECIPE
     if path.exists():

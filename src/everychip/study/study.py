@@ -47,7 +47,7 @@ _SAVE_EVERY = 10.0  # seconds between two merges of the draws
 
 
 class Watcher:
-    """Is told what happens in a study; this one does not care."""
+    """Takes the events of a study; this one ignores them."""
 
     def begin(self, waiting: int, complete: int) -> None:
         """So many runs are to be executed, so many are there already."""
@@ -97,7 +97,7 @@ def run_study(
         on: where they are computed; absent, on this machine.
         shard: only this share of the runs, beside others in the same folder; the study without shards
             then opens what they all computed and writes study.json.
-        watcher: is told what happens.
+        watcher: takes the events.
         command: for the record.
     """
     grid, on = study.expand(), on or Processes()

@@ -1,4 +1,4 @@
-"""What a network is asked and how the answer is scored.
+"""The network's task and how the answer is scored.
 
 1. A task is a component: `task="multilabel"` or a table, in `fit`, `evaluate`, `bind` and recipes. The
    default, `classification`, is left out of a recipe's table: run ids, draws and numbers stay what they were.

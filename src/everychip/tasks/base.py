@@ -32,7 +32,7 @@ class Meter(Protocol):
 
 
 class Task(Component, family="task"):
-    """What a network is asked, and how its answers are scored.
+    """The network's task, and how its answers are scored.
 
     score: which of the task's scores is judged, by name; absent, the first one.
     """

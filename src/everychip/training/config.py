@@ -20,10 +20,10 @@ class Training(Config):
     for the last fifth of them. validation: the share of the training data kept for choosing the epoch.
     validation_chips, validation_images: how many chips, disjoint from those of any evaluation, meet how many
     of them after each epoch. precision: of the products. passes: what the training may cost, in passes over
-    its data forward and backward, in the place of epochs: a method of twice the cost a step
+    its data forward and backward, in place of epochs: a method of twice the cost a step
     (`Method.forwards`) gets half the steps, so methods compare at equal compute; the last epoch may be a part
     of one. average: d of an average over the steps, of all weights and statistics,
-    W̄ ← d·W̄ + (1 − d)·W, which is then validated and kept in the place of the last.
+    W̄ ← d·W̄ + (1 − d)·W, which is then validated and kept in place of the last.
     keep: "last" returns the weights of the last epoch; absent, those of the best on validation.
 
     Source: Adam, cosine, batch 128, lr 1e-3 are those of arXiv 2305.14561 for VGG-8 (over 200 epochs);

@@ -86,7 +86,7 @@ def fit(
             read are refused (`augment` changes them anew in every epoch).
         hardware: what the chips of training and validation are.
         seed: of chips, order and augmentation.
-        task: what the network is asked, as a component, its table or its kind (`everychip.tasks`).
+        task: the network's task, as a component, its table or its kind (`everychip.tasks`).
         checkpoint: a file that is written after each epoch and resumed from, to the bit.
         progress: True, a bar; False, none; absent, one on a terminal; or a function of `progress.Event`.
         options: the fields of `Training`: epochs, batch_size, lr, …

@@ -1,4 +1,4 @@
-"""What the numbers mean, for a reader who meets them for the first time."""
+"""What the numbers mean, for a first-time reader."""
 
 from __future__ import annotations
 

@@ -36,7 +36,7 @@ class Processes(Executor):
 
 
 class SerialPool:
-    """Computes in this process, while it is asked to."""
+    """Computes in this process, on request."""
 
     def __init__(self, tell: Tell) -> None:
         self._tell = tell

@@ -39,7 +39,7 @@ class Slurm(Executor):
         return SlurmPool(self, folder)
 
     def settings(self, threads: int) -> dict[str, Any]:
-        """What submitit is told of a job."""
+        """The job's parameters for submitit."""
         known = {
             "slurm_partition": self.partition,
             "slurm_account": self.account,

@@ -115,7 +115,7 @@ def answers(
     >>> net = ec.MultiExit(nn.Sequential(nn.Linear(8, 16), nn.ReLU(), nn.Linear(16, 4)), torch.ones(2, 8))
     >>> found = answers(net, ec.Hardware(device=ec.devices.Gaussian(sigma=0.1)), torch.ones(2, 8))
     >>> [(one.name, int(one.macs), one.layers) for one in found.rows()]
-    [('exit 1', 768, 3), ('last', 192, 2), ('combined', 832, 4)]
+    [('exit 1', 768, 3.0), ('last', 192, 2.0), ('combined', 832, 4.0)]
     >>> found.early([0.5, 0.5]).macs
     800.0
     """

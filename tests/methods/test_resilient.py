@@ -124,6 +124,46 @@ def test_the_layers_that_a_norm_follows_are_found_in_the_papers_networks():
     assert normalised(objective) == [], "a layer norm on a sum does not take out the scale of one addend"
 
 
+@pytest.mark.parametrize("network", [models.VGG8(width=4), models.ResNet18(width=4), models.LeNet()])
+def test_in_the_papers_networks_the_order_of_use_is_that_of_definition(network):
+    model, hardware = network.build((1, 32, 32), 10), on(devices.Gaussian(sigma=0.1))
+    defined, used = (
+        normalised(methods.NoiseInjection().bind(model, hardware, sample=sample))
+        for sample in (None, torch.zeros(2, 1, 32, 32))
+    )
+    assert defined == used
+
+
+class OutOfOrder(nn.Module):
+    """Norms that are defined after all layers, one of them after the layer that it does not follow."""
+
+    def __init__(self):
+        super().__init__()
+        self.first, self.second, self.head = nn.Linear(8, 8), nn.Linear(8, 8), nn.Linear(8, 3)
+        self.norm = nn.BatchNorm1d(8)
+
+    def forward(self, x):
+        return self.head(self.second(torch.relu(self.norm(self.first(x)))))
+
+
+def test_layers_and_norms_are_paired_in_the_order_of_use():
+    model = OutOfOrder()
+    before = {name: buffer.clone() for name, buffer in model.named_buffers()}
+    objective = methods.Resilient(alpha=1.2, ramp=0).bind(
+        model, on(devices.Gaussian(sigma=0.1)), sample=torch.randn(4, 8)
+    )
+    assert normalised(objective) == ["first.weight"]
+    assert all(torch.equal(buffer, before[name]) for name, buffer in model.named_buffers())
+    rms = {name: float(w.detach().square().mean().sqrt()) for name, w in objective.weights.items()}
+    for _ in range(5):
+        objective.after_step()
+    ratio = {
+        name: float(w.detach().square().mean().sqrt()) / rms[name] for name, w in objective.weights.items()
+    }
+    assert ratio["second.weight"] == pytest.approx(1.0, rel=1e-4), "its scale nothing else restores"
+    assert ratio["first.weight"] < 0.999
+
+
 def test_frozen_layers_stay_to_the_bit(setting):
     setting.model.hidden.weight.requires_grad_(False)
     kept = setting.model.hidden.weight.clone()

@@ -19,7 +19,7 @@ from everychip.hardware.placement import Placed
 from everychip.mapping import Columns
 from everychip.methods.exit_loss import exits_loss, listening_to_exits
 from everychip.methods.reminder import Reminder
-from everychip.network.order import order_of_use
+from everychip.network.order import followers, order_of_use
 from everychip.network.running import Runner
 from everychip.network.soundness import device_of
 from everychip.tasks import Classification, Task
@@ -148,6 +148,11 @@ class Objective(nn.Module):
     def order(self) -> list[str]:
         """The names of the weights in the order of the sample's forward pass; without one, of the model."""
         return order_of_use(self.model, self.weights, self._sample)
+
+    @cached_property
+    def followers(self) -> Mapping[nn.Module, nn.Module]:
+        """The layer that comes after each layer, by use where there is a sample (`network.order`)."""
+        return followers(self.model, self._sample)
 
     def _last_trained(self) -> Tensor:
         trained = self.trained

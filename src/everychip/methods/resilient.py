@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 import math
 from collections.abc import Iterable
 from typing import Annotated, Any, ClassVar, Literal, Self
@@ -168,14 +167,11 @@ class Resilient(Method):
 def normalised(objective: Objective) -> list[str]:
     """The weights whose scale a normalisation takes out again, by name.
 
-    Those of a layer whose successor, in the order in which the model holds its layers, is a batch, group or
-    instance norm of as many channels.
+    Those of a layer that a batch, group or instance norm of as many channels follows, in the order of use.
     """
-    layers = [m for m in objective.model.modules() if m._parameters]
-    after = dict(itertools.pairwise(layers))
     found = []
     for name, weight in objective.weights.items():
-        follower = after.get(objective.model.get_submodule(name.rpartition(".")[0]))
+        follower = objective.followers.get(objective.model.get_submodule(name.rpartition(".")[0]))
         channels = getattr(follower, "num_features", getattr(follower, "num_channels", None))
         if isinstance(follower, _NORMS) and channels in (weight.shape[0], weight.shape[1]):
             found.append(name)

@@ -34,6 +34,12 @@ WINDOW = STEPS // 4
 MOST_RMS = 1.0
 """Over √inputs, the rms up to which a clamped layer is scaled back: outputs as large as inputs."""
 
+_ROUNDING = 5e-3
+"""What summing over those steps may leave of a share that is 0 or 1."""
+
+_FAR = 1e6
+"""A σ_W / rms(W) that no layer reaches."""
+
 ONSET = 0.2
 """The share of training over which batch norm goes from the batch's statistics to the population's."""
 
@@ -46,8 +52,10 @@ class Resilient(Method):
     the noise that the ramp lets the step meet. σ²(W_l): variance of crossbar layer l's programmed weights.
 
     alpha: α; each layer is clamped to ±α·rms(W) after each step. "auto" is α = clamp(target / s, 1.3, 2.5),
-    s = σ_W / max|W| in closed form. alpha_of: whose s; "network", of weights that fill the range evenly, one
-    α for all layers; "layer", each layer's own at each step (`clip_to_noise`). target: the σ_W / rms(W) to
+    s = σ_W / max|W| in closed form, of which only the share counts that a clip takes away
+    (`share_of_range`): where σ is proportional to the weight, none, and α is 2.5. alpha_of: whose s;
+    "network", of weights that fill the range evenly, one α for all layers; "layer", each layer's own at each
+    step (`clip_to_noise`). target: the σ_W / rms(W) to
     aim at. A constraint takes the place of these three. rescale: which layers get the rms back that the
     clamp takes (as `flatten` does): "bounded" those that no batch, group or instance norm follows, whose
     scale nothing else restores, up to an rms of 1/√inputs, so that a larger start comes down to it;
@@ -126,12 +134,14 @@ class Resilient(Method):
     def _clamp(self, hardware: Hardware) -> dict[str, Any]:
         if self.alpha == "auto":
             must_be_alike(hardware.layers, "method resilient, alpha")
-        if self.alpha == "auto" and self.alpha_of == "layer":
-            law = ClipToNoise(device=hardware.device, mapping=hardware.mapping, target=self.target)
-            return {"constraint": law}
-        alpha = self.alpha
-        if alpha == "auto":
-            alpha = round(alpha_for(spread(hardware), target=self.target), 4)
+        if self.alpha != "auto":
+            return {"alpha": self.alpha, "constraint": Clip(alpha=self.alpha)}
+        share = share_of_range(hardware)
+        target = self.target / share if share > 0 else math.inf
+        if self.alpha_of == "layer":
+            law = {"device": hardware.device, "mapping": hardware.mapping}
+            return {"constraint": ClipToNoise(target=min(target, _FAR), **law)}
+        alpha = round(alpha_for(spread(hardware), target=target), 4)
         return {"alpha": alpha, "constraint": Clip(alpha=alpha)}
 
     def constrain(self, objective: Objective) -> None:
@@ -186,6 +196,25 @@ def spread(hardware: Hardware) -> float:
     0.311
     """
     return float(variance_over_range(hardware).mean().sqrt())
+
+
+def share_of_range(hardware: Hardware) -> float:
+    """The share of σ_W that shrinks with the layer's largest weight, 0 … 1: what a clip can take away.
+
+    At a fixed weight w = u·M, M = max|W|, σ_W = M·s(u) and dσ_W/dM = s − u·s′, whose mean over u in [0, 1] is
+    2·E[s] − s(1). An additive law of one σ has all of it, a multiplicative one nothing.
+
+    >>> from everychip.devices import Gaussian, LogNormal, Mismatch
+    >>> for device in (Gaussian(sigma=0.4), Mismatch(sigma=0.4), LogNormal(sigma=0.4)):
+    ...     print(device.kind, round(share_of_range(Hardware(device=device, mapping="direct")), 3))
+    gaussian 1.0
+    mismatch 0.0
+    log_normal 0.0
+    """
+    s = variance_over_range(hardware).sqrt()
+    driven, whole = float(2 * s.mean() - (s[0] + s[-1]) / 2), spread(hardware)
+    share = driven / whole if whole > 0 else 1.0
+    return 1.0 if share > 1 - _ROUNDING else 0.0 if share < _ROUNDING else share
 
 
 def variance_over_range(hardware: Hardware) -> Float[Tensor, " points"]:

@@ -61,11 +61,11 @@ class Drifting(Physical):
         return self.replace(time=time)
 
     def deviation(self, g: Float[Tensor, "*cells"], rng: torch.Generator) -> Float[Tensor, "*cells"]:
-        written, drawn, heard = (standard_normal(g, rng) for _ in range(3))
-        programmed = g + self.kept(g, self.spread(g) * written)
+        noise_programming, noise_drift, noise_read = (standard_normal(g, rng) for _ in range(3))
+        programmed = g + self.kept(g, self.spread(g) * noise_programming)
         law = self.exponent(g)
-        decay = torch.exp(-self._decades * (law.mean + law.std * drawn).abs())
-        read = self._read_std(programmed) * heard
+        decay = torch.exp(-self._decades * (law.mean + law.std * noise_drift).abs())
+        read = self._read_std(programmed) * noise_read
         factor = 1 + (torch.maximum(read, -torch.ones_like(g)) if self.clip else read)
         return programmed * decay * factor - g
 

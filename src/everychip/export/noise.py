@@ -77,7 +77,7 @@ def written(model: Any, weight: Float[Tensor, "out in"], *, time: float) -> Floa
 
     What its `apply_noise` does, which raises at a time of 0. Each conductance of a pair is written, drifts
     and is read on its own; `drift_analog_weights` of aihwkit instead splits the difference of a written pair
-    anew, and so forgets what its idle cell held. It draws from PyTorch's global generator: see `seeded_global_generator`.
+    anew, and so forgets what its idle cell held. It draws from PyTorch's global generator.
     """
     with torch.no_grad(), warnings.catch_warnings():
         # Its Hermes model indexes with lists, which PyTorch warns of once.

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import torch
@@ -33,12 +34,26 @@ class CleanGradientWeight(Tensor):
             leaves = tree_leaves((args, kwargs))
             # Both passes draw the same dropout masks: their difference is the noise and nothing else.
             gpus = {leaf.device for leaf in leaves if isinstance(leaf, cls) and leaf.is_cuda}
-            with torch.no_grad(), torch.random.fork_rng(devices=gpus):
+            with torch.no_grad(), _uncached_casts(), torch.random.fork_rng(devices=gpus):
                 noisy = func(*tree_map(_noisy, args), **tree_map(_noisy, kwargs))
             clean = func(*tree_map(_clean, args), **tree_map(_clean, kwargs))
             alone = not any(type(leaf) is Tensor for leaf in leaves)
             # A function of weights alone (a transpose, a cast, a slice) gives a weight again.
             return _combine(clean, noisy, with_clean_gradient if alone else _value_and_gradient)
+
+
+@contextmanager
+def _uncached_casts() -> Iterator[None]:
+    """Inside, autocast keeps no cast: one made without gradient would serve the pass with gradient, too.
+
+    PyTorch before 2.6 does not tell the two apart.
+    """
+    before = torch.is_autocast_cache_enabled()
+    torch.set_autocast_cache_enabled(False)
+    try:
+        yield
+    finally:
+        torch.set_autocast_cache_enabled(before)
 
 
 def with_clean_gradient(clean: Tensor, noisy: Tensor) -> Tensor:

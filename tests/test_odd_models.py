@@ -305,7 +305,13 @@ def averaged(model: nn.Module) -> nn.Module:
     return torch.optim.swa_utils.AveragedModel(model)
 
 
-WRAPPERS = [compiled, compiled_in_place, averaged, lambda m: compiled(averaged(m))]
+def compiled_average(model: nn.Module) -> nn.Module:
+    return compiled(averaged(model))
+
+
+WRAPPERS = [compiled, compiled_in_place, averaged, compiled_average]
+NEEDS_NEWER = not hasattr(torch.compiler, "set_stance")
+"""Whether this PyTorch (before 2.6) cannot run a compiled model as it is written, which an array needs."""
 
 
 @pytest.mark.parametrize("wrap", WRAPPERS)
@@ -313,6 +319,10 @@ WRAPPERS = [compiled, compiled_in_place, averaged, lambda m: compiled(averaged(m
 def test_pytorchs_wrappers_do_not_change_the_chips(wrap: Any, array: Array | None) -> None:
     hw = HW.replace(array=array)
     plain = ec.evaluate(mlp(), hw, (X, Y), chips=4, seed=0)
+    if NEEDS_NEWER and array is not None and wrap is not averaged:
+        with pytest.raises(ec.errors.ModelError, match=r"use PyTorch 2\.6 or later"):
+            ec.evaluate(wrap(mlp()), hw, (X, Y), chips=4, seed=0)
+        return
     wrapped = ec.evaluate(wrap(mlp()), hw, (X, Y), chips=4, seed=0)
     assert torch.allclose(wrapped.nll, plain.nll, rtol=1e-6)
     assert wrapped.compare(plain).difference.estimate == 0
@@ -321,6 +331,10 @@ def test_pytorchs_wrappers_do_not_change_the_chips(wrap: Any, array: Array | Non
 @pytest.mark.parametrize("gradient", ["detached", "clean"])
 def test_a_compiled_model_trains_as_it_does_uncompiled(gradient: str) -> None:
     hw, method = HW.replace(array=Array(adc_bits=6)), ec.methods.NoiseInjection(noise_gradient=gradient)
+    if NEEDS_NEWER:
+        with pytest.raises(ec.errors.ModelError, match=r"use PyTorch 2\.6 or later"):
+            method.bind(compiled(mlp()), hw, seed=0)(X, Y)
+        return
     slopes = []
     for model in (mlp(), compiled(mlp()), compiled_in_place(mlp())):
         method.bind(model, hw, seed=0)(X, Y).backward()

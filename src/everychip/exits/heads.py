@@ -15,6 +15,7 @@ from torch.nn.functional import adaptive_avg_pool1d, adaptive_avg_pool2d, adapti
 from everychip.errors import ModelError
 from everychip.exits.dense import DenseHead
 from everychip.exits.survey import Site
+from everychip.network.modes import hooks_called
 from everychip.network.taps import Taps
 
 Init = Literal["default", "fan_out"]
@@ -65,7 +66,8 @@ class Exits(nn.Module):
         try:
             for position in self.positions:
                 handles.append(_submodule(model, position).register_forward_hook(taps.hook(position)))
-            yield taps
+            with hooks_called():
+                yield taps
         finally:
             for handle in handles:
                 handle.remove()

@@ -14,6 +14,7 @@ from everychip.config.arguments import a, index, number, takes
 from everychip.errors import ConfigError, ModelError
 from everychip.exits.survey import Site, survey
 from everychip.hardware.hardware import Hardware
+from everychip.network.modes import hooks_called
 from everychip.rng import seeded_global_generator
 
 _LAYERS = (nn.Linear, nn.modules.conv._ConvNd)
@@ -144,6 +145,7 @@ class Compensated(nn.Module):
     @contextmanager
     def _corrected(self) -> Iterator[None]:
         with ExitStack() as stack:
+            stack.enter_context(hooks_called())
             for name, compensator in zip(self.places, self.compensators, strict=True):
                 hook = self._model.get_submodule(name).register_forward_hook(_correcting(compensator))
                 stack.callback(hook.remove)

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 
 import torch
 from torch import nn
 from torch.nn.parameter import is_lazy
+from torch.torch_version import TorchVersion
 
 from everychip.network.exclusive import exclusive
 
@@ -47,6 +48,16 @@ def without_fast_path() -> Iterator[None]:
         yield
     finally:
         torch.backends.mha.set_fastpath_enabled(enabled)
+
+
+@contextmanager
+def hooks_called() -> Iterator[None]:
+    """Inside, transformer layers call the hooks of their parts, as PyTorch since 2.7 does on its own."""
+    with nullcontext() if _KNOWS_HOOKS else without_fast_path():
+        yield
+
+
+_KNOWS_HOOKS = TorchVersion(torch.__version__) >= (2, 7)
 
 
 @contextmanager

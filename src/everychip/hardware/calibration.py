@@ -40,7 +40,7 @@ def calibrate(
 ) -> Hardware:
     """The same hardware with `array.ranges`: what its converters meet when training images are run.
 
-    DAC: max|x| of a layer's inputs; ADC: max|sum| of each tile, or the array's percentile of it. The cells
+    DAC: max|x| of a layer's inputs, or what training has learned (`array.dac_ranges`); ADC: max|sum| of each tile, or the array's percentile of it. The cells
     hold their targets, so that all chips of the model share the ranges; a matrix that is read several times
     in a pass has the largest of its ranges.
 
@@ -78,7 +78,7 @@ def calibrated(placed: Placed, runner: Runner, data: Any, *, images: int = 500, 
     if runner.memory_format is not None:
         x = mapped(x, partial(_in_format, layout=runner.memory_format))
     seen: dict[str, Seen] = {}
-    bare = hardware.with_arrays(lambda array: array.replace(ranges=None, read_noise=0.0))
+    bare = hardware.with_arrays(lambda array: array.replace(ranges=None, read_noise=0.0, adc_noise=0.0))
     exact = placed.with_hardware(bare)
     held = exact.program(seed=seed, path=("calibration",), strength=0.0)
     with torch.no_grad(), evaluating(runner.model), seeded_global_generator(seed, "calibration", "forward"):

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Self
 
 from torch import Tensor, nn
 
+from everychip.array import InputRange
 from everychip.errors import ConfigError
 from everychip.hardware.effective_sigma import EffectiveSigma, weight_noise
 from everychip.hardware.hardware import Hardware, Placement
+from everychip.hardware.learned import input_ranges, with_full_scales
 from everychip.hardware.programming import Draw, NoiseGradient, program_weights
 from everychip.mapping import Columns
 from everychip.network.exclusive import must_not_be_a_chip
@@ -21,7 +23,8 @@ class Placed:
     """Where every parameter of a model stands on a hardware, and what the crossbar holds of it.
 
     hardware: what chips are programmed into. rows: every parameter, where it stands and why. weights: what
-    the crossbar holds, by name; the model's own tensors. columns: which of their numbers share a column.
+    the crossbar holds, by name; the model's own tensors. columns: which of their numbers share a column, with
+    full scales that are learned. inputs: ranges of DACs that are learned, by name.
 
     >>> import torch, everychip as ec
     >>> placed = Placed.of(nn.Linear(4, 2), ec.Hardware(device=ec.devices.Gaussian(sigma=0.1)))
@@ -33,6 +36,7 @@ class Placed:
     rows: tuple[Placement, ...]
     weights: Mapping[str, Tensor]
     columns: Mapping[str, Columns]
+    inputs: Mapping[str, InputRange] = field(default_factory=dict)
 
     @classmethod
     def of(cls, model: nn.Module, hardware: Hardware) -> Self:
@@ -42,7 +46,8 @@ class Placed:
         hardware.must_hold(model, rows)
         held = [row for row in rows if row.crossbar]
         weights = {row.name: row.parameter for row in held}
-        return cls(hardware, rows, weights, {row.name: row.columns for row in held})
+        columns = with_full_scales(hardware, weights, {row.name: row.columns for row in held})
+        return cls(hardware, rows, weights, columns, input_ranges(hardware, weights))
 
     def with_hardware(self, hardware: Hardware) -> Self:
         """The same places at another σ, time or mapping, or with ranges for the converters.
@@ -53,11 +58,15 @@ class Placed:
         if _decides(hardware) != _decides(self.hardware):
             raise ConfigError(
                 "hardware",
-                found="another set of digital layers, or an array where there was none",
-                expected="the same digital, embeddings and kind of reading",
+                found="another set of digital layers or learned scales, or an array where there was none",
+                expected="the same digital, embeddings, learned scales and kind of reading",
                 remedy="Placed.of(model, hardware)",
             )
         return replace(self, hardware=hardware)
+
+    def with_learned(self, columns: Mapping[str, Columns], inputs: Mapping[str, InputRange]) -> Self:
+        """The same places with full scales and ranges that are being trained in those of some weights."""
+        return replace(self, columns={**self.columns, **columns}, inputs={**self.inputs, **inputs})
 
     def with_weights(self, weights: Mapping[str, Tensor]) -> Self:
         """Other values in the same places, or some of the weights alone."""
@@ -93,6 +102,7 @@ class Placed:
             gradient=gradient,
             columns=self.columns,
             draw=draw,
+            inputs=self.inputs,
         )
 
     def effective_sigma(self) -> EffectiveSigma:
@@ -103,4 +113,6 @@ class Placed:
 def _decides(hardware: Hardware) -> tuple[object, ...]:
     """What of a hardware decides where a parameter stands."""
     layers = tuple((layer.match, layer.array is None) for layer in hardware.layers)
-    return hardware.digital, hardware.embeddings, hardware.array is None, layers
+    learned = tuple(mapping.full_scales for mapping in hardware.mappings)
+    ranges = tuple(array.dac_ranges for array in hardware.arrays)
+    return hardware.digital, hardware.embeddings, hardware.array is None, layers, learned, ranges

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable, Mapping
+from dataclasses import replace
 from typing import Any, Literal
 
 import torch
 from torch import Tensor
 
-from everychip.array import Array, Cells, tiled
+from everychip.array import Array, Cells, InputRange, tiled
 from everychip.hardware.hardware import Hardware
 from everychip.mapping.columns import OUTPUTS_FIRST, Columns
 from everychip.network.straight_through import with_clean_gradient
@@ -31,13 +32,16 @@ def program_weights(
     gradient: NoiseGradient | None = None,
     columns: Mapping[str, Columns] | None = None,
     draw: Draw | None = None,
+    inputs: Mapping[str, InputRange] | None = None,
 ) -> dict[str, Tensor]:
     """Program named weights: W' = target(W) + strength·deviation(W), drawn at (seed, *path, name).
 
     `gradient` says what backward sees: None, nothing; "detached", the noisy weights with the noise held
     fixed; "pathwise", the noise's own dependence on W through max|W| and σ(W), too (as sampled); "clean",
     the clean weights (noisy values forward, clean Jacobians backward). columns: which numbers share a column,
-    by name (`Placed.columns`); outputs come first where it does not say. draw: another law of the deviation.
+    by name (`Placed.columns`); outputs come first where it does not say. A full scale among them that is
+    being learned has a gradient of target and deviation, unless backward sees nothing or clean weights.
+    draw: another law of the deviation. inputs: learned ranges of the DACs, by name.
     """
     programmed, drawn_as = {}, addresses(weights)
     own = _on_die(hardware, weights, seed=seed, path=path)
@@ -45,15 +49,18 @@ def program_weights(
         hardware = own[name]
         held = (columns or {}).get(name, OUTPUTS_FIRST)
         rng = rng_for(seed, *path, drawn_as[name], device=weight.device)
-        with torch.set_grad_enabled(gradient == "pathwise"):
-            deviation = (draw or _by_law)(_full_precision(weight), hardware, rng, held)
+        learns = gradient == "detached" and held.full is not None and held.full.requires_grad
+        with torch.set_grad_enabled(gradient == "pathwise" or learns):
+            cells = _full_precision(weight.detach() if learns else weight)
+            deviation = (draw or _by_law)(cells, hardware, rng, held)
         with torch.set_grad_enabled(gradient is not None):
             target = hardware.mapping.target(_full_precision(weight), columns=held)
             noisy = strided_as(weight, torch.add(target, deviation, alpha=strength).to(weight.dtype))
             if hardware.array is not None:
                 at = (seed, *path, drawn_as[name])
-                cells = _cells(name, weight, noisy, hardware, strength=strength, at=at, columns=held)
-                noisy = tiled(target.to(weight.dtype) if gradient == "clean" else noisy, cells)
+                on_tiles = _cells(name, weight, noisy, hardware, strength=strength, at=at, columns=held)
+                on_tiles = replace(on_tiles, dac=(inputs or {}).get(name))
+                noisy = tiled(target.to(weight.dtype) if gradient == "clean" else noisy, on_tiles)
             elif gradient == "clean":
                 noisy = with_clean_gradient(target.to(weight.dtype), noisy)
             programmed[name] = noisy
@@ -104,11 +111,12 @@ def _cells(
 ) -> Cells:
     """What the tiles hold of a programmed weight: all of it or, where digits are converted, each slice."""
     array, mapping = hardware.array or Array(), hardware.mapping
-    reads = rng_for(*at, "read", device=weight.device) if array.read_noise else None
+    reads = rng_for(*at, "read", device=weight.device) if array.is_noisy else None
     with torch.no_grad():
         exact = _full_precision(weight)
         if not mapping.has_digits or array.shift_add == "analog":
-            return Cells(name, (noisy.detach(),), (exact.abs().amax(),), array, rng=reads)
+            unit = exact.abs().amax() if columns.full is None else columns.full.amax()
+            return Cells(name, (noisy.detach(),), (unit,), array, rng=reads)
         rng = rng_for(*at, device=weight.device)
         slices = mapping.slices(exact, hardware.device, rng, columns=columns)
         held = (torch.add(s.target, s.deviation, alpha=strength).to(weight.dtype) for s in slices)

@@ -285,7 +285,7 @@ def _rows(draws: Draws, facts: Mapping[str, Any], *, chips: int) -> dict[str, li
 
 
 def _all_chips_alike(placed: Placed, *, seed: int) -> bool:
-    if any(array.read_noise for array in placed.hardware.arrays):
+    if any(array.is_noisy for array in placed.hardware.arrays):
         return False
     first, second = (placed.program(seed=seed, path=("evaluate", chip)) for chip in (0, 1))
     return all(torch.equal(first[name], second[name]) for name in first)

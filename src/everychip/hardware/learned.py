@@ -1,0 +1,72 @@
+"""What training has learned of a hardware's two sides: which tensors a placed model's converters and cells use."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import replace
+
+import torch
+from torch import Tensor
+
+from everychip.array import InputRange
+from everychip.errors import ConfigError
+from everychip.hardware.hardware import Hardware
+from everychip.mapping import Columns
+from everychip.hardware.programming import addresses
+
+
+def with_full_scales(
+    hardware: Hardware, weights: Mapping[str, Tensor], columns: Mapping[str, Columns]
+) -> dict[str, Columns]:
+    """The columns of every weight with the full scale that the hardware's mapping gives it by name."""
+    own, plain = hardware.by_layer(weights), addresses(weights)
+    found = {}
+    for name, weight in weights.items():
+        scales = own[name].mapping.full_scales or {}
+        values = scales.get(name, scales.get(plain[name]))
+        found[name] = columns[name] if values is None else _scaled(name, weight, columns[name], values)
+    _must_name((mapping.full_scales for mapping in hardware.mappings), weights, "mapping.full_scales")
+    return found
+
+
+def input_ranges(hardware: Hardware, weights: Mapping[str, Tensor]) -> dict[str, InputRange]:
+    """The ranges of the DACs that the hardware's arrays give by name."""
+    own, plain = hardware.by_layer(weights), addresses(weights)
+    found = {}
+    for name, weight in weights.items():
+        array = own[name].array
+        ranges = (array.dac_ranges if array is not None else None) or {}
+        value = ranges.get(name, ranges.get(plain[name]))
+        if value is not None:
+            found[name] = InputRange(torch.tensor(value, dtype=torch.float64, device=weight.device))
+    _must_name((array.dac_ranges for array in hardware.arrays), weights, "array.dac_ranges")
+    return found
+
+
+def _scaled(name: str, weight: Tensor, columns: Columns, values: tuple[float, ...]) -> Columns:
+    exact = torch.float64 if weight.dtype == torch.float64 else torch.float32
+    given = torch.tensor(values, dtype=exact, device=weight.device)
+    if len(values) == 1:
+        return replace(columns, full=given[0])
+    each = columns.one_each(weight.detach())
+    if given.numel() != each.numel():
+        raise ConfigError(
+            f"hardware.mapping.full_scales.{name}",
+            found=f"{given.numel()} numbers",
+            expected=f"one, or one for each of its {each.numel()} columns",
+            remedy="those that a training of this very network has learned",
+        )
+    return replace(columns, full=given.reshape(each.shape))
+
+
+def _must_name(given: Iterable[Mapping[str, object] | None], weights: Mapping[str, Tensor], key: str) -> None:
+    """Refuse names that no weight on the crossbar has: they would be passed over silently."""
+    known = {*weights, *addresses(weights).values()}
+    for name in (name for one in given for name in one or ()):
+        if name not in known:
+            raise ConfigError(
+                f"hardware.{key}",
+                found=f"{name!r}, which is no weight on the crossbar",
+                expected="names such as " + ", ".join(list(weights)[:3]),
+                remedy="those that a training of this very network has learned",
+            )

@@ -159,7 +159,7 @@ def _read(x: Tensor, weight: Tensor, product: Product) -> Tensor:
         return product(x, base)
     with torch.autocast(kind, enabled=False):
         cells = weight.cells
-        full = None if cells.dac is None else cells.dac.full_scale()
+        full = None if cells.dac is None else cells.dac.value
         result: Tensor = Read.apply(x, base, full, cells, product)  # type: ignore[no-untyped-call]
         return result
 

@@ -17,39 +17,33 @@ class InputRange:
     through, and what is clipped has no gradient of its own. widen: of the two sums only what would make β
     larger counts, min(∂L/∂x̂, 0) and −max(∂L/∂x̂, 0); then it is the decay that makes it smaller.
 
-    stored: β, or ln β with `logarithm`, which is what is trained: the gradient of ln β is β·∂L/∂β.
+    value: β, a scalar, on the graph of what is trained.
 
     Source: Rasch et al., Nat. Commun. 14:5282 (2023), arXiv 2302.08469, and Büchel et al., arXiv 2505.09663;
-    in this form the `InputRangeForward` of aihwkit 1.1.0, whose relative gradient is that of ln β.
+    in this form the `InputRangeForward` of aihwkit 1.1.0.
 
     >>> x, slope = torch.tensor([3.0, 0.5, -4.0]), torch.tensor([-1.0, 5.0, 0.25])
-    >>> InputRange(torch.tensor(2.0)).gradient(x, slope, torch.tensor(2.0))
+    >>> InputRange(torch.tensor(2.0)).gradient(x, slope)
     tensor(-1.2500)
     """
 
-    stored: Tensor
-    logarithm: bool = False
+    value: Float[Tensor, ""]
     decay: float = 0.0
     kept: float = 1.0
     widen: bool = False
 
-    def full_scale(self) -> Float[Tensor, ""]:
-        """β, on the graph of what is stored."""
-        return self.stored.exp() if self.logarithm else self.stored
-
-    def gradient(
-        self, x: Float[Tensor, "*inputs"], slope: Float[Tensor, "*inputs"], full: Float[Tensor, ""]
-    ) -> Float[Tensor, ""]:
+    @torch.no_grad()
+    def gradient(self, x: Float[Tensor, "*inputs"], slope: Float[Tensor, "*inputs"]) -> Float[Tensor, ""]:
         """∂L/∂β of one read.
 
         Args:
             x: the inputs before the DAC.
             slope: ∂L/∂x̂, in their shape.
-            full: β, a scalar.
 
         Returns:
             A scalar, in the dtype of β.
         """
+        full = self.value
         above, below = slope[x >= full].to(full.dtype), slope[x <= -full].to(full.dtype)
         if self.widen:
             above, below = above.clamp(max=0), below.clamp(min=0)

@@ -47,7 +47,7 @@ class Read(torch.autograd.Function):
         of_x, of_weight = reading.product.gradients(slope, x + error, weight, needed=needed)
         if full is None or of_x is None or reading.cells.dac is None:
             return of_x, of_weight, None, None, None
-        of_full = reading.cells.dac.gradient(x, of_x, full) if at_full else None
+        of_full = reading.cells.dac.gradient(x, of_x) if at_full else None
         return unclipped(of_x, x, full) if at_x else None, of_weight, of_full, None, None
 
 

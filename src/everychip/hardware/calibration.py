@@ -77,14 +77,28 @@ def calibrated(placed: Placed, runner: Runner, data: Any, *, images: int = 500, 
     x = moved(taken(examples.x, order[:images]), device_of(runner.model))
     if runner.memory_format is not None:
         x = mapped(x, partial(_in_format, layout=runner.memory_format))
-    seen: dict[str, Seen] = {}
-    bare = hardware.with_arrays(lambda array: array.replace(ranges=None, read_noise=0.0, adc_noise=0.0))
-    exact = placed.with_hardware(bare)
-    held = exact.program(seed=seed, path=("calibration",), strength=0.0)
+    held, seen = watched(placed, seed=seed)
     with torch.no_grad(), evaluating(runner.model), seeded_global_generator(seed, "calibration", "forward"):
-        runner.logits({name: _watched(weight, seen) for name, weight in held.items()}, x)
+        runner.logits(held, x)
     ranges = {name: one.ranges() for name, one in sorted(seen.items())}
     return placed.with_hardware(hardware.with_arrays(lambda array: array.replace(ranges=ranges)))
+
+
+def watched(placed: Placed, *, seed: int = 0) -> tuple[dict[str, Tensor], dict[str, Seen]]:
+    """A chip without noise whose converters write down what they meet, and where they write it.
+
+    Args:
+        placed: the model on its hardware.
+        seed: of the draws, which a strength of 0 leaves nothing of.
+
+    Returns:
+        Programmed weights by name, and what was seen, by the same names once the chip is run.
+    """
+    seen: dict[str, Seen] = {}
+    hardware = placed.hardware
+    bare = hardware.with_arrays(lambda array: array.replace(ranges=None, read_noise=0.0, adc_noise=0.0))
+    held = placed.with_hardware(bare).program(seed=seed, path=("calibration",), strength=0.0)
+    return {name: _watched(weight, seen) for name, weight in held.items()}, seen
 
 
 def _in_format(x: Any, *, layout: torch.memory_format) -> Any:

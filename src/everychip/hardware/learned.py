@@ -5,14 +5,58 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
 
+from typing import Annotated
+
 import torch
+from pydantic import Field
 from torch import Tensor
 
-from everychip.array import InputRange
+from everychip.array import Array, InputRange
+from everychip.config.component import Config
 from everychip.errors import ConfigError
 from everychip.hardware.hardware import Hardware
-from everychip.mapping import Columns
+from everychip.mapping import CellMapping, Columns
 from everychip.hardware.programming import addresses
+
+_Positive = Annotated[float, Field(gt=0)]
+
+
+class Learned(Config):
+    """Full scales that a training has learned, by the name of the parameter: those of DACs and of weights.
+
+    >>> from everychip.devices import Gaussian
+    >>> hardware = Hardware(device=Gaussian(sigma=0.1), array=Array(dac_bits=8))
+    >>> Learned(dac_ranges={"weight": 2.5}).on(hardware).array.dac_ranges
+    {'weight': 2.5}
+    """
+
+    dac_ranges: dict[str, _Positive] = Field(default_factory=dict, description="β of every DAC.")
+    full_scales: dict[str, tuple[_Positive, ...]] = Field(
+        default_factory=dict, description="F of every layer, or of each of its columns."
+    )
+
+    def __bool__(self) -> bool:
+        """Whether anything was learned."""
+        return bool(self.dac_ranges or self.full_scales)
+
+    def on(self, hardware: Hardware) -> Hardware:
+        """The hardware with these full scales in its arrays and mappings.
+
+        Args:
+            hardware: the one that was trained for, perhaps with another device.
+
+        Returns:
+            What chips of the trained network are programmed into.
+        """
+        if self.dac_ranges:
+            hardware = hardware.with_arrays(self._in_array)
+        return hardware.with_mappings(self._in_mapping) if self.full_scales else hardware
+
+    def _in_array(self, array: Array) -> Array:
+        return array if array.dac_bits is None else array.replace(dac_ranges=self.dac_ranges)
+
+    def _in_mapping(self, mapping: CellMapping) -> CellMapping:
+        return mapping.replace(full_scales=self.full_scales)
 
 
 def with_full_scales(
@@ -38,7 +82,7 @@ def input_ranges(hardware: Hardware, weights: Mapping[str, Tensor]) -> dict[str,
         ranges = (array.dac_ranges if array is not None else None) or {}
         value = ranges.get(name, ranges.get(plain[name]))
         if value is not None:
-            found[name] = InputRange(torch.tensor(value, dtype=torch.float64, device=weight.device))
+            found[name] = InputRange(torch.tensor(value, dtype=torch.float32, device=weight.device))
     _must_name((array.dac_ranges for array in hardware.arrays), weights, "array.dac_ranges")
     return found
 

@@ -19,6 +19,7 @@ from everychip.exits import Exits, multi_exit
 from everychip.hardware.chip import NoiseGradient
 from everychip.hardware.hardware import Hardware
 from everychip.methods.constraints import Constraint
+from everychip.methods.learned import LearnedInputs, LearnedScales
 from everychip.methods.losses import cross_entropy
 from everychip.methods.objective import Objective as Objective  # noqa: PLC0414 (methods take it from here)
 from everychip.tasks import Task
@@ -38,7 +39,8 @@ class Method(Component, family="method"):
     sample multiplies by, or without a sample the last that the model defines. label_smoothing: of every
     cross-entropy. chips: how many chips share each batch, each with a part of it; absent, one. The gradient
     then is the mean over as many chips, at the cost of their sampling only. exit_loss: λ of a network whose
-    exits stay (`everychip.MultiExit`): its exits' own losses are added, λ·mean_n CE(z_n, y).
+    exits stay (`everychip.MultiExit`): its exits' own losses are added, λ·mean_n CE(z_n, y). inputs, scales:
+    the full scales of the DACs and of the weights are trained, too (`LearnedInputs`, `LearnedScales`).
     """
 
     constraint: Constraint | None = None
@@ -48,6 +50,8 @@ class Method(Component, family="method"):
     label_smoothing: Annotated[float, Field(ge=0, lt=1)] = 0.0
     chips: Annotated[int, Field(ge=1)] | None = None
     exit_loss: Annotated[float, Field(ge=0), Before(0.0)] = 0.0
+    inputs: LearnedInputs | None = None
+    scales: LearnedScales | None = None
 
     role: ClassVar[Role] = "method"
     """What the method is in a comparison; a report orders by it."""

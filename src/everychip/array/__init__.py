@@ -7,4 +7,15 @@ from everychip.array.input_range import InputRange
 from everychip.array.uncaught import must_be_caught
 from everychip.array.weight import TiledWeight, plain, tiled
 
-__all__ = ["Array", "Cells", "InputRange", "Ranges", "Seen", "TiledWeight", "functions", "must_be_caught", "plain", "tiled"]
+__all__ = [
+    "Array",
+    "Cells",
+    "InputRange",
+    "Ranges",
+    "Seen",
+    "TiledWeight",
+    "functions",
+    "must_be_caught",
+    "plain",
+    "tiled",
+]

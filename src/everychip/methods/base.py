@@ -79,6 +79,9 @@ class Method(Component, family="method"):
     any_task: ClassVar[bool] = False
     """Whether the method trains by `Objective.criterion`, any task's loss, or by logits and class labels."""
 
+    needs_logits: ClassVar[bool] = False
+    """Whether the method rescales logits, which predictions with a scale of their own are not."""
+
     @classmethod
     def compared_with(cls, kinds: Iterable[str]) -> tuple[str, ...]:
         """The kinds, of those that a study has, that a report compares this one with.
@@ -194,9 +197,12 @@ class Method(Component, family="method"):
         if self.exit_loss:
             multi_exit(model, where="method.exit_loss")
         exits = None if sample is None else _exits(method, model, sample, seed=seed, axis=asked.class_axis)
+        teacher = method.teacher_of(model)
         objective = Objective(
             method, model, hardware, seed=seed, exits=exits, steps=steps, sample=sample, task=asked
         )
+        if teacher is not None:
+            objective.teacher = teacher
         method.prepare(objective)
         return objective
 
@@ -209,9 +215,27 @@ class Method(Component, family="method"):
                 expected="classification: this method is defined on logits and class labels",
                 remedy="a method of any task: noise_injection, irs, ovf, resilient",
             )
+        if self.needs_logits and task.has_scale:
+            raise ConfigError(
+                f"method {self.kind}",
+                found=f"the task {task.kind}, whose answers have a scale of their own",
+                expected="a task of logits, which can be divided: classification, multilabel, segmentation, tokens",
+                remedy="noise_injection, which is the same method without the division",
+            )
         if self.label_smoothing and not task.smooths:
             found = f"{self.label_smoothing:g} for the task {task.kind}, which has no classes"
             raise ConfigError("method.label_smoothing", found=found, expected="0")
+
+    def teacher_of(self, model: nn.Module) -> nn.Module | None:
+        """A frozen copy of the network as it is before gain and constraint, where the method needs one.
+
+        Args:
+            model: the network, any `nn.Module`; it is left as it is.
+
+        Returns:
+            The copy, or None.
+        """
+        return None
 
     def prepare(self, objective: Objective) -> None:
         """Add to a new objective what the method needs beside the model, as a part of its state.

@@ -98,7 +98,7 @@ def test_self_distillation_is_its_equation_with_the_start_as_teacher(task):
     for _ in range(2):
         t, z = X @ start[0].T + start[1], X @ objective.chip()["weight"].T + model.bias
         if task == "regression":
-            hard, soft = ((z - y) ** 2).mean(), ((z - t) ** 2).mean()
+            hard, soft = ((z - y) ** 2).mean(), float(((z - t) ** 2).mean().detach())
         elif task == "multilabel":
             hard = nn.functional.binary_cross_entropy_with_logits(z, y)
             pairs = [torch.stack([v, torch.zeros_like(v)], -1).reshape(-1, 2) for v in (t, z)]

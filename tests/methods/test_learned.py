@@ -235,15 +235,12 @@ def test_a_training_resumed_at_any_epoch_learns_the_same(tmp_path):
     method = NoiseInjection(inputs=LearnedInputs(), scales=LearnedScales())
     whole = ec.fitted(net(), method, (X, Y), epochs=4, **how)
 
-    class Stop(Exception):
-        pass
-
     def stop(event):
         if event.values.get("epoch") == 3:
-            raise Stop
+            raise KeyboardInterrupt
 
     path = tmp_path / "checkpoint.safetensors"
-    with pytest.raises(Stop):
+    with pytest.raises(KeyboardInterrupt):
         ec.fitted(net(), method, (X, Y), epochs=4, checkpoint=path, progress=stop, **how)
     resumed = ec.fitted(net(), method, (X, Y), epochs=4, checkpoint=path, **how)
     assert resumed.hardware == whole.hardware and resumed.history == whole.history

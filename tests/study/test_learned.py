@@ -1,4 +1,4 @@
-"""A run whose training learns full scales: evaluated with them, kept in its record, taken along by whoever opens it."""
+"""A run whose training learns full scales: evaluated with them, and taken along by whoever opens it."""
 
 from __future__ import annotations
 

@@ -110,7 +110,7 @@ def test_self_distillation_is_its_equation_with_the_start_as_teacher(task):
         loss.backward()
         with torch.no_grad():
             for p in model.parameters():
-                p -= 0.1 * p.grad
+                p.sub_(0.1 * p.grad)
                 p.grad = None
         objective.after_step()
     assert ec.methods.Distillation(teacher_share=0.0).forwards == pytest.approx(4 / 3)

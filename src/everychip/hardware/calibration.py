@@ -40,9 +40,9 @@ def calibrate(
 ) -> Hardware:
     """The same hardware with `array.ranges`: what its converters meet when training images are run.
 
-    DAC: max|x| of a layer's inputs, or what training has learned (`array.dac_ranges`); ADC: max|sum| of each tile, or the array's percentile of it. The cells
-    hold their targets, so that all chips of the model share the ranges; a matrix that is read several times
-    in a pass has the largest of its ranges.
+    DAC: max|x| of a layer's inputs, or what training has learned (`array.dac_ranges`); ADC: max|sum| of each
+    tile, or the array's percentile of it. The cells hold their targets, so that all chips of the model share
+    the ranges; a matrix that is read several times in a pass has the largest of its ranges.
 
     Args:
         model: the network, any `nn.Module`; it is left as it is.

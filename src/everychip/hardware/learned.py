@@ -1,10 +1,9 @@
-"""What training has learned of a hardware's two sides: which tensors a placed model's converters and cells use."""
+"""What training has learned of a hardware's two sides, by name: full scales of DACs and of weights."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
-
 from typing import Annotated
 
 import torch
@@ -15,8 +14,8 @@ from everychip.array import Array, InputRange
 from everychip.config.component import Config
 from everychip.errors import ConfigError
 from everychip.hardware.hardware import Hardware
-from everychip.mapping import CellMapping, Columns
 from everychip.hardware.programming import addresses
+from everychip.mapping import CellMapping, Columns
 
 _Positive = Annotated[float, Field(gt=0)]
 

@@ -43,7 +43,7 @@ class Columns:
 
     def one_each(
         self, values: Float[Tensor, "*weights"], *, mean: bool = False
-    ) -> Float[Tensor, "groups *columns"]:
+    ) -> Float[Tensor, groups * columns]:
         """The largest of every column's values, or their mean.
 
         Args:
@@ -57,9 +57,7 @@ class Columns:
         others = [dim for dim in range(1, blocks.ndim) if dim != self.axis + 1]
         return blocks.mean(others, keepdim=True) if mean else blocks.amax(others, keepdim=True)
 
-    def over_weight(
-        self, each: Float[Tensor, "groups *columns"], like: Tensor
-    ) -> Float[Tensor, "*broadcast"]:
+    def over_weight(self, each: Float[Tensor, groups * columns], like: Tensor) -> Float[Tensor, "*broadcast"]:
         """One number per column, in a shape that multiplies the weight.
 
         Args:

@@ -219,7 +219,7 @@ class Method(Component, family="method"):
             raise ConfigError(
                 f"method {self.kind}",
                 found=f"the task {task.kind}, whose answers have a scale of their own",
-                expected="a task of logits, which can be divided: classification, multilabel, segmentation, tokens",
+                expected="logits, which can be divided: classification, multilabel, segmentation, tokens",
                 remedy="noise_injection, which is the same method without the division",
             )
         if self.label_smoothing and not task.smooths:

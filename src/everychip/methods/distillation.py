@@ -24,8 +24,8 @@ class Distillation(Method):
     the teacher is the model as `bind` is given it, before any constraint, from the first step on.
     CE is the task's loss, KL its own divergence (`Task.divergence`): of tokens over those that are scored, of
     several labels each by itself, of a regression the mean squared error, without T and T².
-    hard_share: α; at 0 no label is read. temperature: T. Everything happens within one training: checkpoints carry the teacher. A
-    ramp counts from the first step of all.
+    hard_share: α; at 0 no label is read. temperature: T. Everything happens within one training: checkpoints
+    carry the teacher. A ramp counts from the first step of all.
     Cost: s·1 + (1 − s)·1⅓ forwards per step, s = teacher_share: the teacher's forward has no backward.
 
     Source: after Zhou et al., Noisy Machines, arXiv 2001.04974 (α, T and s are this project's);
@@ -39,9 +39,7 @@ class Distillation(Method):
     temperature: Annotated[float, Field(gt=0)] = 4.0
     teacher_share: Annotated[
         Annotated[float, Field(ge=0, lt=1)],
-        Field(
-            description="s, the share of training after which the model becomes its own teacher, 0 … 1; 0: at once."
-        ),
+        Field(description="s, the share of training after which the model is its own teacher, 0 … 1."),
     ] = 0.3
 
     any_task: ClassVar[bool] = True
@@ -75,7 +73,7 @@ class Distillation(Method):
             )
 
     def teaching(self, steps: int) -> int:
-        """How many of so many steps train the teacher: at least one and one less than all, or none at a share of 0.
+        """How many of so many steps train the teacher: one to all but one of them, or none at a share of 0.
 
         Args:
             steps: the length of training.

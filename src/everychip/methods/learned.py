@@ -28,9 +28,9 @@ class LearnedInputs(Config):
     """The range β of every DAC is trained with the weights, by the gradient of what it clips (`InputRange`).
 
     ln β is what is trained, so that β stays positive and a step is relative.
-    start: β at the first step, in units of the rms of the inputs of the first batch, at most max|x|. decay: what
-    is added to ∂L/∂β while the share of inputs within ±β is above `kept`: it narrows the range. widen: whether
-    the loss itself may only widen it, as in aihwkit, or narrow it, too.
+    start: β at the first step, in units of the rms of the inputs of the first batch, at most max|x|. decay:
+    what is added to ∂L/∂β while the share of inputs within ±β is above `kept`: it narrows the range. widen:
+    whether the loss itself may only widen it, as in aihwkit, or narrow it, too.
 
     Source: Rasch et al., arXiv 2302.08469, and Büchel et al., arXiv 2505.09663; the form and the defaults are
     those of aihwkit 1.1.0, whose `InputRangeParameter` calls them `init_std_alpha`, `decay`,

@@ -13,8 +13,8 @@ from everychip.data.inputs import Inputs, rows_of, taken
 from everychip.errors import ConfigError
 from everychip.exits import Exits, multi_exit
 from everychip.exits.dense import spread_like
-from everychip.hardware.chip import NoiseGradient
 from everychip.hardware.calibration import watched
+from everychip.hardware.chip import NoiseGradient
 from everychip.hardware.hardware import Hardware
 from everychip.hardware.placement import Placed
 from everychip.mapping import Columns

@@ -14,8 +14,8 @@ from everychip.methods.losses import full_precision
 class Temperature(Method):
     """Noise injection with divided logits, the control of every loss that rescales them: L = CE(z / T, y).
 
-    temperature: T; 4 is what IRS and OVF with three feedback terms divide by. CE is the task's loss, of logits
-    of any kind; a regression has none to divide and is refused.
+    temperature: T; 4 is what IRS and OVF with three feedback terms divide by. CE is the task's loss,
+    of logits of any kind; a regression has none to divide and is refused.
     Cost: 1 forward per step. Source: this project's own.
 
     >>> Temperature().temperature

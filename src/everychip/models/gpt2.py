@@ -16,9 +16,9 @@ class GPT2(Model, kind="gpt2"):
     """GPT-2 from its configuration, with fresh weights: a language model of tokens [n, t], logits [n, t, c].
 
     width: of the embeddings. depth: how many blocks. heads: of attention in each. positions: the longest
-    sequence; absent, that of the data. tied: whether the output is the embedding's own matrix, as in GPT-2; if
-    not, the embedding is a table that is looked up digitally and the output a layer of its own. spread: the
-    standard deviation of fresh weights. dropout: of embeddings, attention and blocks.
+    sequence; absent, that of the data. tied: whether the output is the embedding's own matrix, as in GPT-2;
+    if not, the embedding is a table that is looked up digitally and the output a layer of its own. spread:
+    the standard deviation of fresh weights. dropout: of embeddings, attention and blocks.
 
     Source: Radford et al., Language Models are Unsupervised Multitask Learners, 2019; transformers'
     `GPT2LMHeadModel`.
@@ -39,7 +39,7 @@ class GPT2(Model, kind="gpt2"):
     @model_validator(mode="after")
     def _heads_share_the_width(self) -> Self:
         if self.width % self.heads:
-            raise ValueError(f"heads must divide width: {self.heads} heads do not share {self.width} features")
+            raise ValueError(f"heads must divide width: {self.heads} do not share {self.width} features")
         return self
 
     def network(self, input_shape: tuple[int, ...], classes: int) -> nn.Module:

@@ -32,7 +32,7 @@ def divergence(
 def divergence_of_labels(
     true: Float[Tensor, "*labels"], other: Float[Tensor, "*labels"], *, temperature: float = 1.0
 ) -> Float[Tensor, ""]:
-    """KL of labels that are true or not, each by itself: p·ln(p/q) + (1−p)·ln((1−p)/(1−q)), the mean over all.
+    """KL of labels, each true or not by itself: p·ln(p/q) + (1−p)·ln((1−p)/(1−q)), the mean over all.
 
     true: t, other: z, in logits; p = σ(t/T), q = σ(z/T). temperature: T.
 

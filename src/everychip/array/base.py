@@ -89,5 +89,6 @@ class Array(Config):
         """The array in one line."""
         dac, adc = (f"{bits}-bit" if bits else "ideal" for bits in (self.dac_bits, self.adc_bits))
         noise = f", read noise {self.read_noise:g}" if self.read_noise else ""
+        learned = " of learned range" if self.dac_ranges else ""
         own = f", ADC noise {self.adc_noise:g} LSB" if self.adc_noise else ""
-        return f"tiles of {self.rows}×{self.columns}, {dac} DAC, {adc} ADC{noise}{own}"
+        return f"tiles of {self.rows}×{self.columns}, {dac} DAC{learned}, {adc} ADC{noise}{own}"

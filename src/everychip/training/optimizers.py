@@ -40,13 +40,13 @@ def optimizer_of(
                 remedy="build the model anew and load these weights: load_state_dict(model.state_dict())",
             )
     _must_take_sparse_gradients(module, kind, weight_decay)
-    groups = _groups(module, parameters) if weight_decay else parameters
+    groups: Any = _groups(module, parameters) if weight_decay else parameters
     if kind == "sgd":
         return torch.optim.SGD(groups, lr=lr, momentum=momentum, weight_decay=weight_decay)
     return torch.optim.Adam(groups, lr=lr, weight_decay=weight_decay, fused=_can_be_fused(parameters))
 
 
-def _groups(module: nn.Module, parameters: list[Tensor]) -> list[dict[str, Any]] | list[Tensor]:
+def _groups(module: nn.Module, parameters: Sequence[Tensor]) -> Any:
     """Learned full scales have no weight decay: it would draw the logarithm of a range to 0."""
     learned = getattr(module, "learned", None)
     undecayed = {id(p) for p in learned.parameters()} if isinstance(learned, nn.Module) else set()

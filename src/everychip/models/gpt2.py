@@ -16,7 +16,7 @@ class GPT2(Model, kind="gpt2"):
     """GPT-2 from its configuration, with fresh weights: a language model of tokens [n, t], logits [n, t, c].
 
     width: of the embeddings. depth: how many blocks. heads: of attention in each. positions: the longest
-    sequence; absent, that of the data. tied: whether the output is the embedding's own matrix, as in GPT-2;
+    sequence; absent, that of the data. tied: whether the output is the embedding's own matrix, as published;
     if not, the embedding is a table that is looked up digitally and the output a layer of its own. spread:
     the standard deviation of fresh weights. dropout: of embeddings, attention and blocks.
 
@@ -24,7 +24,7 @@ class GPT2(Model, kind="gpt2"):
     `GPT2LMHeadModel`.
 
     >>> net = GPT2(width=16, depth=1).build((8,), 96)
-    >>> sum(p.numel() for p in net.parameters()) == 96 * 16 + 8 * 16 + 12 * 16**2 + 13 * 16 + 2 * 16
+    >>> sum(p.numel() for p in net.parameters()) == 2 * 96 * 16 + 8 * 16 + 12 * 16**2 + 13 * 16 + 2 * 16
     True
     """
 
@@ -32,7 +32,7 @@ class GPT2(Model, kind="gpt2"):
     depth: int = Field(default=2, ge=1, le=1_000)
     heads: int = Field(default=2, ge=1, le=65_536)
     positions: int | None = Field(default=None, ge=1, le=1_000_000)
-    tied: bool = True
+    tied: bool = False
     spread: float = Field(default=0.1, gt=0, le=10)
     dropout: float = Field(default=0.0, ge=0, lt=1)
 

@@ -67,4 +67,4 @@ def _mean(by_seed: dict[int, list[float]]) -> float:
 def _lack(here: dict[int, list[float]], whole: dict[int, list[float]]) -> str:
     """How much higher the perplexity is than the recipe's: paired by chip, then over the seeds."""
     found = compare_seeds(here, whole, score=PERPLEXITY).difference
-    return f"{found.estimate:+.2f} [{found.low:+.2f}, {found.high:+.2f}]"
+    return f"{found.estimate:+.2f} [{found.low:+.2f}, {found.high:+.2f}]".replace("-", "−")

@@ -7,6 +7,7 @@ from importlib.util import find_spec
 
 import pytest
 import torch
+import torch.utils.checkpoint
 from torch import nn
 
 import everychip as ec
@@ -329,3 +330,118 @@ def test_the_noise_of_an_adc_is_as_many_steps_as_it_says():
     with pytest.raises(ConfigError, match="3 steps of an ideal ADC"):
         Array.read({"adc_noise": 3.0}, where="array")
     assert "adc_noise" not in Array().table()
+
+
+class Checkpointed(nn.Module):
+    """A block whose activations are computed again in backward, by the same chip."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.first, self.last = nn.Linear(12, 9), nn.Linear(9, 5)
+
+    def forward(self, x):
+        hidden = torch.utils.checkpoint.checkpoint(self.first, x, use_reentrant=False)
+        return self.last(torch.relu(hidden))
+
+
+class Attention(nn.Module):
+    """Packed projections, which are read in parts of one parameter."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.attention, self.out = nn.MultiheadAttention(12, 3, batch_first=True), nn.Linear(12, 5)
+
+    def forward(self, x):
+        h = x.unflatten(1, (1, 12))
+        return self.out(self.attention(h, h, h, need_weights=False)[0].flatten(1))
+
+
+class Tied(nn.Module):
+    """One matrix, read twice."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.one, self.two, self.out = nn.Linear(12, 12), nn.Linear(12, 12), nn.Linear(12, 5)
+        self.two.weight = self.one.weight
+
+    def forward(self, x):
+        return self.out(torch.relu(self.two(torch.relu(self.one(x)))))
+
+
+def convolutional() -> nn.Module:
+    shaped = nn.Unflatten(1, (1, 3, 4))
+    return nn.Sequential(
+        shaped, nn.Conv2d(1, 4, 3, padding=1), nn.BatchNorm2d(4), nn.ReLU(), nn.Flatten(), nn.Linear(48, 5)
+    )
+
+
+NETWORKS = {
+    "plain": net,
+    "checkpointed": Checkpointed,
+    "attention": Attention,
+    "tied": Tied,
+    "convolutional": convolutional,
+    "double": lambda: net().double(),
+    "bfloat16": lambda: net().bfloat16(),
+}
+
+
+@pytest.mark.parametrize("name", NETWORKS)
+@pytest.mark.parametrize("gradient", ["detached", "pathwise", "clean"])
+def test_every_network_learns_both_sides_and_its_hardware_gives_the_chips_of_the_objective(name, gradient):
+    model = NETWORKS[name]()
+    x = X.to(next(model.parameters()).dtype)
+    array = Array(rows=8, columns=4, dac_bits=5, adc_bits=8)
+    hw = ec.Hardware(device=ec.devices.Gaussian(sigma=0.05), mapping=Direct(scale="column"), array=array)
+    sides = {"inputs": LearnedInputs(start=1.5), "scales": LearnedScales(start=2.0)}
+    objective = NoiseInjection(**sides, noise_gradient=gradient, chips=2).bind(model, hw, seed=1)
+    optimizer = torch.optim.SGD(objective.parameters(), lr=0.01)
+    before = objective.deployed
+    for _ in range(3):
+        for part in (slice(0, 120), slice(120, 240)):  # accumulated over two batches
+            objective(x[part], Y[part]).backward()
+        assert all(
+            p.grad is not None and bool(p.grad.isfinite().all()) for p in objective.learned.parameters()
+        )
+        optimizer.step()
+        optimizer.zero_grad()
+        objective.after_step()
+    after = objective.deployed
+    assert set(after.array.dac_ranges) == set(hw.crossbar(model)) and after != before
+    model.eval()
+    with torch.no_grad():
+        chips = (
+            objective.placed.program(seed=4, path=("evaluate", 0)),
+            ec.program(model, after, seed=4, chip=0),
+        )
+        one, other = (ec.run(model, chip, x) for chip in chips)
+    assert torch.equal(one, other)
+
+
+def test_layers_with_their_own_array_and_mapping_learn_in_them():
+    table = {
+        "device": {"kind": "gaussian", "sigma": 0.05},
+        "array": {"dac_bits": 8},
+        "layers": [
+            {"match": "2", "array": {"dac_bits": 3}, "mapping": {"kind": "direct", "scale": "column"}}
+        ],
+    }
+    hw = ec.Hardware.read(table, where="hardware")
+    method = NoiseInjection(inputs=LearnedInputs(), scales=LearnedScales())
+    done = ec.fitted(net(), method, (X, Y), hardware=hw, epochs=4, batch_size=8, lr=0.02, validation=0.2)
+    own = done.hardware.layers[0]
+    assert own.array.dac_bits == 3 and set(own.array.dac_ranges) == {"0.weight", "2.weight"}
+    assert {name: len(values) for name, values in own.mapping.full_scales.items()} == {
+        "0.weight": 1,
+        "2.weight": 5,
+    }
+    model = done.model
+    objective = method.bind(model, done.hardware, seed=5)
+    chips = (
+        objective.placed.program(seed=5, path=("evaluate", 0)),
+        ec.program(model, done.hardware, seed=5, chip=0),
+    )
+    with torch.no_grad():
+        one, other = (ec.run(model, chip, X) for chip in chips)
+    # The ranges go on from those of the hardware, which are logarithms for a moment.
+    assert torch.allclose(one, other, atol=1e-5)

@@ -445,3 +445,20 @@ def test_layers_with_their_own_array_and_mapping_learn_in_them():
         one, other = (ec.run(model, chip, X) for chip in chips)
     # The ranges go on from those of the hardware, which are logarithms for a moment.
     assert torch.allclose(one, other, atol=1e-5)
+
+
+def test_a_penalty_in_units_of_the_largest_weight_is_refused_beside_learned_scales():
+    with pytest.raises(ConfigError, match="quiet: found 0.1, a penalty in units of max"):
+        ec.methods.Method.parse({"kind": "resilient", "quiet": 0.1, "scales": {}})
+
+
+def test_the_worst_case_is_one_of_the_clipped_weights():
+    model, full = net(), 0.05
+    hw = Learned(full_scales={"0.weight": (full,), "2.weight": (full,)}).on(ec.Hardware(device=IDEAL))
+    found = ec.worst_case_search(model, hw, (X, Y), th=0.1, steps=1, restarts=1)
+    bounds = [float(delta.abs().max()) for delta in found.perturbation.values()]
+    assert bounds == pytest.approx([0.1 * full] * 2, rel=1e-5)  # of F, and not of the largest weight
+    for module in (model[0], model[2]):
+        module.weight.data.clamp_(-full, full)
+    plain = ec.worst_case_search(model, ec.Hardware(device=IDEAL), (X, Y), th=0.1, steps=1, restarts=1)
+    assert (plain.clean, plain.worst) == (found.clean, found.worst)

@@ -103,7 +103,8 @@ def worst_case_search(
     """
     runner = Runner(model, batch_size=batch_size)
     batches = _Batches(runner, _validation(data, seed))
-    weights = {name: p.detach() for name, p in Placed.of(model, hardware).weights.items()}
+    placed = Placed.of(model, hardware)
+    weights = {name: placed.columns[name].clipped(p.detach()) for name, p in placed.weights.items()}
     bounds = {name: th * full_scale(weight) for name, weight in weights.items()}
     best = _Best()
     with evaluating(model):

@@ -44,6 +44,7 @@ if TYPE_CHECKING:
     from everychip.study.grid import Study
     from everychip.study.running import run_experiment, run_study
     from everychip.tasks import metrics
+    from everychip.training.fitting import fitted
     from everychip.training.loop import fit
     from everychip.zoo import load
 
@@ -73,6 +74,7 @@ __all__ = [
     "evaluate",
     "exits",
     "fit",
+    "fitted",
     "load",
     "mapping",
     "methods",
@@ -109,6 +111,7 @@ _HOMES = {
     "effective_sigma": "hardware.chip",
     "evaluate": "evaluation.monte_carlo",
     "fit": "training.loop",
+    "fitted": "training.fitting",
     "load": "zoo",
     "program": "hardware.chip",
     "rng_for": "rng",

@@ -125,6 +125,27 @@ def test_a_resumed_training_ends_as_the_one_that_was_not_stopped(method: Any, tm
     assert same(resumed.objective, whole.objective)
 
 
+def test_learned_ranges_are_trained_without_weight_decay_and_resumed_to_the_bit(tmp_path: Path) -> None:
+    hw = HW.replace(array=ec.Array(dac_bits=4))
+    method = ec.methods.NoiseInjection(inputs=ec.methods.LearnedInputs(start=1.0))
+
+    def made(folder: Path, **options: Any) -> ChipTrainer:
+        how = arguments(folder, weight_decay=0.1, max_steps=6, **options)
+        return ChipTrainer(vit(), how, method=method, hardware=hw, train_dataset=ROWS)
+
+    whole = made(tmp_path / "whole")
+    whole.train()
+    decayed = {id(p): g["weight_decay"] for g in whole.optimizer.param_groups for p in g["params"]}
+    assert whole.objective is not None and whole.objective.learned is not None
+    assert {decayed[id(p)] for p in whole.objective.learned.parameters()} == {0.0}
+    made(tmp_path / "stopped", save_strategy="steps", save_steps=3).train()
+    resumed = made(tmp_path / "stopped")
+    resumed.train(resume_from_checkpoint=str(tmp_path / "stopped" / "checkpoint-3"))
+    assert resumed.objective is not None and resumed.objective.deployed == whole.objective.deployed
+    assert whole.objective.deployed.array.dac_ranges
+    assert same(whole.model, resumed.model)
+
+
 def test_a_checkpoint_without_the_objective_is_refused_in_one_line(tmp_path: Path) -> None:
     run = trainer(tmp_path, save_strategy="steps", save_steps=3)
     run.train()

@@ -19,6 +19,7 @@ NAMED = {
     "multilabel": "F1",
     "segmentation": "mIoU",
     "language-model": "perplexity",
+    "analog-foundation-start": "perplexity",
 }
 
 

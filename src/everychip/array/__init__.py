@@ -3,7 +3,19 @@
 from everychip.array import functions
 from everychip.array.base import Array, Ranges
 from everychip.array.cells import Cells, Seen
+from everychip.array.input_range import InputRange
 from everychip.array.uncaught import must_be_caught
 from everychip.array.weight import TiledWeight, plain, tiled
 
-__all__ = ["Array", "Cells", "Ranges", "Seen", "TiledWeight", "functions", "must_be_caught", "plain", "tiled"]
+__all__ = [
+    "Array",
+    "Cells",
+    "InputRange",
+    "Ranges",
+    "Seen",
+    "TiledWeight",
+    "functions",
+    "must_be_caught",
+    "plain",
+    "tiled",
+]

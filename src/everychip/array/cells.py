@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field, replace
 from typing import Self
 
@@ -9,23 +10,36 @@ import torch
 from torch import Tensor
 
 from everychip.array.base import Array, Ranges
+from everychip.array.input_range import InputRange
 
 
 @dataclass
 class Seen:
-    """The largest values that the converters of one matrix met: max|x|, and max|sum| of every tile."""
+    """The largest values that the converters of one matrix met: max|x|, and max|sum| of every tile.
+
+    squares: Σx² of the inputs, inputs: how many there were.
+    """
 
     dac: Tensor | None = None
+    squares: float = 0.0
+    inputs: int = 0
     adc: dict[tuple[int, int], Tensor] = field(default_factory=dict)
 
-    def see_inputs(self, largest: Tensor) -> None:
+    def see_inputs(self, largest: Tensor, x: Tensor) -> None:
         """Count the inputs of a read in."""
+        self.squares += float(x.detach().double().square().sum())
+        self.inputs += x.numel()
         self.dac = largest if self.dac is None else torch.maximum(self.dac, largest)
 
     def see_sums(self, part: int, row: int, largest: Tensor) -> None:
         """Count the sums of a row of tiles in, in one slice of the weight."""
         known = self.adc.get((part, row))
         self.adc[part, row] = largest if known is None else torch.maximum(known, largest)
+
+    @property
+    def rms(self) -> float:
+        """√(mean x²) of all inputs."""
+        return math.sqrt(self.squares / self.inputs) if self.inputs else 0.0
 
     def ranges(self) -> Ranges:
         """What was seen, as full scales."""
@@ -41,7 +55,8 @@ class Cells:
 
     slices: their sum is the weight; one, unless the weight is held in digits that are converted one by one.
     units: what one cell at G_max counts for in each of them. gain: a digital factor on the output. rng: of
-    the read noise, moved on by every read. seen: where reads write what they met, by name.
+    the noise of reads, moved on by every read. seen: where reads write what they met, by name. dac: a range
+    of the DAC that is not measured but learned.
     """
 
     name: str
@@ -51,6 +66,7 @@ class Cells:
     gain: float = 1.0
     rng: torch.Generator | None = None
     seen: dict[str, Seen] | None = None
+    dac: InputRange | None = None
 
     def with_slices(self, slices: tuple[Tensor, ...], *, name: str | None = None) -> Self:
         """The same with other tensors, as after a transposition, or a part of it under a name of its own."""

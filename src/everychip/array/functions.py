@@ -118,7 +118,10 @@ def embedding(
                 read += standard_normal(read, cells.rng) * (array.read_noise * cell)
             if array.adc_bits is not None:
                 unit = step(largest(held).to(read.dtype), array.adc_bits)
-                read = codes(read / unit, array.adc_bits, clip=True) * unit
+                read = read / unit
+                if array.adc_noise and cells.rng is not None:
+                    read += standard_normal(read, cells.rng) * array.adc_noise
+                read = codes(read, array.adc_bits, clip=True) * unit
             total = total + read
     looked_up = F.embedding(indices, plain(weight), padding_idx, None, *options, **named)
     return looked_up + (total * cells.gain - looked_up).detach().to(looked_up.dtype)
@@ -155,7 +158,9 @@ def _read(x: Tensor, weight: Tensor, product: Product) -> Tensor:
     if x.numel() == 0:
         return product(x, base)
     with torch.autocast(kind, enabled=False):
-        result: Tensor = Read.apply(x, base, weight.cells, product)  # type: ignore[no-untyped-call]
+        cells = weight.cells
+        full = None if cells.dac is None else cells.dac.value
+        result: Tensor = Read.apply(x, base, full, cells, product)  # type: ignore[no-untyped-call]
         return result
 
 

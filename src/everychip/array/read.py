@@ -11,6 +11,7 @@ from torch import Tensor
 from everychip.array.base import Ranges
 from everychip.array.cells import Cells, Seen
 from everychip.array.converters import codes, largest, largest_sums, step
+from everychip.array.input_range import unclipped
 from everychip.array.product import Product
 from everychip.array.tiles import RowOfTiles, Tiling, tiling
 from everychip.devices.base import standard_normal
@@ -22,29 +23,40 @@ _HALF = (torch.bfloat16, torch.float16)
 class Read(torch.autograd.Function):
     """y = product(x, W) as the array computes it; backward as if W had met the DAC's values exactly.
 
-    weight: the tensor that gradients go to; what the cells hold is in `cells`.
+    weight: the tensor that gradients go to; what the cells hold is in `cells`. full: a learned range of the
+    DAC (`InputRange`), which has a gradient of its own; None, it is fixed or that of the inputs.
     """
 
     @staticmethod
-    def forward(ctx: Any, x: Tensor, weight: Tensor, cells: Cells, product: Product) -> Tensor:
-        reading = Reading.of(x, cells, product)
-        ctx.save_for_backward(x, weight)
+    def forward(
+        ctx: Any, x: Tensor, weight: Tensor, full: Tensor | None, cells: Cells, product: Product
+    ) -> Tensor:
+        reading = Reading.of(x, cells, product, full=full)
+        ctx.save_for_backward(x, weight, full)
         ctx.reading = reading
         return reading.outputs(x)
 
     @staticmethod
     def backward(ctx: Any, slope: Tensor) -> Any:
-        x, weight = ctx.saved_tensors
+        x, weight, full = ctx.saved_tensors
         reading: Reading = ctx.reading
         with torch.no_grad():
             error = reading.converted(x) - x
-        needed = ctx.needs_input_grad[0], ctx.needs_input_grad[1]
-        return *reading.product.gradients(slope, x + error, weight, needed=needed), None, None
+        at_x, at_weight, at_full = ctx.needs_input_grad[:3]
+        needed = at_x or at_full, at_weight
+        of_x, of_weight = reading.product.gradients(slope, x + error, weight, needed=needed)
+        if full is None or of_x is None or reading.cells.dac is None:
+            return of_x, of_weight, None, None, None
+        of_full = reading.cells.dac.gradient(x, of_x) if at_full else None
+        return unclipped(of_x, x, full) if at_x else None, of_weight, of_full, None, None
 
 
 @dataclass(frozen=True)
 class Reading:
-    """What one read knows before it begins. full: the DAC's range; ranges: of all converters, if fixed."""
+    """What one read knows before it begins.
+
+    full: the DAC's range. ranges: of all converters, if fixed. clips: whether inputs may be beyond the DAC's.
+    """
 
     cells: Cells
     product: Product
@@ -52,20 +64,23 @@ class Reading:
     full: Tensor
     ranges: Ranges | None
     dtype: torch.dtype
+    clips: bool
 
     @classmethod
-    def of(cls, x: Tensor, cells: Cells, product: Product) -> Reading:
-        """Prepare a read of these inputs; where no range is fixed, the DAC's is the largest of them."""
+    def of(cls, x: Tensor, cells: Cells, product: Product, *, full: Tensor | None = None) -> Reading:
+        """Prepare a read of these inputs; full: a learned range; without any, the largest of them is it."""
         array = cells.array
         plan = tiling(product, cells.slices[0], rows=array.rows, columns=array.columns)
         ranges = (array.ranges or {}).get(cells.name)
         if ranges is not None:
             _must_fit(ranges, cells, plan)
         precision = torch.float32 if x.dtype in _HALF else x.dtype
-        full = largest(x.detach()) if ranges is None else _tensor(ranges.dac, like=x)
-        reading = cls(cells, product, plan, full.to(precision), ranges, x.dtype)
+        clips = full is not None or ranges is not None
+        if full is None:
+            full = largest(x.detach()) if ranges is None else _tensor(ranges.dac, like=x)
+        reading = cls(cells, product, plan, full.detach().to(precision), ranges, x.dtype, clips)
         if cells.seen is not None:
-            reading.seen.see_inputs(reading.full)
+            reading.seen.see_inputs(reading.full, x)
         return reading
 
     @property
@@ -104,7 +119,7 @@ class Reading:
         bits = self.cells.array.dac_bits
         if bits is None:
             return x
-        return codes(x.to(self.full.dtype) * self.unit.reciprocal(), bits, clip=self.ranges is not None)
+        return codes(x.to(self.full.dtype) * self.unit.reciprocal(), bits, clip=self.clips)
 
     def _sums(
         self, voltages: Tensor, tile: RowOfTiles, *, row: int, part: int
@@ -126,6 +141,9 @@ class Reading:
             scaled = held * self.product.per_output(self.unit / unit, held)
             noise = self._noise(part)
             sums = self._analog(voltages, scaled, noise=None if noise is None else noise / unit)
+        if array.adc_noise:
+            assert self.cells.rng is not None
+            sums.add_(standard_normal(sums, self.cells.rng), alpha=array.adc_noise)
         clip = self.ranges is not None or array.adc_percentile < 100
         return codes(sums, array.adc_bits, clip=clip), self._over_outputs(unit, sums)
 

@@ -65,11 +65,12 @@ def _compare(run: Path, chips: int) -> Agreement:
     from everychip.study import store
     from everychip.study.experiment import Experiment
     from everychip.study.inputs import refuse_others
-    from everychip.study.trained import trained_model
+    from everychip.study.trained import trained_model, with_learned
 
     found = store.open_run(run)
     experiment = Experiment.from_toml(found.folder / store.RECIPE)
     refuse_others(found.folder, found.record, experiment)
+    experiment = with_learned(experiment, found.record)
     with experiment.compute.used(), watching("export --check") as watcher:
         watcher.begin(1, 0)
         watcher.started(experiment)

@@ -109,9 +109,12 @@ class ChipTrainer(Trainer):  # type: ignore[misc]
         if first:
             known = {id(p) for group in optimizer.param_groups for p in group["params"]}
             known |= {id(p) for p in self.model.parameters()}
+            learned = [] if self.objective.learned is None else list(self.objective.learned.parameters())
+            known |= {id(p) for p in learned}
             added = [p for p in self.objective.parameters() if id(p) not in known and p.requires_grad]
-            if added:
-                optimizer.add_param_group({"params": added})
+            for group in ({"params": added}, {"params": learned, "weight_decay": 0.0}):
+                if group["params"]:
+                    optimizer.add_param_group(group)
         return optimizer
 
     def _bind(self) -> Objective:
@@ -166,7 +169,8 @@ class ChipTrainer(Trainer):  # type: ignore[misc]
         return output
 
     def _validation_chips(self) -> Iterator[dict[str, Tensor]]:
-        placed = Placed.of(self.model, self.hardware)
+        hardware = self.hardware if self.objective is None else self.objective.deployed
+        placed = Placed.of(self.model, hardware)
         for chip in range(self.chips):
             with torch.no_grad():
                 yield placed.program(seed=self.args.seed, path=("validate", chip))

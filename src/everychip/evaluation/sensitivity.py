@@ -249,7 +249,7 @@ class _Bench:
     @property
     def _reads_differ(self) -> bool:
         """Whether the same cells say something else when they are read again."""
-        return any(array.read_noise > 0 for array in self.placed.hardware.arrays)
+        return any(array.is_noisy for array in self.placed.hardware.arrays)
 
     def _programmed(self, chip: int, strength: float = 1.0) -> dict[str, Tensor]:
         return self.placed.program(seed=self.seed, path=("evaluate", chip), strength=strength)

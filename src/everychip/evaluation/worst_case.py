@@ -105,7 +105,8 @@ def worst_case_search(
     """
     runner = Runner(model, batch_size=batch_size)
     batches = _Batches(runner, _validation(data, seed))
-    weights = {name: p.detach() for name, p in Placed.of(model, hardware).weights.items()}
+    placed = Placed.of(model, hardware)
+    weights = {name: placed.columns[name].clipped(p.detach()) for name, p in placed.weights.items()}
     bounds = {name: th * full_scale(weight) for name, weight in weights.items()}
     best = _Best()
     with evaluating(model):
@@ -118,7 +119,10 @@ def worst_case_search(
             seen.accuracy(weights, _random_signs(best.delta, rng_for(seed, "worst-case", "random", n)))
             for n in range(restarts)
         ]
-        clean, worst = seen.accuracy(weights, {}), seen.accuracy(weights, best.delta)
+        # The model's own weights, but for those that learned full scales clip.
+        clipped = {name: w for name, w in weights.items() if placed.columns[name].full is not None}
+        unmoved = {name: torch.zeros_like(w) for name, w in clipped.items()}
+        clean, worst = seen.accuracy(weights, unmoved), seen.accuracy(weights, best.delta)
     return WorstCase(clean, sum(random) / restarts, worst, th, best.delta)
 
 

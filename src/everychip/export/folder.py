@@ -16,7 +16,7 @@ from everychip.storage.files import make_folder, write_text, write_whole
 from everychip.study import store
 from everychip.study.experiment import Experiment
 from everychip.study.inputs import refuse_others
-from everychip.study.trained import trained_model
+from everychip.study.trained import trained_model, with_learned
 
 SCRIPT = "load_aihwkit.py"
 _ABOUT = """{title}: the trained network on aihwkit's torch tiles. Written by `everychip export`.
@@ -76,7 +76,7 @@ def _copied(source: Path, target: Path) -> None:
 def _experiment(run: store.Run) -> Experiment:
     experiment = Experiment.from_toml(run.folder / store.RECIPE)
     refuse_others(run.folder, run.record, experiment)
-    return experiment
+    return with_learned(experiment, run.record)
 
 
 def _is_ours(folder: Path) -> bool:

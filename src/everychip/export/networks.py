@@ -38,6 +38,13 @@ def to_aihwkit(model: nn.Module, hardware: Hardware | None = None) -> nn.Module:
     from aihwkit.nn.conversion import convert_to_analog
 
     hardware = hardware or Hardware(device=Ideal(), mapping=Direct())
+    if any(mapping.full_scales for mapping in hardware.mappings):
+        raise ModelError(
+            "hardware.mapping.full_scales",
+            found="learned full scales, which clip weights",
+            expected="weights that are mapped by their largest, as aihwkit does",
+            remedy="export a network that was trained without method.scales",
+        )
     held = _layers(model, hardware)
     digital = [
         name for name, module in model.named_modules() if type(module) in _CONVERTED and name not in held

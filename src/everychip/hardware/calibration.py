@@ -38,9 +38,9 @@ def calibrate(
 ) -> Hardware:
     """The same hardware with `array.ranges`: what its converters meet when training images are run.
 
-    DAC: max|x| of a layer's inputs; ADC: max|sum| of each tile, or the array's percentile of it. The cells
-    hold their targets, so that all chips of the model share the ranges; a matrix that is read several times
-    in a pass has the largest of its ranges.
+    DAC: max|x| of a layer's inputs, or what training has learned (`array.dac_ranges`); ADC: max|sum| of each
+    tile, or the array's percentile of it. The cells hold their targets, so that all chips of the model share
+    the ranges; a matrix that is read several times in a pass has the largest of its ranges.
 
     Args:
         model: the network, any `nn.Module`; it is left as it is.
@@ -80,15 +80,28 @@ def calibrated(placed: Placed, runner: Runner, data: Any, *, images: int = 500, 
     examples = as_calibration(data)
     order = torch.randperm(len(examples), generator=rng_for(seed, "calibration"))
     x = runner.placed(taken(examples.x, order[:images]))
-    seen: dict[str, Seen] = {}
-    exact = placed.with_arrays(lambda array: array.replace(ranges=None, read_noise=0.0))
-    held = exact.program(seed=seed, path=("calibration",), strength=0.0)
-    watched = {name: _watched(weight, seen) for name, weight in held.items()}
+    held, seen = watched(placed, seed=seed)
     draws = seeded_global_generator(seed, "calibration", "forward")
     with torch.no_grad(), evaluating(runner.model), runner.autocast(), draws:
-        runner.logits(watched, x)
+        runner.logits(held, x)
     ranges = {name: one.ranges() for name, one in sorted(seen.items())}
     return placed.with_arrays(lambda array: array.replace(ranges=ranges))
+
+
+def watched(placed: Placed, *, seed: int = 0) -> tuple[dict[str, Tensor], dict[str, Seen]]:
+    """A chip without noise whose converters write down what they meet, and where they write it.
+
+    Args:
+        placed: the model on its hardware.
+        seed: of the draws, which a strength of 0 leaves nothing of.
+
+    Returns:
+        Programmed weights by name, and what was seen, by the same names once the chip is run.
+    """
+    seen: dict[str, Seen] = {}
+    exact = placed.with_arrays(lambda array: array.replace(ranges=None, read_noise=0.0, adc_noise=0.0))
+    held = exact.program(seed=seed, path=("calibration",), strength=0.0)
+    return {name: _watched(weight, seen) for name, weight in held.items()}, seen
 
 
 def _watched(weight: Tensor, seen: dict[str, Seen]) -> Tensor:

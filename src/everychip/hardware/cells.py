@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 
 import torch
 from torch import Tensor
 
-from everychip.array import Array, Cells, tiled
+from everychip.array import Array, Cells, InputRange, tiled
 from everychip.hardware.hardware import Hardware
 from everychip.mapping.columns import Columns
 from everychip.network.straight_through import with_clean_gradient
@@ -27,15 +28,17 @@ def written(
     *,
     strength: float,
     clean: bool,
+    dac: InputRange | None = None,
 ) -> Tensor:
     """The weight as the crossbar computes with it: target + strength·deviation, on tiles where there are any.
 
     rng_at: the generators of the weight's draws. clean: whether backward sees the target, not the noise.
+    dac: the learned range of its DACs.
     """
     noisy = strided_as(weight, torch.add(target, deviation, alpha=strength).to(weight.dtype))
     if hardware.array is not None:
         cells = _cells(name, weight, noisy, hardware, rng_at, columns, strength=strength)
-        return tiled(target.to(weight.dtype) if clean else noisy, cells)
+        return tiled(target.to(weight.dtype) if clean else noisy, replace(cells, dac=dac))
     return with_clean_gradient(target.to(weight.dtype), noisy) if clean else noisy
 
 
@@ -51,11 +54,12 @@ def _cells(
 ) -> Cells:
     """What the tiles hold of a programmed weight: all of it or, where digits are converted, each slice."""
     array, mapping = hardware.array or Array(), hardware.mapping
-    reads = rng_at("read") if array.read_noise else None
+    reads = rng_at("read") if array.is_noisy else None
     with torch.no_grad():
         exact = full_precision(weight)
         if not mapping.has_digits or array.shift_add == "analog":
-            return Cells(name, (noisy.detach(),), (exact.abs().amax(),), array, rng=reads)
+            unit = exact.abs().amax() if columns.full is None else columns.full.amax()
+            return Cells(name, (noisy.detach(),), (unit,), array, rng=reads)
         slices = mapping.slices(exact, hardware.device, rng_at(), columns=columns)
         held = (torch.add(s.target, s.deviation, alpha=strength).to(weight.dtype) for s in slices)
         return Cells(

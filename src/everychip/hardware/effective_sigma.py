@@ -73,7 +73,7 @@ def weight_noise(
     layers, own = [], hardware.by_layer(weights)
     with torch.no_grad():
         for name, parameter in weights.items():
-            weight = parameter.float()
+            weight = columns[name].clipped(parameter.float())
             sigma = _rms(own[name].mapping.std(weight, own[name].device, columns=columns[name]))
             largest, typical = float(weight.abs().amax()), _rms(weight)
             # A layer of zeros has no noise: G_max stands for 0.

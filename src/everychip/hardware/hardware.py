@@ -108,6 +108,26 @@ class Hardware(Config):
         every = (self.array, *(layer.array for layer in self.layers))
         return tuple(array for array in every if array is not None)
 
+    @property
+    def mappings(self) -> tuple[CellMapping, ...]:
+        """The mapping of the hardware and those of the layers that have their own."""
+        return (self.mapping, *(layer.mapping for layer in self.layers if layer.mapping is not None))
+
+    def with_mappings(self, change: Callable[[CellMapping], CellMapping]) -> Self:
+        """The same hardware with every mapping changed.
+
+        Args:
+            change: from a mapping to another.
+
+        Returns:
+            The same hardware with the other mappings.
+        """
+        layers = tuple(
+            layer if layer.mapping is None else layer.replace(mapping=change(layer.mapping))
+            for layer in self.layers
+        )
+        return self.replace(mapping=change(self.mapping), layers=layers)
+
     def with_arrays(self, change: Callable[[Array], Array]) -> Self:
         """The same hardware with every array changed.
 

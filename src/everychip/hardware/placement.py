@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any, Self
 
 from torch import Tensor, nn
 
-from everychip.array import Array
+from everychip.array import Array, InputRange
 from everychip.errors import ConfigError
 from everychip.hardware.addresses import addresses
 from everychip.hardware.effective_sigma import EffectiveSigma, weight_noise
 from everychip.hardware.hardware import Hardware, Placement
+from everychip.hardware.learned import input_ranges, with_full_scales
 from everychip.hardware.programming import Draw, NoiseGradient, programmed
 from everychip.mapping import Columns
 from everychip.network.exclusive import must_not_be_a_chip
@@ -24,7 +25,8 @@ class Placed:
     """Where every parameter of a model stands on a hardware, and what the crossbar holds of it.
 
     hardware: what chips are programmed into. rows: every parameter, where it stands and why. weights: what
-    the crossbar holds, by name; the model's own tensors. columns: which of their numbers share a column.
+    the crossbar holds, by name; the model's own tensors. columns: which of their numbers share a column, with
+    full scales that are learned. inputs: ranges of DACs that are learned, by name.
 
     >>> import torch, everychip as ec
     >>> placed = Placed.of(nn.Linear(4, 2), ec.Hardware(device=ec.devices.Gaussian(sigma=0.1)))
@@ -36,6 +38,7 @@ class Placed:
     rows: tuple[Placement, ...]
     weights: Mapping[str, Tensor]
     columns: Mapping[str, Columns]
+    inputs: Mapping[str, InputRange] = field(default_factory=dict)
 
     @classmethod
     def of(cls, model: nn.Module, hardware: Hardware) -> Self:
@@ -45,7 +48,8 @@ class Placed:
         hardware.must_hold(model, rows)
         held = [row for row in rows if row.crossbar]
         weights = {row.name: row.parameter for row in held}
-        return cls(hardware, rows, weights, {row.name: row.columns for row in held})
+        columns = with_full_scales(hardware, weights, {row.name: row.columns for row in held})
+        return cls(hardware, rows, weights, columns, input_ranges(hardware, weights))
 
     @cached_property
     def own(self) -> Mapping[str, Hardware]:
@@ -72,8 +76,8 @@ class Placed:
         if _decides(hardware) != _decides(self.hardware):
             raise ConfigError(
                 "hardware",
-                found="another set of digital layers, or an array where there was none",
-                expected="the same digital, embeddings and kind of reading",
+                found="another set of digital layers or learned scales, or an array where there was none",
+                expected="the same digital, embeddings, learned scales and kind of reading",
                 remedy="Placed.of(model, hardware)",
             )
         return replace(self, hardware=hardware)
@@ -81,6 +85,10 @@ class Placed:
     def with_arrays(self, change: Callable[[Array], Array]) -> Self:
         """The same places with every array of the hardware changed."""
         return replace(self, hardware=self.hardware.with_arrays(change))
+
+    def with_learned(self, columns: Mapping[str, Columns], inputs: Mapping[str, InputRange]) -> Self:
+        """The same places with full scales and ranges that are being trained in those of some weights."""
+        return replace(self, columns={**self.columns, **columns}, inputs={**self.inputs, **inputs})
 
     def with_weights(self, weights: Mapping[str, Tensor]) -> Self:
         """Other values in the same places, or some of the weights alone."""
@@ -108,7 +116,8 @@ class Placed:
             The programmed tensors by name, in the shapes and dtypes of the weights.
         """
         how: dict[str, Any] = {"strength": strength, "gradient": gradient, "draw": draw}
-        return programmed(self.weights, self.own, self.addresses, self.columns, seed=seed, path=path, **how)
+        at: dict[str, Any] = {"seed": seed, "path": path, "inputs": self.inputs}
+        return programmed(self.weights, self.own, self.addresses, self.columns, **at, **how)
 
     def effective_sigma(self) -> EffectiveSigma:
         """What the nominal device σ does to each layer's weights (`everychip.effective_sigma`)."""
@@ -136,4 +145,6 @@ def program_weights(
 def _decides(hardware: Hardware) -> tuple[object, ...]:
     """What of a hardware decides where a parameter stands."""
     layers = tuple((layer.match, layer.array is None) for layer in hardware.layers)
-    return hardware.digital, hardware.embeddings, hardware.array is None, layers
+    learned = tuple(mapping.full_scales for mapping in hardware.mappings)
+    ranges = tuple(array.dac_ranges for array in hardware.arrays)
+    return hardware.digital, hardware.embeddings, hardware.array is None, layers, learned, ranges

@@ -4,17 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from functools import partial
+from types import MappingProxyType
 from typing import Literal
 
 import torch
 from torch import Tensor
 
+from everychip.array import InputRange
 from everychip.hardware.cells import full_precision, written
 from everychip.hardware.hardware import Hardware
 from everychip.mapping.columns import OUTPUTS_FIRST, Columns
 from everychip.rng import rng_for
 
 NoiseGradient = Literal["detached", "pathwise", "clean"]
+
+NONE_LEARNED: Mapping[str, InputRange] = MappingProxyType({})
 
 Draw = Callable[[Tensor, Hardware, torch.Generator, Columns], Tensor]
 """What draws the deviation of a weight in full precision; by default the mapping, from the device's law."""
@@ -31,24 +35,30 @@ def programmed(
     strength: float = 1.0,
     gradient: NoiseGradient | None = None,
     draw: Draw | None = None,
+    inputs: Mapping[str, InputRange] = NONE_LEARNED,
 ) -> dict[str, Tensor]:
     """Program named weights: W' = target(W) + strength·deviation(W), drawn at (seed, *path, address).
 
     Args:
         weights, own, drawn_as, columns: by name, the weights, the hardware of each, the address of its draws,
-            and which of its numbers share a column; outputs come first where that does not say.
+            and which of its numbers share a column; outputs come first where that does not say. A full scale
+            among these that is being learned has a gradient of target and deviation, unless backward sees
+            nothing or clean weights.
         seed, path, strength: as in `Placed.program`.
         gradient: what backward sees: None, nothing; "detached", the noisy weights with the noise held fixed;
             "pathwise", the noise's own dependence on W through max|W| and σ(W), too (as sampled); "clean",
             the clean weights (noisy values forward, clean Jacobians backward).
         draw: another law of the deviation.
+        inputs: learned ranges of the DACs, by name.
     """
     chip, dies = {}, _on_die(own, seed=seed, path=path)
     for name, weight in weights.items():
         hardware, held = dies[name], columns.get(name, OUTPUTS_FIRST)
         rng_at = partial(rng_for, seed, *path, drawn_as[name], device=weight.device)
-        with torch.set_grad_enabled(gradient == "pathwise"):
-            deviation = (draw or _by_law)(full_precision(weight), hardware, rng_at(), held)
+        learns = gradient == "detached" and held.full is not None and held.full.requires_grad
+        with torch.set_grad_enabled(gradient == "pathwise" or learns):
+            cells = full_precision(weight.detach() if learns else weight)
+            deviation = (draw or _by_law)(cells, hardware, rng_at(), held)
         with torch.set_grad_enabled(gradient is not None):
             target = hardware.mapping.target(full_precision(weight), columns=held)
             chip[name] = written(
@@ -61,6 +71,7 @@ def programmed(
                 held,
                 strength=strength,
                 clean=gradient == "clean",
+                dac=inputs.get(name),
             )
     return chip
 

@@ -39,11 +39,14 @@ class CellMapping(Component, family="mapping"):
     output (of each output channel), whose digital factor it then is. sign: how a weight's sign is held:
     sign_magnitude, differential or offset. on_off: G_max / G_min; the magnitude u is then the conductance
     g = G_min + (G_max − G_min)·u, and an error of g is 1 / (1 − 1/on_off) times that of u; absent, G_min = 0.
+    full_scales: what G_max stands for where training has learned it, by the name of the parameter: one number
+    for a layer, or one per column; weights beyond it are clipped. Absent, it is max|W|.
     """
 
     scale: Literal["layer", "column"] = "layer"
     sign: Sign = SignMagnitude()
     on_off: Annotated[float, Field(gt=1)] | None = None
+    full_scales: dict[str, tuple[Annotated[float, Field(gt=0)], ...]] | None = None
 
     slicing: ClassVar[float | None] = None
     """What slices that are not held one by one leave of independent noise; None where each cell is held."""
@@ -84,15 +87,33 @@ class CellMapping(Component, family="mapping"):
         Returns:
             Weights of the same shape and unit.
         """
-        if self.steps is None:
-            return weight
+        if columns.full is not None:
+            return self._at_learned_scale(weight, columns)
+        return weight if self.steps is None else straight_through(weight, self._rounded(weight, columns))
+
+    def _at_learned_scale(self, weight: Tensor, columns: Columns) -> Tensor:
+        """The target where the full scale F is learned: clamp(W, ±F) + F·e, e the rounding error over F.
+
+        What is clipped has the gradient of F, ±1, and all else that of a learned step, e = (round(v) − v) / Q
+        at W = v·F/Q (Esser et al., ICLR 2020, eq. 3).
+        """
+        inside, full = columns.clipped(weight), columns.learned(weight)
+        if self.steps is None or full is None:
+            return inside
+        with torch.no_grad():
+            error = (self._rounded(inside, columns) - inside) / full
+        return inside + full * error
+
+    def _rounded(self, weight: Tensor, columns: Columns) -> Tensor:
+        """What perfect cells hold of weights that are within their full scale."""
+        assert self.steps is not None
         with torch.no_grad():
             full, held = self._full_scale(weight, columns), torch.zeros_like(weight)
             for part in self._parts(weight, full, columns):
                 whole = integers(part.magnitude, steps=self.steps).to(weight.dtype) * part.gain
                 held += columns.over_columns(whole, weight) if part.shared else part.signed(whole)
-            rounded = held * (full / self.steps)
-        return straight_through(weight, rounded)
+            rounded: Tensor = held * (full / self.steps)
+            return rounded
 
     def deviation(
         self,
@@ -113,7 +134,7 @@ class CellMapping(Component, family="mapping"):
         Returns:
             In the shape and unit of the weights.
         """
-        full = self._full_scale(weight, columns)
+        full, weight = self._full_scale(weight, columns), columns.clipped(weight)
         one_draw = self.steps is None and isinstance(self.sign, SignMagnitude)
         device, worth = self._law(device)
         if one_draw and device.uniform_std is not None:
@@ -154,7 +175,7 @@ class CellMapping(Component, family="mapping"):
         >>> [s.target for s in whole.slices(torch.tensor([1.0, -0.4]), Ideal(), torch.Generator())]
         [tensor([ 0.2000, -0.1333... tensor([ 0.8000, -0.2667])]
         """
-        full = self._full_scale(weight, columns)
+        full, weight = self._full_scale(weight, columns), columns.clipped(weight)
         if self.steps is None:
             return [Slice(weight, self.deviation(weight, device, rng, columns=columns), full.amax())]
         found: dict[int, Slice] = {}
@@ -184,7 +205,7 @@ class CellMapping(Component, family="mapping"):
         Returns:
             In the shape and unit of the weights.
         """
-        full = self._full_scale(weight, columns)
+        full, weight = self._full_scale(weight, columns), columns.clipped(weight)
         device, worth = self._law(device)
         stds = []
         for part in self._parts(weight, full, columns):
@@ -215,10 +236,14 @@ class CellMapping(Component, family="mapping"):
         >>> BitSliced(weight_bits=4, cell_bits=2, quantize=True).conductances(torch.tensor([1.0, 0.4]))
         [tensor([1.0000, 0.6667]), tensor([1.0000, 0.3333])]
         """
-        parts = self._parts(weight, self._full_scale(weight, columns), columns)
+        full, weight = self._full_scale(weight, columns), columns.clipped(weight)
+        parts = self._parts(weight, full, columns)
         return [g for part in parts for _, g in self._held(part)]
 
     def _full_scale(self, weight: Tensor, columns: Columns) -> Tensor:
+        learned = columns.learned(weight)
+        if learned is not None:
+            return learned
         return columns.largest(weight) if self.scale == "column" else full_scale(weight)
 
     def _parts(self, weight: Tensor, full: Tensor, columns: Columns) -> tuple[Part, ...]:

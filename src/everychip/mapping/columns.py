@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
+import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn.modules.conv import _ConvNd, _ConvTransposeNd
@@ -16,7 +17,8 @@ class Columns:
 
     axis: the dimension of the weight that counts outputs: 0 in Linear, convolutions, attention and recurrent
     layers; 1 in transposed convolutions and embeddings. groups: of a grouped convolution, which are blocks
-    along dimension 0 of the weight, with rows and columns of their own.
+    along dimension 0 of the weight, with rows and columns of their own. full: the weight that G_max stands
+    for, where that is not max|W| but learned: a scalar, or one number per column, as `one_each` has them.
 
     >>> import torch
     >>> Columns().largest(torch.tensor([[0.5, -2.0], [0.25, 0.0]]))
@@ -26,6 +28,7 @@ class Columns:
 
     axis: int = 0
     groups: int = 1
+    full: Tensor | None = field(default=None, compare=False, repr=False)
 
     def largest(self, weight: Float[Tensor, "*weights"]) -> Float[Tensor, "*broadcast"]:
         """max|W| of every column, in a shape that multiplies the weight.
@@ -36,10 +39,60 @@ class Columns:
         Returns:
             One number per column, broadcast over the weight.
         """
-        blocks = weight.abs().reshape(self.groups, -1, *weight.shape[1:])
+        return self.over_weight(self.one_each(weight.abs()), weight)
+
+    def one_each(
+        self, values: Float[Tensor, "*weights"], *, mean: bool = False
+    ) -> Float[Tensor, groups * columns]:
+        """The largest of every column's values, or their mean.
+
+        Args:
+            values: one for each weight.
+            mean: whether it is the mean.
+
+        Returns:
+            One number per column of each group, in the shape that `over_weight` takes.
+        """
+        blocks = values.reshape(self.groups, -1, *values.shape[1:])
         others = [dim for dim in range(1, blocks.ndim) if dim != self.axis + 1]
-        found = blocks.amax(others, keepdim=True)
-        return found.expand(-1, blocks.shape[1], *found.shape[2:]).flatten(0, 1)
+        return blocks.mean(others, keepdim=True) if mean else blocks.amax(others, keepdim=True)
+
+    def over_weight(self, each: Float[Tensor, groups * columns], like: Tensor) -> Float[Tensor, "*broadcast"]:
+        """One number per column, in a shape that multiplies the weight.
+
+        Args:
+            each: as `one_each` has them.
+            like: the weight.
+
+        Returns:
+            Broadcast over the weight.
+        """
+        return each.expand(-1, like.shape[0] // self.groups, *each.shape[2:]).flatten(0, 1)
+
+    def learned(self, weight: Float[Tensor, "*weights"]) -> Float[Tensor, "*broadcast"] | None:
+        """The learned full scale in a shape that multiplies the weight; None, there is none.
+
+        Args:
+            weight: the weights, in their own unit.
+
+        Returns:
+            A scalar, one number per column broadcast over the weight, or None.
+        """
+        if self.full is None or self.full.ndim == 0:
+            return self.full
+        return self.over_weight(self.full, weight)
+
+    def clipped(self, weight: Float[Tensor, "*weights"]) -> Float[Tensor, "*weights"]:
+        """The weights within ±the learned full scale: what cells can hold. Both have gradients.
+
+        Args:
+            weight: the weights, in their own unit.
+
+        Returns:
+            In their shape; the weights themselves where no full scale is learned.
+        """
+        full = self.learned(weight)
+        return weight if full is None else torch.clamp(weight, min=-full, max=full)
 
     def one_per_row(self, weight: Float[Tensor, "*weights"]) -> Float[Tensor, "*rows"]:
         """The weight cut down to one column of every group: its first.

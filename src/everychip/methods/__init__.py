@@ -9,6 +9,7 @@ from everychip.methods.correctnet import CorrectNet
 from everychip.methods.deep_supervision import DeepSupervision
 from everychip.methods.distillation import Distillation
 from everychip.methods.irs import IRS
+from everychip.methods.learned import LearnedInputs, LearnedScales
 from everychip.methods.noise_injection import NoiseInjection
 from everychip.methods.over_noise import OverNoise
 from everychip.methods.ovf import OVF
@@ -32,6 +33,8 @@ __all__ = [
     "CorrectNet",
     "DeepSupervision",
     "Distillation",
+    "LearnedInputs",
+    "LearnedScales",
     "Method",
     "NoiseInjection",
     "Objective",

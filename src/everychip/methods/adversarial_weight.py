@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, ClassVar
+from typing import Annotated, Any, ClassVar
 
 import torch
 from pydantic import Field
@@ -11,7 +11,6 @@ from torch import Tensor
 from everychip.devices.base import standard_normal
 from everychip.hardware.cells import strided_as
 from everychip.methods.base import Method, Objective
-from everychip.methods.losses import divergence
 from everychip.methods.probe import forward_frozen_stats, same_masks
 from everychip.rng import rng_for
 
@@ -24,7 +23,8 @@ class AdversarialWeight(Method):
     `start`·m·N(0, 1), projected onto |dW| ≤ ζ·m. bound_gradient: whether backward sees that m depends on W
     (as in the authors' code), or dW as a constant. noise: whether z is that of a fresh chip ("forward
     noise"), or clean. f is the digital model; its forwards share the dropout masks of z. A ramp scales the
-    noise of z, and never ζ.
+    noise of z, and never ζ. CE is the task's loss, and KL its own divergence (`Task.divergence`): of a
+    regression the mean squared error.
     Cost: N + 2 forwards per step, and one more with noise.
 
     Source: Büchel et al., ICLR 2022 (N = 10, start 0.001, β 0.1 beside forward noise, 0.25 alone, ζ 0.1).
@@ -34,6 +34,7 @@ class AdversarialWeight(Method):
     """
 
     controls: ClassVar[tuple[str, ...]] = ("noise_injection",)
+    any_task: ClassVar[bool] = True
     beta: Annotated[float, Field(ge=0)] = 0.1
     reach: Annotated[float, Field(gt=0)] = 0.1
     relative: bool = False
@@ -63,22 +64,23 @@ class AdversarialWeight(Method):
             noisy = objective.noisy_logits(x) if self.noise else None
         with same_masks(objective):
             clean = runner.logits({}, x) if noisy is None else forward_frozen_stats(runner, {}, x)
-        offsets = self.attack(objective, x, clean.detach())
+        offsets = self.attack(objective, x, clean.detach(), y)
         worst = {
             name: strided_as(w, w + self._bound(w if self.bound_gradient else w.detach()) * offsets[name])
             for name, w in objective.weights.items()
         }
         attacked = forward_frozen_stats(runner, worst, x)
         z = clean if noisy is None else noisy
-        return objective.criterion(z, y) + self.beta * divergence(clean, attacked)
+        return objective.criterion(z, y) + self.beta * objective.task.divergence(clean, attacked, y)
 
-    def attack(self, objective: Objective, x: Tensor, clean: Tensor) -> dict[str, Tensor]:
+    def attack(self, objective: Objective, x: Tensor, clean: Tensor, y: Any = None) -> dict[str, Tensor]:
         """The worst dW found, in units of its bound ζ·m, for every matrix of the crossbar.
 
         Args:
             objective: the method bound to its model.
             x: inputs [batch, …].
             clean: logits of the digital model [batch, classes].
+            y: targets, which say where nothing is asked; None, everything is.
 
         Returns:
             Parameter name → dW / (ζ·m), −1 … 1.
@@ -94,7 +96,8 @@ class AdversarialWeight(Method):
                 for name, w in weights.items()
             }
             with same_masks(objective):
-                distance = divergence(clean, forward_frozen_stats(objective.runner, moved, x))
+                moved_logits = forward_frozen_stats(objective.runner, moved, x)
+                distance = objective.task.divergence(clean, moved_logits, y)
             slopes = torch.autograd.grad(distance, list(moved.values()), materialize_grads=True)
             for name, slope in zip(weights, slopes, strict=True):
                 offsets[name] = (offsets[name] + slope.sign() / self.attack_steps).clamp(-1, 1)

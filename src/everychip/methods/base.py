@@ -19,6 +19,7 @@ from everychip.exits import Exits, multi_exit
 from everychip.hardware.chip import NoiseGradient
 from everychip.hardware.hardware import Hardware
 from everychip.methods.constraints import Constraint
+from everychip.methods.learned import LearnedInputs, LearnedScales
 from everychip.methods.losses import cross_entropy
 from everychip.methods.objective import Objective as Objective  # noqa: PLC0414 (methods take it from here)
 from everychip.tasks import Task
@@ -38,7 +39,8 @@ class Method(Component, family="method"):
     sample multiplies by, or without a sample the last that the model defines. label_smoothing: of every
     cross-entropy. chips: how many chips share each batch, each with a part of it; absent, one. The gradient
     then is the mean over as many chips, at the cost of their sampling only. exit_loss: λ of a network whose
-    exits stay (`everychip.MultiExit`): its exits' own losses are added, λ·mean_n CE(z_n, y).
+    exits stay (`everychip.MultiExit`): its exits' own losses are added, λ·mean_n CE(z_n, y). inputs, scales:
+    the full scales of the DACs and of the weights are trained, too (`LearnedInputs`, `LearnedScales`).
     """
 
     constraint: Constraint | None = None
@@ -48,6 +50,8 @@ class Method(Component, family="method"):
     label_smoothing: Annotated[float, Field(ge=0, lt=1)] = 0.0
     chips: Annotated[int, Field(ge=1)] | None = None
     exit_loss: Annotated[float, Field(ge=0), Before(0.0)] = 0.0
+    inputs: LearnedInputs | None = None
+    scales: LearnedScales | None = None
 
     role: ClassVar[Role] = "method"
     """What the method is in a comparison; a report orders by it."""
@@ -77,6 +81,9 @@ class Method(Component, family="method"):
 
     any_task: ClassVar[bool] = False
     """Whether the method trains by `Objective.criterion`, any task's loss, or by logits and class labels."""
+
+    needs_logits: ClassVar[bool] = False
+    """Whether the method rescales logits, which predictions with a scale of their own are not."""
 
     @classmethod
     def compared_with(cls, kinds: Iterable[str]) -> tuple[str, ...]:
@@ -193,9 +200,12 @@ class Method(Component, family="method"):
         if self.exit_loss:
             multi_exit(model, where="method.exit_loss")
         exits = None if sample is None else _exits(method, model, sample, seed=seed, axis=asked.class_axis)
+        teacher = method.teacher_of(model)
         objective = Objective(
             method, model, hardware, seed=seed, exits=exits, steps=steps, sample=sample, task=asked
         )
+        if teacher is not None:
+            objective.teacher = teacher
         method.prepare(objective)
         return objective
 
@@ -208,9 +218,27 @@ class Method(Component, family="method"):
                 expected="classification: this method is defined on logits and class labels",
                 remedy="a method of any task: noise_injection, irs, ovf, resilient",
             )
+        if self.needs_logits and task.has_scale:
+            raise ConfigError(
+                f"method {self.kind}",
+                found=f"the task {task.kind}, whose answers have a scale of their own",
+                expected="logits, which can be divided: classification, multilabel, segmentation, tokens",
+                remedy="noise_injection, which is the same method without the division",
+            )
         if self.label_smoothing and not task.smooths:
             found = f"{self.label_smoothing:g} for the task {task.kind}, which has no classes"
             raise ConfigError("method.label_smoothing", found=found, expected="0")
+
+    def teacher_of(self, model: nn.Module) -> nn.Module | None:
+        """A frozen copy of the network as it is before gain and constraint, where the method needs one.
+
+        Args:
+            model: the network, any `nn.Module`; it is left as it is.
+
+        Returns:
+            The copy, or None.
+        """
+        return None
 
     def prepare(self, objective: Objective) -> None:
         """Add to a new objective what the method needs beside the model, as a part of its state.

@@ -9,6 +9,9 @@ import torch.nn.functional as F
 from jaxtyping import Float, Int
 from torch import Tensor
 
+from everychip.tasks.divergence import divergence as divergence  # noqa: PLC0414 (methods take it from here)
+from everychip.tasks.divergence import full_precision as full_precision  # noqa: PLC0414
+
 
 def cross_entropy(
     logits: Float[Tensor, "*batch classes"], labels: Int[Tensor, "*batch"], *, label_smoothing: float = 0.0
@@ -51,25 +54,3 @@ def negative_feedback(
     for n, z_n in enumerate(feedback):
         total = total + decay**n * full_precision(z_n)
     return a_b * z - a_f * beta * total
-
-
-def divergence(
-    true: Float[Tensor, "*batch classes"], other: Float[Tensor, "*batch classes"], *, temperature: float = 1.0
-) -> Float[Tensor, ""]:
-    """KL(softmax(t/T) ‖ softmax(z/T)), the mean over every position. true: t. other: z. temperature: T.
-
-    >>> import torch
-    >>> divergence(torch.tensor([[0.0, 0.0]]), torch.tensor([[2.0, 0.0]]), temperature=2.0)
-    tensor(0.1201)
-    """
-    t, z = (full_precision(x.reshape(-1, x.shape[-1])) / temperature for x in (true, other))
-    return F.kl_div(z.log_softmax(-1), t.log_softmax(-1), reduction="batchmean", log_target=True)
-
-
-def full_precision(logits: Tensor) -> Tensor:
-    """Logits of half precision in float32, others as they are.
-
-    >>> full_precision(torch.zeros(1, dtype=torch.bfloat16)).dtype
-    torch.float32
-    """
-    return logits.float() if logits.dtype in (torch.bfloat16, torch.float16) else logits

@@ -13,11 +13,13 @@ from everychip.data.inputs import Inputs, rows_of, taken
 from everychip.errors import ConfigError
 from everychip.exits import Exits, multi_exit
 from everychip.exits.dense import spread_like
+from everychip.hardware.calibration import watched
 from everychip.hardware.chip import NoiseGradient
 from everychip.hardware.hardware import Hardware
 from everychip.hardware.placement import Placed
 from everychip.mapping import Columns
 from everychip.methods.exit_loss import exits_loss, listening_to_exits
+from everychip.methods.learned import LearnedInputs, LearnedScales, LearnedSides
 from everychip.methods.reminder import Reminder
 from everychip.network.order import followers, order_of_use
 from everychip.network.running import Runner
@@ -44,6 +46,10 @@ class Bound(Protocol):
     def exit_loss(self) -> float: ...
     @property
     def loss_forward(self) -> int: ...
+    @property
+    def inputs(self) -> LearnedInputs | None: ...
+    @property
+    def scales(self) -> LearnedScales | None: ...
     def loss(self, objective: Objective, x: Any, y: Any) -> Tensor: ...
     def begin_step(self, objective: Objective) -> None: ...
     def constrain(self, objective: Objective) -> None: ...
@@ -67,13 +73,17 @@ class Objective(nn.Module):
         super().__init__()
         self.model, self.exits, self.task = model, exits, task or Classification()
         self.method, self.seed, self.steps = method, seed, steps
-        self.placed, self.runner = Placed.of(model, hardware), Runner(model)
+        self._placed, self.runner = Placed.of(model, hardware), Runner(model)
+        self.learned: LearnedSides | None = None
         self.step, self.part, self.begun = 0, 0, -1
         self._reminder = Reminder(self, self.trained)
         self._sample = sample
         if method.last_layer_gain != 1.0:
             self._last_trained().data.mul_(method.last_layer_gain)
         self.method.constrain(self)
+        if method.inputs is not None or method.scales is not None:
+            where = f"method {method.kind}"
+            self.learned = LearnedSides(self._placed, method.inputs, method.scales, where=where)
 
     def forward(self, x: Inputs, y: Any) -> Tensor:
         """The loss of one batch: the mean over the chips that share it, if several do."""
@@ -82,6 +92,8 @@ class Objective(nn.Module):
         if self.begun != self.step:
             self.begun = self.step
             self.method.begin_step(self)
+        if self.learned is not None and not self.learned.has_started:
+            self._start_ranges(self.learned, x)
         if self.method.chips in (None, 1):
             return self._loss(x, y)
         total, n = torch.zeros((), device=device_of(self.model)), rows_of(x)
@@ -90,6 +102,25 @@ class Objective(nn.Module):
             total = total + self._loss(inputs, labels) * (rows_of(inputs) / n)
         self.part = 0
         return total
+
+    def _start_ranges(self, learned: LearnedSides, x: Inputs) -> None:
+        """Measure what the converters meet in a batch; the model's buffers and the generators stay."""
+        held, seen = watched(self._placed, seed=self.seed)
+        buffers = {name: buffer.clone() for name, buffer in self.model.named_buffers()}
+        gpus = {weight.device for weight in self.weights.values() if weight.is_cuda}
+        with torch.no_grad(), torch.random.fork_rng(devices=gpus):
+            self.runner.outputs({**held, **buffers}, x)
+        learned.start(seen)
+
+    @property
+    def placed(self) -> Placed:
+        """Where the model's parameters stand, with full scales as they have been learned so far."""
+        return self._placed if self.learned is None else self.learned.over(self._placed)
+
+    @property
+    def deployed(self) -> Hardware:
+        """The hardware that the model as it is now belongs to: with the full scales that were learned."""
+        return self.hardware if self.learned is None else self.learned.deployed(self.hardware)
 
     def criterion(self, answer: Tensor, y: Any) -> Tensor:
         """The task's loss of logits, with the method's label smoothing: what the method trains by.
@@ -127,17 +158,17 @@ class Objective(nn.Module):
     @property
     def hardware(self) -> Hardware:
         """What the model is trained for."""
-        return self.placed.hardware
+        return self._placed.hardware
 
     @property
     def weights(self) -> Mapping[str, Tensor]:
         """What the crossbar holds of the model, by name."""
-        return self.placed.weights
+        return self._placed.weights
 
     @property
     def columns(self) -> Mapping[str, Columns]:
         """Which numbers of the weights share a column, by name."""
-        return self.placed.columns
+        return self._placed.columns
 
     @property
     def trained(self) -> dict[str, Tensor]:

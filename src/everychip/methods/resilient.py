@@ -8,7 +8,7 @@ from typing import Annotated, Any, ClassVar, Literal, Self
 
 import torch
 from jaxtyping import Float
-from pydantic import Field, field_validator
+from pydantic import Field, field_validator, model_validator
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _NormBase
 
@@ -106,6 +106,15 @@ class Resilient(Method):
         if not number and alpha != "auto":
             raise refusal((), repr(alpha), 'a number of at least 1, or "auto"')
         return alpha
+
+    @model_validator(mode="after")
+    def _noise_is_of_one_scale(self) -> Self:
+        if self.noise_penalty and self.scales is not None:
+            found = (
+                f"{self.noise_penalty:g}, a penalty in units of max|W|, beside full scales that are learned"
+            )
+            raise refusal(("quiet",), found, "quiet = 0, or no scales")
+        return self
 
     @property
     def forwards(self) -> float:  # type: ignore[override]

@@ -7,6 +7,7 @@ from everychip.models.causal_conv import CausalConv, CausalConvNetwork
 from everychip.models.cnn import CNN, CNNNetwork
 from everychip.models.conv_net import ConvNet, ConvNetNetwork
 from everychip.models.factory import Factory
+from everychip.models.gpt2 import GPT2
 from everychip.models.gru import GRU, GRUNetwork
 from everychip.models.lenet import LeNet, LeNetNetwork
 from everychip.models.mlp import MLP
@@ -18,6 +19,7 @@ from everychip.models.with_exits import WithExits
 
 __all__ = [
     "CNN",
+    "GPT2",
     "GRU",
     "MLP",
     "VGG8",

@@ -57,7 +57,7 @@ def hooks_called() -> Iterator[None]:
         yield
 
 
-_KNOWS_HOOKS = TorchVersion(torch.__version__) >= (2, 7)
+_KNOWS_HOOKS = TorchVersion(torch.__version__) >= TorchVersion("2.7")
 
 
 @contextmanager

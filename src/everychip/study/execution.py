@@ -33,7 +33,7 @@ from everychip.study.inputs import refuse_others
 from everychip.study.sharing import take_over
 from everychip.study.start import beside
 from everychip.study.suitable import calibration_of, validate_for
-from everychip.study.trained import build, load_weights, untrained_model
+from everychip.study.trained import build, load_weights, untrained_model, with_learned
 from everychip.study.unfinished import OF_STATE, Unfinished
 from everychip.tasks import Classification, Task
 from everychip.training.loop import Fitted, train
@@ -107,7 +107,8 @@ class _Execution:
         state = self.unfinished.state() or self._take_over() or self._fit(splits)
         # What is stored is what is evaluated: the same bits, whether or not the run was interrupted here.
         load_weights(model, self.folder / store.MODEL)
-        seconds = self._evaluate(model, splits, dict(state["seconds"]))
+        deployed = with_learned(self.experiment, state)
+        seconds = self._evaluate(deployed, model, splits, dict(state["seconds"]))
         record = {key: value for key, value in state.items() if key not in OF_STATE}
         said = self.unfinished.treatments(len(self.experiment.conditions()))
         digital = self._digital(model, splits)
@@ -193,10 +194,12 @@ class _Execution:
         except ModelError:
             return check(model, self.experiment.hardware).facts()
 
-    def _evaluate(self, model: nn.Module, splits: Splits, seconds: dict[str, float]) -> dict[str, float]:
+    def _evaluate(
+        self, deployed: Experiment, model: nn.Module, splits: Splits, seconds: dict[str, float]
+    ) -> dict[str, float]:
         """One parquet file for each condition, those of an interrupted evaluation kept; then all as one."""
-        grid = self.experiment.conditions() if _finite(model) else ()
-        placed = Placed.of(model, self.experiment.hardware)
+        grid = deployed.conditions() if _finite(model) else ()
+        placed = Placed.of(model, deployed.hardware)
         parts = []
         for index, condition in enumerate(grid):
             parts.append(self.unfinished.draws(index))
@@ -271,6 +274,7 @@ def _described(fitted: Fitted, task: Task) -> dict[str, Any]:
         "validation_accuracy": best.get(task.headline.name),
         "forwards": fitted.forwards,
         "history": fitted.history,
+        **({"learned": fitted.learned.table()} if fitted.learned is not None else {}),
     }
 
 
@@ -286,7 +290,7 @@ def _rows(draws: Draws, facts: Mapping[str, Any], *, chips: int) -> dict[str, li
 
 
 def _all_chips_alike(placed: Placed, *, seed: int) -> bool:
-    if any(array.read_noise for array in placed.hardware.arrays):
+    if any(array.is_noisy for array in placed.hardware.arrays):
         return False
     first, second = (placed.program(seed=seed, path=("evaluate", chip)) for chip in (0, 1))
     return all(torch.equal(first[name], second[name]) for name in first)

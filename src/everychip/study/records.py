@@ -8,6 +8,7 @@ from pydantic import Field, field_validator
 
 from everychip.config.result import Result
 from everychip.hardware.coverage import Coverage
+from everychip.hardware.learned import Learned
 from everychip.statistics.outcome import read_status
 
 Hash = Annotated[str, Field(pattern="^[0-9a-f]{64}$")]
@@ -73,6 +74,7 @@ class RunRecord(RunEntry):
     inputs: dict[str, Hash] = Field(default_factory=dict)
     machines: tuple[str, ...] = ()
     coverage: Coverage | None = None
+    learned: Learned | None = None
 
 
 class CompleteRun(RunRecord):

@@ -48,6 +48,7 @@ def take_over(
             return None
         return {
             **{key: record[key] for key in OF_TRAINING},
+            **({"learned": record["learned"]} if "learned" in record else {}),
             "trained_by": record.get("trained_by") or record["id"],
             "training_environment": record.get("training_environment") or record["environment"],
         }

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
+from typing import Any
 
 from torch import nn
 
@@ -11,6 +12,7 @@ from everychip.config.component import override
 from everychip.config.toml import read_toml
 from everychip.data import Splits
 from everychip.errors import ConfigError, StoreError
+from everychip.hardware.learned import Learned
 from everychip.study import store
 from everychip.study.experiment import Experiment
 from everychip.study.inputs import refuse_others
@@ -43,7 +45,16 @@ def asked_of(folder: Path, settings: Iterable[str]) -> Experiment:
     place = folder / store.RECIPE
     experiment = Experiment.changed(read_toml(place), change, where=str(place))
     refuse_others(folder, run.record, experiment)
-    return experiment
+    return with_learned(experiment, run.record)
+
+
+def with_learned(experiment: Experiment, record: Mapping[str, Any]) -> Experiment:
+    """The recipe of a trained network, its hardware with the full scales that the training has learned."""
+    known = record.get("learned")
+    if not known:
+        return experiment
+    hardware = Learned.read(known, where=store.RECORD).on(experiment.hardware)
+    return experiment.replace(hardware=hardware)
 
 
 def build(experiment: Experiment, splits: Splits) -> nn.Module:

@@ -108,6 +108,27 @@ class Task(Component, family="task"):
             A scalar.
         """
 
+    def divergence(self, true: Any, other: Any, y: Any = None, *, temperature: float = 1.0) -> Tensor:
+        """How far answers are from those of another network to the same inputs, the mean over what is asked.
+
+        Of logits KL(true ‖ other) of what they are the logits of, both divided by T; of predictions with a
+        scale of their own the mean squared error, whatever T.
+
+        Args:
+            true: the answers that are to be kept, of a teacher or of the clean network.
+            other: those that are judged, in the same shape.
+            y: targets, which say where nothing is asked; None, everything is.
+            temperature: T, without unit.
+
+        Returns:
+            A scalar.
+        """
+        raise ConfigError(
+            f"task.{self.kind}",
+            found="no distance between the answers of two networks",
+            expected="classification, multilabel, segmentation, tokens or regression",
+        )
+
     @abstractmethod
     def meter(self) -> Meter:
         """What scores the batches of one chip."""

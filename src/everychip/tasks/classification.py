@@ -14,6 +14,7 @@ from everychip.errors import DataError, ModelError
 from everychip.network.running import Runner
 from everychip.scores import ACCURACY, Score
 from everychip.tasks.base import Task
+from everychip.tasks.divergence import divergence
 from everychip.tasks.metrics import Answers, answers_of, summary
 
 
@@ -61,6 +62,10 @@ class Classification(Task):
         flat = answer.reshape(-1, answer.shape[-1])
         flat = flat.float() if flat.dtype in (torch.bfloat16, torch.float16) else flat
         return F.cross_entropy(flat, y.reshape(-1), label_smoothing=label_smoothing)
+
+    def divergence(self, true: Tensor, other: Tensor, y: Any = None, *, temperature: float = 1.0) -> Tensor:
+        """KL of the classes."""
+        return divergence(true, other, temperature=temperature)
 
     def measure(self, runner: Runner, chip: Mapping[str, Tensor], data: Examples) -> dict[str, float]:
         """The scores of one chip, its logits kept until all are there."""

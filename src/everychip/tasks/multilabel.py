@@ -11,6 +11,7 @@ from torch import Tensor
 
 from everychip.scores import Score
 from everychip.tasks.base import Task, full, refuse_shapes
+from everychip.tasks.divergence import divergence_of_labels
 
 
 class Multilabel(Task):
@@ -58,6 +59,10 @@ class Multilabel(Task):
         if label_smoothing:
             target = target * (1 - label_smoothing) + label_smoothing / 2
         return F.binary_cross_entropy_with_logits(z, target)
+
+    def divergence(self, true: Tensor, other: Tensor, y: Any = None, *, temperature: float = 1.0) -> Tensor:
+        """KL of each label by itself."""
+        return divergence_of_labels(_columns(true), _columns(other), temperature=temperature)
 
     def meter(self) -> _Shares:
         """Counts of right and wrong labels."""

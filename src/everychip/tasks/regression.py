@@ -11,6 +11,7 @@ from torch import Tensor
 
 from everychip.scores import Score
 from everychip.tasks.base import Task, full, refuse_shapes
+from everychip.tasks.divergence import full_precision
 
 
 class Regression(Task):
@@ -63,6 +64,11 @@ class Regression(Task):
         z = z.float() if z.dtype in (torch.bfloat16, torch.float16) else z
         distance = F.mse_loss if self.error == "squared" else F.l1_loss
         return distance(z, _columns(y).to(z.dtype))
+
+    def divergence(self, true: Tensor, other: Tensor, y: Any = None, *, temperature: float = 1.0) -> Tensor:
+        """The mean squared error: a prediction has a scale, and no temperature."""
+        t, z = (full_precision(_columns(answer)) for answer in (true, other))
+        return F.mse_loss(z, t)
 
     def meter(self) -> _Errors:
         """Sums of errors in float64."""

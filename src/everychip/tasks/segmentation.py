@@ -10,6 +10,7 @@ from torch import Tensor
 
 from everychip.scores import Score
 from everychip.tasks.base import Task, full, refuse_shapes
+from everychip.tasks.divergence import divergence
 
 
 class Segmentation(Task):
@@ -49,6 +50,13 @@ class Segmentation(Task):
         """Cross-entropy over the labelled places."""
         z = answer.float() if answer.dtype in (torch.bfloat16, torch.float16) else answer
         return F.cross_entropy(z, y.long(), ignore_index=self.ignore, label_smoothing=label_smoothing)
+
+    def divergence(self, true: Tensor, other: Tensor, y: Any = None, *, temperature: float = 1.0) -> Tensor:
+        """KL of the classes, the mean over the labelled places."""
+        t, z = true.movedim(1, -1), other.movedim(1, -1)
+        if y is not None:
+            t, z = t[y != self.ignore], z[y != self.ignore]
+        return divergence(t, z, temperature=temperature)
 
     def meter(self) -> _Overlap:
         """The confusion of the classes."""

@@ -14,6 +14,7 @@ from everychip.data import Examples, as_examples
 from everychip.errors import DataError
 from everychip.scores import ACCURACY, Score
 from everychip.tasks.base import Task, full, refuse_shapes
+from everychip.tasks.divergence import divergence
 from everychip.tasks.segmentation import must_be_labels
 
 _LOSS = Score("loss", higher_is_better=False, within=(0.0, math.inf), unit="nats")
@@ -87,6 +88,14 @@ class Tokens(Task):
         z, labels = self._flat(answer, y)
         z = z.float() if z.dtype in (torch.bfloat16, torch.float16) else z
         return F.cross_entropy(z, labels, ignore_index=self.ignore, label_smoothing=label_smoothing)
+
+    def divergence(self, true: Tensor, other: Tensor, y: Any = None, *, temperature: float = 1.0) -> Tensor:
+        """KL of the classes, the mean over the tokens that are scored; without labels, over all."""
+        if y is None:
+            return divergence(true, other, temperature=temperature)
+        (t, labels), (z, _) = (self._flat(answer, y) for answer in (true, other))
+        kept = labels != self.ignore
+        return divergence(t[kept], z[kept], temperature=temperature)
 
     def _flat(self, answer: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
         if self.causal:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 import operator
-import warnings
 from collections.abc import Mapping
 from copy import deepcopy
 from dataclasses import dataclass, field
@@ -35,24 +34,14 @@ from everychip.network.soundness import device_of, is_finite
 from everychip.progress import Event, Listener, Progress, listening, quiet
 from everychip.rng import rng_for, seeded_global_generator
 from everychip.scores import ACCURACY
-from everychip.statistics.outcome import Status, classify_outcome, judge_score, read_status, words_of
+from everychip.statistics.outcome import Status, classify_outcome, judge_score, read_status
 from everychip.tasks import Classification, Task
 from everychip.training import checkpoint as files
 from everychip.training.config import Training as Training  # noqa: PLC0414 (taken from here)
+from everychip.training.fitted import Fitted as Fitted  # noqa: PLC0414 (taken from here)
+from everychip.training.fitted import must_learn_weights_alone
 from everychip.training.optimizers import optimizer_of, share_of_rate
 from everychip.training.options import TrainingOptions
-
-
-@dataclass(frozen=True)
-class Fitted:
-    """A trained model and how its training went."""
-
-    model: nn.Module
-    history: list[dict[str, float]]
-    status: Status
-    words: str
-    best_epoch: int
-    forwards: int
 
 
 @takes(
@@ -103,16 +92,16 @@ def fit(
     True
     """
     training, seed, method = Training(**options), operator.index(seed), Method.parse(method)
+    must_learn_weights_alone(method)
     place = None if checkpoint is None else Path(checkpoint)
     must_be_repeatable(data)
     question = Task.parse(task)
     examples = question.examples(data, split="train")
     asked: dict[str, Any] = {"hardware": hardware, "training": training, "seed": seed, "checkpoint": place}
     with listening(progress) as tell:
-        fitted = train(model, method, examples, **asked, task=question, progress=tell)
-    if fitted.status != "above_chance":
-        warnings.warn(f"training {words_of(fitted.status)}: {fitted.words}", stacklevel=2)
-    return fitted.model
+        done = train(model, method, examples, **asked, task=question, progress=tell)
+    done.warn(stacklevel=3)
+    return done.model
 
 
 def train(
@@ -151,6 +140,7 @@ class _Best:
     score: float = -math.inf
     loss: float = math.inf
     weights: dict[str, Tensor] = field(default_factory=dict)
+    learned: dict[str, Tensor] = field(default_factory=dict)
 
 
 class _Loop:
@@ -210,8 +200,13 @@ class _Loop:
             better = (value, -worse) > (self.best.score, -self.best.loss)
             if better or self.training.keep == "last" or self.best.epoch < 0:
                 weights = deepcopy(self.kept.state_dict())
-                self.best = _Best(self.epoch, value, worse, weights)
+                self.best = _Best(self.epoch, value, worse, weights, self._learned())
         self.epoch += 1
+
+    def _learned(self) -> dict[str, Tensor]:
+        """The full scales as they are now, if any are learned."""
+        learned = self.objective.learned
+        return {} if learned is None else deepcopy(learned.state_dict())
 
     def _ranked(self, row: Mapping[str, float]) -> tuple[float, float]:
         """The validated score, higher being better, and what decides between equal ones."""
@@ -277,7 +272,7 @@ class _Loop:
             return self._validated(row)
         draws = evaluate(
             self.kept,
-            self.hardware,
+            self.objective.deployed,
             seen,
             chips=self.training.validation_chips,
             seed=self.seed,
@@ -313,6 +308,7 @@ class _Loop:
         tensors = {
             **files.tensors_of(self.objective.state_dict(), "objective."),
             **files.tensors_of(self.best.weights, "best."),
+            **files.tensors_of(self.best.learned, "learned."),
             **files.flatten(self.optimizer),
         }
         if self.average is not None:
@@ -346,7 +342,8 @@ class _Loop:
         self.status = read_status(facts["status"])
         self.history = [{key: float(value) for key, value in row.items()} for row in facts["history"]]
         epoch, score, loss = facts["best"]
-        self.best = _Best(epoch, float(score), float(loss), files.part(tensors, "best."))
+        best, learned = (files.part(tensors, name) for name in ("best.", "learned."))
+        self.best = _Best(epoch, float(score), float(loss), best, learned)
 
     def _outcome(self) -> tuple[Status, str]:
         """What became of the training, in a word and in a sentence."""
@@ -361,10 +358,15 @@ class _Loop:
         """Put the best epoch's weights into the model and judge."""
         if self.best.weights:
             self.model.load_state_dict(self.best.weights)
+        learned = self.objective.learned
+        if learned is not None and self.best.learned:
+            learned.load_state_dict(self.best.learned)
         self.model.eval()
         status, words = self._outcome()
         forwards = int(self.objective.step * self.batch_size * self.method.forwards)
-        return Fitted(self.objective.detach(), self.history, status, words, self.best.epoch, forwards)
+        told = self.history, status, words, self.best.epoch, forwards
+        known = None if learned is None else learned.values()
+        return Fitted(self.objective.detach(), *told, self.objective.deployed, known)
 
 
 def _tensors(data: Examples) -> list[Tensor]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
@@ -40,9 +40,21 @@ def optimizer_of(
                 remedy="build the model anew and load these weights: load_state_dict(model.state_dict())",
             )
     _must_take_sparse_gradients(module, kind, weight_decay)
+    groups: Any = _groups(module, parameters) if weight_decay else parameters
     if kind == "sgd":
-        return torch.optim.SGD(parameters, lr=lr, momentum=momentum, weight_decay=weight_decay)
-    return torch.optim.Adam(parameters, lr=lr, weight_decay=weight_decay, fused=_can_be_fused(parameters))
+        return torch.optim.SGD(groups, lr=lr, momentum=momentum, weight_decay=weight_decay)
+    return torch.optim.Adam(groups, lr=lr, weight_decay=weight_decay, fused=_can_be_fused(parameters))
+
+
+def _groups(module: nn.Module, parameters: Sequence[Tensor]) -> Any:
+    """Learned full scales have no weight decay: it would draw the logarithm of a range to 0."""
+    learned = getattr(module, "learned", None)
+    undecayed = {id(p) for p in learned.parameters()} if isinstance(learned, nn.Module) else set()
+    if not undecayed:
+        return parameters
+    rest = [p for p in parameters if id(p) not in undecayed]
+    own = [p for p in parameters if id(p) in undecayed]
+    return [*([{"params": rest}] if rest else []), {"params": own, "weight_decay": 0.0}]
 
 
 def share_of_rate(schedule: Schedule, step: int, steps: int) -> float:

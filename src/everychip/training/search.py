@@ -118,7 +118,8 @@ def search(
             fitted = train(
                 copy.deepcopy(model), variant, kept, hardware=hardware, training=training, seed=seed
             )
-            draws = _on_validation_chips(fitted.model, hardware, kept, held, training, chips=chips, seed=seed)
+            how: dict[str, Any] = {"chips": chips, "seed": seed}
+            draws = _on_validation_chips(fitted.model, fitted.hardware, kept, held, training, **how)
             mean, tail = float(draws.accuracy.mean()), kpp(draws.accuracy, k=k).estimate
             done.append(Trial(setting, variant, tail if by == "kpp" else mean, mean, tail, fitted))
             tell(Event("trials", len(done), len(chosen), {"score": done[-1].score}))

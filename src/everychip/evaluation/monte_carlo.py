@@ -14,8 +14,9 @@ from everychip.config.arguments import a, index, one_of, optional, takes, whole
 from everychip.data import Examples, as_calibration
 from everychip.data.inputs import mapped, taken
 from everychip.errors import ConfigError
-from everychip.evaluation.bench import Asked, Bench
+from everychip.evaluation.bench import Asked, Bench, Programmed
 from everychip.evaluation.draws import Draws
+from everychip.evaluation.two_stage import plan
 from everychip.hardware.calibration import calibrated
 from everychip.hardware.chip import Purpose, addresses
 from everychip.hardware.hardware import Hardware
@@ -83,7 +84,8 @@ def evaluate(
         until: "±0.2" stops as soon as the mean is known to ±0.2 points, after 300 to `chips` chips, by a 95 %
             interval that bears watching and holds also where 1 % of chips or more fail (`SequentialT`; "±0.2
             failures 5 %": after 60); "±0.2 bernstein" assumes no law of the chips and needs thousands of them
-            (`Sequential`).
+            (`Sequential`); "±0.5 two-stage" chooses after a pilot how many images each chip meets, too, for
+            the mean at least cost (`TwoStage`).
         mitigation: what is done to each chip after it is programmed, as a component, its table or its kind.
         policy: how a network whose exits stay answers, in the same forms (`everychip.policies`).
         calibration: the data that these two measure with, and that an array's converters take their ranges
@@ -110,15 +112,22 @@ def evaluate(
     placed = ranged(Placed.of(model, hardware), bench.runner, calibration, seed=seed)
     _must_be_of(asked.task, mitigation, policy)
     bound = _bound(mitigation, policy, bench.runner, placed.hardware, calibration, seed=seed)
-    how: dict[str, Any] = {"seed": seed, "purpose": purpose, "until": rule, "progress": progress}
-    rows = _measured(bench, placed, bound, chips=chips, **how)
+    programmed = _programmed(bench.runner, placed, bound, seed=seed, purpose=purpose)
+    stages = None
+    if rule is not None and rule.two_stage:
+        _must_choose_images_alone(images)
+        stages = plan(bench, programmed, rule, chips=chips, seed=seed)
+        bench = replace(bench, images=stages.images)
+    stops = enough(rule) if stages is None else stages.stops()
+    how: dict[str, Any] = {"seed": seed, "purpose": purpose, "stops": stops, "progress": progress}
+    rows = _measured(bench, programmed, chips=chips, **how)
     facts = () if bound is None else bound.facts()
     draws = Draws.of(
         rows,
         seed=seed,
         images=bench.images,
         whole_test=bench.whole_test,
-        until=rule,
+        until=stages or rule,
         treatment=facts,
         score=judged,
     )
@@ -127,23 +136,17 @@ def evaluate(
 
 def _measured(
     bench: Bench,
-    placed: Placed,
-    treatment: BoundMitigation | None,
+    programmed: Programmed,
     *,
     chips: int,
     seed: int,
     purpose: Purpose,
-    until: Until | None,
+    stops: Callable[[float], bool],
     progress: Progress,
 ) -> list[dict[str, float]]:
     """The scores of chip after chip, until they are enough."""
-    treat, stops, name = _treating(treatment, bench.runner), enough(until), bench.asked.score.name
+    name = bench.asked.score.name
     rows: list[dict[str, float]] = []
-
-    def programmed(chip: int) -> dict[str, Tensor]:
-        path = (purpose, chip)
-        return treat(placed.program(seed=seed, path=path), seed=seed, path=path)
-
     with torch.no_grad(), evaluating(bench.runner.model), listening(progress) as tell:
         for row in bench.rows(programmed, chips=chips, seed=seed, purpose=purpose):
             rows.append(row)
@@ -151,6 +154,29 @@ def _measured(
             if stops(row[name]):
                 break
     return rows
+
+
+def _programmed(
+    runner: Runner, placed: Placed, treatment: BoundMitigation | None, *, seed: int, purpose: Purpose
+) -> Programmed:
+    """What gives the chip of a number, after what is done to it."""
+    treat = _treating(treatment, runner)
+
+    def programmed(chip: int) -> dict[str, Tensor]:
+        path = (purpose, chip)
+        return treat(placed.program(seed=seed, path=path), seed=seed, path=path)
+
+    return programmed
+
+
+def _must_choose_images_alone(images: int | None) -> None:
+    if images is not None:
+        raise ConfigError(
+            "evaluate.images",
+            found=f"{images} beside a two-stage evaluation",
+            expected="none: it chooses how many images each chip meets",
+            remedy='leave out images, or "two-stage"',
+        )
 
 
 def _drawn(weights: Mapping[str, Tensor]) -> tuple[str, ...]:

@@ -71,11 +71,13 @@ class Evaluation(Config):
         if self.until is None:
             return self
         try:
-            rule = Until.parse(self.until, chips=self.chips)
+            staged = Until.parse(self.until).two_stage and self.images is None
+            if staged:
+                Until.parse(self.until, chips=self.chips)
         except ConfigError as error:
             said = "; ".join(filter(None, (error.expected, error.remedy)))
             raise refusal(("until",), error.found, said) from None
-        if not rule.two_stage or self.images is not None:
+        if not staged:
             found = f"{self.until!r}" + ("" if self.images is None else f" with images = {self.images}")
             raise refusal(("until",), found, 'a half-width in two stages, "±0.5 two-stage", without images')
         return self

@@ -3,10 +3,10 @@
     python benchmarks/power/power.py [--trials 1500] [--json benchmarks/power/power.json]
 
 The published protocol measures 1 000 chips on the whole test set; read chip by chip, it ends when its
-interval, one that bears watching, is narrow enough (`until="±0.5"`). Its time is the seconds of a chip on the
-whole test set, measured, times the number of chips; that of two stages is measured whole; both are CPU time of
-one thread. Coverage is by
-simulation: chips and images from the files beside this script (`populations.py`), and chips of known laws.
+interval, one that bears watching, is narrow enough (`until="±0.5"`). Its time is that of a chip on the whole
+test set, measured, times the number of chips; that of two stages is measured whole. Both are CPU time of one
+thread. Coverage is by simulation: chips and images from the files beside this script (`populations.py`), and
+chips of known laws.
 """
 
 from __future__ import annotations

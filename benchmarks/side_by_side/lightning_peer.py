@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import io
+from dataclasses import replace
 
 from torch import nn
 
@@ -37,7 +38,8 @@ def trained(load: Workload) -> Work:
 
 
 def works(load: Workload) -> dict[str, Made]:
-    """A step, and a pass with converters."""
+    """A step, and a pass with converters; its convolutions refuse channels-last weights."""
+    load = replace(load, channels_last=False)
     return {
         "step: noise injection": lambda: trained(load),
         "array chip": lambda: forward(analog(load, converters=True), load.batches()),

@@ -1,6 +1,6 @@
 """What a mean of ±0.5 points costs in two stages, beside the published protocol; what control variates save.
 
-    python benchmarks/power/power.py [--trials 1500] [--json benchmarks/power/power.json]
+    python benchmarks/power/power.py [--trials 6000] [--json benchmarks/power/power.json]
 
 The published protocol measures 1 000 chips on the whole test set; read chip by chip, it ends when its
 interval, one that bears watching, is narrow enough (`until="±0.5"`). Its time is that of a chip on the whole
@@ -192,7 +192,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--trials", type=int, default=1500)
+    parser.add_argument("--trials", type=int, default=6000)
     parser.add_argument("--json", type=Path, default=Path(__file__).with_suffix(".json"))
     options = parser.parse_args()
     torch.set_num_threads(int(os.environ.get("OMP_NUM_THREADS", "1")))

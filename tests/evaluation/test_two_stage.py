@@ -1,4 +1,4 @@
-"""An evaluation in two stages: the plan of a pilot, the chips of any other evaluation, refused where it cannot."""
+"""An evaluation in two stages: a pilot's plan, the chips of any other evaluation, or a refusal."""
 
 from __future__ import annotations
 

@@ -10,11 +10,9 @@ import numpy as np
 import pytest
 import torch
 
-from everychip.errors import ConfigError, SampleSizeError
 from everychip.rng import rng_for
-from everychip.statistics.intervals import mean_interval
 from everychip.statistics.stopping import Until
-from everychip.statistics.two_stage import PILOT_CHIPS, PILOT_IMAGES, Components, TwoStage, rule_of
+from everychip.statistics.two_stage import PILOT_CHIPS, PILOT_IMAGES, Components, TwoStage
 from everychip.statistics.verdict import verdict
 
 POWER = Path(__file__).parents[2] / "benchmarks" / "power"
@@ -75,7 +73,9 @@ def test_where_the_chips_cannot_do_it_every_image_is_taken() -> None:
     assert plan.images == 777
 
 
-def trial(good: np.ndarray, total: int, rule: Until, rng: np.random.Generator) -> tuple[TwoStage, list[float]]:
+def trial(
+    good: np.ndarray, total: int, rule: Until, rng: np.random.Generator
+) -> tuple[TwoStage, list[float]]:
     """One evaluation: a pilot of its first chips, the plan, and chips until it is enough."""
     numbers = rng.integers(len(good), size=MOST)
     drawn = good[numbers].astype(int)
@@ -92,7 +92,8 @@ def trial(good: np.ndarray, total: int, rule: Until, rng: np.random.Generator) -
 
 
 def coverage(good: np.ndarray, total: int, text: str, *, trials: int) -> float:
-    rule, rng, truth = Until.parse(text), numbers(text, total), float(good.mean()) / total
+    truth = float(good.mean()) / total
+    rule, rng = Until.parse(text), numbers(text, total, truth)
     covered = 0
     for _ in range(trials):
         plan, values = trial(good, total, rule, rng)
@@ -114,7 +115,12 @@ def test_on_skewed_chips_the_interval_covers_what_it_says(text: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "name", ["digits-lenet-gaussian-0.3", "vgg8w16-cifar10-ramp-clip-rram1-0.4", "vgg8w16-cifar10-ramp-clip-rram1-0.2"]
+    "name",
+    [
+        "digits-lenet-gaussian-0.3",
+        "vgg8w16-cifar10-ramp-clip-rram1-0.4",
+        "vgg8w16-cifar10-ramp-clip-rram1-0.2",
+    ],
 )
 def test_on_real_chips_the_interval_covers_what_it_says(name: str) -> None:
     from populations import population

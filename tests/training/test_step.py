@@ -145,15 +145,15 @@ def test_a_training_with_all_of_it_learns_and_goes_on_to_the_bit(tmp_path) -> No
     examples = as_arrays(data, split="train")
     whole = train(network(norm=True), ec.methods.NoiseInjection(), examples, hardware=HW, training=training)
 
-    class Stop(Exception):
+    class StopError(Exception):
         pass
 
     def stop(event) -> None:
         if event.values["epoch"] == 3:
-            raise Stop
+            raise StopError
 
     asked = {"hardware": HW, "training": training, "checkpoint": tmp_path / "c.safetensors"}
-    with pytest.raises(Stop):
+    with pytest.raises(StopError):
         train(network(norm=True), ec.methods.NoiseInjection(), examples, **asked, progress=stop)
     model = network(norm=True)
     assert "forward" not in vars(model[2])

@@ -16,7 +16,7 @@ from everychip.data.inputs import mapped, taken
 from everychip.errors import ConfigError
 from everychip.evaluation.bench import Asked, Bench, Programmed
 from everychip.evaluation.draws import Draws
-from everychip.evaluation.two_stage import plan
+from everychip.evaluation.two_stage import in_stages
 from everychip.hardware.calibration import calibrated
 from everychip.hardware.chip import Purpose, addresses
 from everychip.hardware.hardware import Hardware
@@ -29,6 +29,7 @@ from everychip.policies import Policy
 from everychip.progress import Event, Progress, listening
 from everychip.rng import seeded_global_generator
 from everychip.statistics.stopping import Until, enough
+from everychip.statistics.two_stage import TwoStage
 from everychip.tasks import Classification, OwnScore, Task, a_score
 
 
@@ -107,28 +108,22 @@ def evaluate(
     """
     asked = Asked.of(task, score)
     seed, judged = operator.index(seed), asked.score
-    rule = None if until is None else Until.parse(until, chips=chips, score=judged)
+    asked_until = None if until is None else Until.parse(until, chips=chips, score=judged)
     bench = asked.bench(model, data, images=images, precision=precision, batch_size=batch_size)
     placed = ranged(Placed.of(model, hardware), bench.runner, calibration, seed=seed)
     _must_be_of(asked.task, mitigation, policy)
     bound = _bound(mitigation, policy, bench.runner, placed.hardware, calibration, seed=seed)
     programmed = _programmed(bench.runner, placed, bound, seed=seed, purpose=purpose)
-    stages = None
-    if rule is not None and rule.two_stage:
-        _must_choose_images_alone(images)
-        stages = plan(bench, programmed, rule, chips=chips, seed=seed)
-        bench = replace(bench, images=stages.images)
-    stops = enough(rule) if stages is None else stages.stops()
-    how: dict[str, Any] = {"seed": seed, "purpose": purpose, "stops": stops, "progress": progress}
+    bench, rule = in_stages(bench, programmed, asked_until, images=images, chips=chips, seed=seed)
+    how: dict[str, Any] = {"seed": seed, "purpose": purpose, "until": rule, "progress": progress}
     rows = _measured(bench, programmed, chips=chips, **how)
-    facts = () if bound is None else bound.facts()
     draws = Draws.of(
         rows,
         seed=seed,
         images=bench.images,
         whole_test=bench.whole_test,
-        until=stages or rule,
-        treatment=facts,
+        until=rule,
+        treatment=() if bound is None else bound.facts(),
         score=judged,
     )
     return replace(draws, purpose=purpose, cells=_drawn(placed.weights))
@@ -141,11 +136,11 @@ def _measured(
     chips: int,
     seed: int,
     purpose: Purpose,
-    stops: Callable[[float], bool],
+    until: Until | TwoStage | None,
     progress: Progress,
 ) -> list[dict[str, float]]:
     """The scores of chip after chip, until they are enough."""
-    name = bench.asked.score.name
+    name, stops = bench.asked.score.name, until.stops() if isinstance(until, TwoStage) else enough(until)
     rows: list[dict[str, float]] = []
     with torch.no_grad(), evaluating(bench.runner.model), listening(progress) as tell:
         for row in bench.rows(programmed, chips=chips, seed=seed, purpose=purpose):
@@ -167,16 +162,6 @@ def _programmed(
         return treat(placed.program(seed=seed, path=path), seed=seed, path=path)
 
     return programmed
-
-
-def _must_choose_images_alone(images: int | None) -> None:
-    if images is not None:
-        raise ConfigError(
-            "evaluate.images",
-            found=f"{images} beside a two-stage evaluation",
-            expected="none: it chooses how many images each chip meets",
-            remedy='leave out images, or "two-stage"',
-        )
 
 
 def _drawn(weights: Mapping[str, Tensor]) -> tuple[str, ...]:

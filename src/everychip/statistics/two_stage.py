@@ -1,4 +1,4 @@
-"""Two-stage sampling: how many chips, and how many random test images of each, for a mean of ±h at least cost.
+"""Two-stage sampling: how many chips, and how many test images of each, for a mean of ±h at least cost.
 
 A mean over n chips, each tested on its own k of N images, has the variance (σ_c² + σ_i²·(1/k − 1/N)) / n: the
 spread between chips, and that between images within a chip. A pilot tells the two apart; the plan is the k of
@@ -24,8 +24,8 @@ from everychip.statistics.verdict import Verdict
 
 PILOT_CHIPS, PILOT_IMAGES = 50, 100
 CHIP = 20
-"""What a chip costs beside its images, in images: about 5 where they are 32×32 and the network is a VGG-8 of
-width 16, hundreds where a network is tiny. The cost is flat at its least: a factor of 4 here is below 10 %."""
+"""What a chip costs beside its images, in images: few for a VGG-8, hundreds where a network is tiny. The
+least cost is flat, so that a wrong factor here costs little; and no clock decides what is drawn."""
 
 
 @dataclass(frozen=True)
@@ -67,9 +67,7 @@ class Components:
         within = float((a * (1 - a)).mean()) * images / (images - 1)
         return cls(max(0.0, float(a.var()) - within * (1 / images - 1 / total)), within)
 
-    def variance(
-        self, images: Float[Tensor, " choices"], *, total: int
-    ) -> Float[Tensor, " choices"]:
+    def variance(self, images: Float[Tensor, " choices"], *, total: int) -> Float[Tensor, " choices"]:
         """σ_c² + σ_i²·(1/k − 1/N): of one chip's score on k of N images."""
         return self.chips + self.images * (1 / images - 1 / total)
 

@@ -42,9 +42,9 @@ class Evaluation(Config):
     month has 30 days, a year 365); absent, at the device's own time only. Each chip is programmed once and
     read at every time. What a time counts from, the device says (pcm, hermes: the first read).
     chips: how many chips are programmed at every σ; with until, the most.
-    until: "±0.5 two-stage" draws chips until the mean accuracy is known to ±0.5 points (95 %), each on as many
-    random images as cost least by a pilot's spread between chips and between images; "±0.5 two-stage failures
-    5 %" trusts 60 chips to show failures, instead of 300.
+    until: "±0.5 two-stage" draws chips until the mean accuracy is known to ±0.5 points (95 %), each on as
+    many random images as cost least by a pilot's spread between chips and between images; "±0.5 two-stage
+    failures 5 %" trusts 60 chips to show failures, instead of 300.
     images: how many random test images each chip meets; absent, the whole test set (percentiles need it).
     target: the accuracy, 0 … 1, or what else the task's score is, whose yield is reported.
     mitigation: what is done to each chip before it is measured, with the training data to calibrate on.

@@ -118,7 +118,7 @@ def serve(works: Callable[[Workload], dict[str, Made]]) -> None:
         name = json.loads(line)
         if name not in made:
             made[name] = found[name]()
-        made[name]()  # in its stride: the first after another pays for that one's memory
+            made[name]()  # the first repetition pays for what is made once
         gc.collect()
         _say({"seconds": _seconds(made[name]), "peak": _peak()})
 

@@ -168,11 +168,18 @@ def main() -> None:
         "rounds": options.rounds,
         "versions": versions(),
         "missing": missing,
-        "rows": [],
+        "rows": rows_of_others(options.json, options.networks),
     }
     for name in options.networks:
         found["rows"] += measured(name, peers, options.rounds)
         options.json.write_text(json.dumps(found, indent=1, ensure_ascii=False) + "\n")
+
+
+def rows_of_others(path: Path, networks: list[str]) -> list[dict[str, Any]]:
+    """What the file has of networks that are not measured now, and is kept."""
+    if not path.exists():
+        return []
+    return [row for row in json.loads(path.read_text())["rows"] if row["network"] not in networks]
 
 
 def processor() -> str:

@@ -67,9 +67,15 @@ def memory() -> str:
                 for (where, peer, what), value in at.items()
                 if where == network and what == work and peer not in (_OURS, _FLOOR)
             )
-            lines.append(
-                f"| {network} | {work} | {floor:.0f} | {ours:.0f} | {ours / floor:.2f} | {others} |"
-            )
+            lines.append(f"| {network} | {work} | {floor:.0f} | {ours:.0f} | {ours / floor:.2f} | {others} |")
+    return "\n".join(lines)
+
+
+def folded() -> str:
+    """What batch norm folded into the convolutions would save of a pass."""
+    found = json.loads(FILE.with_name("folded.json").read_text(encoding="utf-8"))
+    lines = ["| network | float32 | bfloat16 |", "|---|---:|---:|"]
+    lines += [f"| {name} | {row['float32']:.2f} | {row['bfloat16']:.2f} |" for name, row in found.items()]
     return "\n".join(lines)
 
 

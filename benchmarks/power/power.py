@@ -16,7 +16,6 @@ import json
 import math
 import os
 import statistics
-import sys
 import time
 from pathlib import Path
 from typing import Any
@@ -24,6 +23,7 @@ from typing import Any
 import numpy as np
 import torch
 from populations import SIZES, population
+from simulation import coverage, numbers
 from torch import Tensor
 
 import everychip as ec
@@ -32,10 +32,6 @@ from everychip.hardware.placement import Placed
 from everychip.network.modes import evaluating
 from everychip.statistics.stopping import Until, enough
 from everychip.statistics.two_stage import CHIP, Components, TwoStage
-
-ROOT = Path(__file__).parents[2]
-sys.path.insert(0, str(ROOT / "tests" / "statistics"))
-from test_two_stage import coverage, numbers  # noqa: E402 (the simulation of the tests)
 
 RULE, PUBLISHED, REPEATS = "±0.5 two-stage", 1000, 3
 
@@ -99,21 +95,21 @@ def times(name: str) -> dict[str, Any]:
     draws = ec.evaluate(
         entry.model, entry.hardware, test, chips=20_000, until=RULE, batch_size=500, progress=False
     )
-    staged, chip = time.process_time() - started, statistics.median(seconds)
+    staged, of_one = time.process_time() - started, statistics.median(seconds)
     watched = watched_chips(name)
     assert isinstance(draws.until, TwoStage)
     return {
         "network": name,
         "images in all": len(test),
-        "seconds of a chip on all images": chip,
+        "seconds of a chip on all images": of_one,
         "chips watched": watched,
         "seconds of two stages": staged,
         "chips": len(draws),
         "images": draws.images,
         "half": draws.verdict().mean.half,
         "verdict": str(draws.verdict()),
-        "ratio to the watched protocol": watched * chip / staged,
-        "ratio to 1 000 chips": PUBLISHED * chip / staged,
+        "ratio to the watched protocol": watched * of_one / staged,
+        "ratio to 1 000 chips": PUBLISHED * of_one / staged,
     }
 
 

@@ -27,7 +27,8 @@ def settings(*, perfect: bool) -> TorchInferenceRPUConfig:
 
 def analog(load: Workload, *, perfect: bool) -> nn.Module:
     """The network on its tiles."""
-    return convert_to_analog(load.network(), settings(perfect=perfect))
+    found: nn.Module = convert_to_analog(load.network(), settings(perfect=perfect))
+    return found
 
 
 def chip(load: Workload, *, perfect: bool) -> Work:
@@ -36,7 +37,7 @@ def chip(load: Workload, *, perfect: bool) -> Work:
     run = forward(model, load.batches())
 
     def work() -> None:
-        model.program_analog_weights()
+        model.program_analog_weights()  # type: ignore[operator]
         run()
 
     return work
@@ -53,7 +54,7 @@ def trained(load: Workload, *, perfect: bool) -> Work:
 def programmed(load: Workload) -> Work:
     """All tiles programmed anew."""
     model = analog(load, perfect=True).eval()
-    return model.program_analog_weights
+    return model.program_analog_weights  # type: ignore[return-value]
 
 
 def works(load: Workload) -> dict[str, Made]:

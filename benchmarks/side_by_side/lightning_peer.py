@@ -27,7 +27,8 @@ def analog(load: Workload, *, converters: bool) -> nn.Module:
         found.forward.inp_res = found.forward.out_res = 2**8 - 2
         found.forward.out_bound = 12.0
         found.mapping.max_input_size = 256
-    return convert_to_analog(load.network(), found)
+    network: nn.Module = convert_to_analog(load.network(), found)
+    return network
 
 
 def trained(load: Workload) -> Work:

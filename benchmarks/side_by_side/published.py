@@ -20,7 +20,7 @@ SLICES = range(4)
 def noise(weight: Tensor, sigma: float = SIGMA) -> Tensor:
     """Σ_i 4^i·σ·max|W|·N(0, 1) / Σ_i 4^i."""
     scale = weight.abs().max() * sigma / sum(4.0**i for i in SLICES)
-    total = torch.zeros_like(weight)
+    total: Tensor = torch.zeros_like(weight)
     for i in SLICES:
         total = total + torch.randn_like(weight) * scale * 4.0**i
     return total
@@ -32,7 +32,8 @@ class NoisyLinear(nn.Linear):
     sigma = SIGMA
 
     def forward(self, x: Tensor) -> Tensor:
-        return nn.functional.linear(x, self.weight + noise(self.weight, self.sigma), self.bias)
+        found: Tensor = nn.functional.linear(x, self.weight + noise(self.weight, self.sigma), self.bias)
+        return found
 
 
 class NoisyConv2d(nn.Conv2d):
@@ -41,7 +42,9 @@ class NoisyConv2d(nn.Conv2d):
     sigma = SIGMA
 
     def forward(self, x: Tensor) -> Tensor:
-        return self._conv_forward(x, self.weight + noise(self.weight, self.sigma), self.bias)
+        noisy_weight = self.weight + noise(self.weight, self.sigma)
+        found: Tensor = self._conv_forward(x, noisy_weight, self.bias)
+        return found
 
 
 def noisy(model: nn.Module) -> nn.Module:
@@ -62,13 +65,14 @@ def variational(model: nn.Module, x: Tensor, y: Tensor, optimizer: torch.optim.O
     def logits(sigma: float) -> Tensor:
         for layer in layers:
             layer.sigma = sigma
-        return model(x)
+        found: Tensor = model(x)
+        return found
 
     def work() -> None:
         feedback = sum(10.0**-n * logits(SIGMA + more) for n, more in enumerate((0.15, 0.10, 0.05)))
         loss = nn.functional.cross_entropy((logits(SIGMA) - 1e-3 * feedback) / 4, y)
         optimizer.zero_grad()
-        loss.backward()
+        loss.backward()  # type: ignore[no-untyped-call]
         optimizer.step()
 
     return work

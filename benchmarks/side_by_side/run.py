@@ -58,6 +58,7 @@ class Process:
     """A peer at work on one network."""
 
     def __init__(self, peer: Peer, network: str, *, keeps_memory: bool = True) -> None:
+        self.name = f"{peer.script} {network}"
         command = [sys.executable, str(HERE / peer.script), network]
         environment = os.environ | {"OMP_NUM_THREADS": "1", "PYTHONWARNINGS": "ignore"}
         if keeps_memory:
@@ -87,7 +88,7 @@ class Process:
         for line in self._child.stdout:
             if line.startswith("{"):
                 return dict(json.loads(line))
-        raise SystemExit(f"{self._child.args}: ended with {self._child.wait()}")
+        raise SystemExit(f"{self.name}: ended with {self._child.wait()}")
 
 
 def present() -> tuple[dict[str, Peer], list[dict[str, str]]]:

@@ -60,7 +60,7 @@ class Workload:
 
     def batches(self) -> list[Tensor]:
         """The same in batches, as the plain pass takes them."""
-        return [self._placed(x) for x in self.test()[0].split(500)]
+        return [self._placed(x) for x in torch.split(self.test()[0], 500)]
 
     def _placed(self, x: Tensor) -> Tensor:
         return x.to(memory_format=torch.channels_last) if self.channels_last else x
@@ -89,7 +89,7 @@ def step(model: nn.Module, x: Tensor, y: Tensor, optimizer: torch.optim.Optimize
     def work() -> None:
         loss = nn.functional.cross_entropy(model(x), y)
         optimizer.zero_grad()
-        loss.backward()
+        loss.backward()  # type: ignore[no-untyped-call]
         optimizer.step()
 
     return work

@@ -10,25 +10,12 @@ import numpy as np
 import pytest
 import torch
 
-from everychip.rng import rng_for
-from everychip.statistics.stopping import Until
-from everychip.statistics.two_stage import PILOT_CHIPS, PILOT_IMAGES, Components, TwoStage
-from everychip.statistics.verdict import verdict
+from everychip.statistics.two_stage import Components, TwoStage
 
+TRIALS = 1500
 POWER = Path(__file__).parents[2] / "benchmarks" / "power"
 sys.path.insert(0, str(POWER))
-
-
-MOST, TRIALS = 2500, 1500
-
-
-def numbers(*path: object) -> np.random.Generator:
-    return np.random.default_rng(int(torch.randint(2**62, (1,), generator=rng_for(0, *map(str, path)))))
-
-
-def beta_chips(chips: int, images: int) -> np.ndarray:
-    """How many of the images each chip answers right, skewed to the left as chips are."""
-    return np.round((0.7 + 0.25 * numbers("beta").beta(5.0, 1.2, chips)) * images)
+from simulation import beta_chips, coverage, numbers  # noqa: E402 (a script of the benchmarks)
 
 
 def test_the_two_variances_are_those_that_the_chips_were_made_with() -> None:
@@ -71,39 +58,6 @@ def test_without_a_least_number_it_is_cochrans_optimum() -> None:
 def test_where_the_chips_cannot_do_it_every_image_is_taken() -> None:
     plan = TwoStage.planned(Components(0.1**2, 0.4**2), half_width=0.001, least=300, most=400, total=777)
     assert plan.images == 777
-
-
-def trial(
-    good: np.ndarray, total: int, rule: Until, rng: np.random.Generator
-) -> tuple[TwoStage, list[float]]:
-    """One evaluation: a pilot of its first chips, the plan, and chips until it is enough."""
-    numbers = rng.integers(len(good), size=MOST)
-    drawn = good[numbers].astype(int)
-    k = min(PILOT_IMAGES, total)
-    seen = rng.hypergeometric(drawn[:PILOT_CHIPS], total - drawn[:PILOT_CHIPS], k) / k
-    parts = Components.of(torch.from_numpy(seen), images=k, total=total)
-    how = {"half_width": rule.half_width, "least": rule.least, "most": len(drawn), "total": total}
-    plan = TwoStage.planned(parts, **how)
-    values = rng.hypergeometric(drawn, total - drawn, plan.images) / plan.images
-    stops = plan.stops()
-    n = next(n for n, value in enumerate([*values.tolist(), 0.0], 1) if n > MOST or stops(value))
-    assert n <= MOST
-    return plan, values[:n].tolist()
-
-
-def coverage(good: np.ndarray, total: int, text: str, *, trials: int) -> float:
-    truth = float(good.mean()) / total
-    rule, rng = Until.parse(text), numbers(text, total, truth)
-    covered = 0
-    for _ in range(trials):
-        plan, values = trial(good, total, rule, rng)
-        mean = plan.verdict(verdict(values, whole_test=False), values).mean
-        assert mean.low is not None
-        assert mean.high is not None
-        assert mean.half is not None
-        assert mean.half <= rule.half_width
-        covered += mean.low <= truth <= mean.high
-    return covered / trials
 
 
 @pytest.mark.parametrize("text", ["±0.5 two-stage", "±1 two-stage failures 5 %"])

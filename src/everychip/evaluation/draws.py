@@ -88,8 +88,8 @@ class Draws:
     @property
     def said(self) -> tuple[Mapping[str, Any], ...]:
         """What a run's record keeps beside the scores: of the chips' treatment, and of their sampling."""
-        staged = isinstance(self.until, TwoStage)
-        return (*self.treatment, self.until.facts()) if staged else self.treatment
+        staged = (self.until.facts(),) if isinstance(self.until, TwoStage) else ()
+        return (*self.treatment, *staged)
 
     @classmethod
     def of(

@@ -83,8 +83,9 @@ docs: setup ## Write docs/reference from the code, the tables of results, and wh
 site: setup ## Build the documentation as a site in site/, warnings as errors
 	$(BIN)/sphinx-build -q -W --keep-going -c docs -b html . site
 
-bench: setup ## Measure what the methods cost beside plain training
-	$(BIN)/python benchmarks/overhead.py
+bench: setup ## Measure steps, chips, memory and start-up beside other tools, and write docs/results/benchmarks.md
+	$(BIN)/python benchmarks/side_by_side/run.py
+	$(BIN)/python tools/docs/fill_tables.py docs/results/benchmarks.md
 
 clean: ## Remove the environment and everything that tools left behind
 	rm -rf $(VENV) .venv-oldest .venv-newest .venv-dist dist site .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache

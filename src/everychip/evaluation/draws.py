@@ -19,6 +19,7 @@ from everychip.errors import DataError, EverychipError, MissingExtraError, known
 from everychip.scores import ACCURACY, Score
 from everychip.statistics.paired_comparison import Comparison, compare
 from everychip.statistics.stopping import Until
+from everychip.statistics.two_stage import TwoStage, rule_of
 from everychip.statistics.verdict import Verdict, verdict
 
 if TYPE_CHECKING:
@@ -50,7 +51,7 @@ class Draws(metaclass=InOwnWords):
     seed: int
     images: int
     whole_test: bool = True
-    until: Until | None = None
+    until: Until | TwoStage | None = None
     treatment: tuple[Mapping[str, Any], ...] = ()
     purpose: str = "evaluate"
     cells: tuple[str, ...] | None = field(default=None, repr=False)
@@ -86,6 +87,12 @@ class Draws(metaclass=InOwnWords):
         """The score that is judged, of every chip."""
         return self.scores[self.score.name]
 
+    @property
+    def said(self) -> tuple[Mapping[str, Any], ...]:
+        """What a run's record keeps beside the scores: of the chips' treatment, and of their sampling."""
+        staged = (self.until.facts(),) if isinstance(self.until, TwoStage) else ()
+        return (*self.treatment, *staged)
+
     @classmethod
     def of(
         cls,
@@ -95,7 +102,7 @@ class Draws(metaclass=InOwnWords):
         images: int,
         chips: Sequence[int] | None = None,
         whole_test: bool = True,
-        until: Until | None = None,
+        until: Until | TwoStage | None = None,
         treatment: tuple[Mapping[str, Any], ...] = (),
         score: Score = ACCURACY,
     ) -> Draws:
@@ -266,7 +273,7 @@ class Draws(metaclass=InOwnWords):
                 chip=torch.tensor(columns["chip"]),
                 **{name: columns[name][0] for name in ("seed", "images", "whole_test")},
                 purpose=about["purpose"],
-                until=None if until is None else Until(**until),
+                until=rule_of(until),
                 treatment=tuple(about["treatment"]),
                 cells=None if about["cells"] is None else tuple(about["cells"]),
                 score=Score.of(about.get("score")),

@@ -10,15 +10,14 @@ from torch import Tensor, nn
 
 from everychip.data import Examples
 from everychip.data.inputs import taken
-from everychip.evaluation.bench import Bench
-from everychip.evaluation.treatment import Treatment
+from everychip.evaluation.bench import Bench, Programmed
 from everychip.hardware.chip import Purpose
-from everychip.hardware.placement import Placed
 from everychip.network.modes import evaluating
 from everychip.network.probing import runner_for
 from everychip.network.running import Precision, Runner
 from everychip.progress import Event, Progress, listening
 from everychip.statistics.stopping import Until, enough
+from everychip.statistics.two_stage import TwoStage
 from everychip.tasks import Classification, Task
 
 
@@ -43,23 +42,17 @@ def measure(
 
 def measured(
     bench: Bench,
-    placed: Placed,
-    treatment: Treatment,
+    programmed: Programmed,
     *,
     chips: int,
     seed: int,
     purpose: Purpose,
-    until: Until | None,
+    until: Until | TwoStage | None,
     progress: Progress,
 ) -> list[dict[str, float]]:
     """The scores of chip after chip, until they are enough."""
-    stops, name = enough(until), bench.asked.score.name
+    name, stops = bench.asked.score.name, until.stops() if isinstance(until, TwoStage) else enough(until)
     rows: list[dict[str, float]] = []
-
-    def programmed(chip: int) -> dict[str, Tensor]:
-        path = (purpose, chip)
-        return treatment(placed.program(seed=seed, path=path), seed=seed, path=path)
-
     with torch.no_grad(), evaluating(bench.runner.model), listening(progress) as tell:
         for row in bench.rows(programmed, chips=chips, seed=seed, purpose=purpose):
             rows.append(row)

@@ -14,6 +14,7 @@ from everychip.evaluation.bench import Asked
 from everychip.evaluation.draws import Draws
 from everychip.evaluation.measuring import measured
 from everychip.evaluation.treatment import must_be_of, treatment_of
+from everychip.evaluation.two_stage import in_stages
 from everychip.hardware.calibration import ranged
 from everychip.hardware.chip import Purpose
 from everychip.hardware.hardware import Hardware
@@ -78,7 +79,8 @@ def evaluate(
         until: "±0.2" stops as soon as the mean is known to ±0.2 points, after 300 to `chips` chips, by a 95 %
             interval that bears watching and holds also where 1 % of chips or more fail (`SequentialT`; "±0.2
             failures 5 %": after 60); "±0.2 bernstein" assumes no law of the chips and needs thousands of them
-            (`Sequential`).
+            (`Sequential`); "±0.5 two-stage" chooses after a pilot how many images each chip meets, too, for
+            the mean at least cost (`TwoStage`).
         mitigation: what is done to each chip after it is programmed, as a component, its table or its kind.
         policy: how a network whose exits stay answers, in the same forms (`everychip.policies`).
         calibration: the data that these two measure with, and that an array's converters take their ranges
@@ -100,13 +102,15 @@ def evaluate(
     """
     asked = Asked.of(task, score)
     seed, judged = operator.index(seed), asked.score
-    rule = None if until is None else Until.parse(until, chips=chips, score=judged)
+    asked_until = None if until is None else Until.parse(until, chips=chips, score=judged)
     bench = asked.bench(model, data, images=images, precision=precision, batch_size=batch_size)
     placed = ranged(Placed.of(model, hardware), bench.runner, calibration, seed=seed)
     must_be_of(asked.task, mitigation, policy)
     treatment = treatment_of(mitigation, policy, bench.runner, placed.hardware, calibration, seed=seed)
+    programmed = treatment.of_chips(placed, seed=seed, purpose=purpose)
+    bench, rule = in_stages(bench, programmed, asked_until, images=images, chips=chips, seed=seed)
     how: dict[str, Any] = {"seed": seed, "purpose": purpose, "until": rule, "progress": progress}
-    rows = measured(bench, placed, treatment, chips=chips, **how)
+    rows = measured(bench, programmed, chips=chips, **how)
     draws = Draws.of(
         rows,
         seed=seed,

@@ -10,7 +10,10 @@ from torch import Tensor
 
 from everychip.data import as_calibration
 from everychip.errors import ConfigError
+from everychip.evaluation.bench import Programmed
+from everychip.hardware.chip import Purpose
 from everychip.hardware.hardware import Hardware
+from everychip.hardware.placement import Placed
 from everychip.mitigate import Address, BoundMitigation, InOrder, Mitigation
 from everychip.mitigate.base import Facts
 from everychip.network.running import Runner
@@ -47,6 +50,15 @@ class Treatment:
         """The chip as it is measured; (seed, *path) is the address it was programmed at."""
         with self.runner.autocast():
             return self.bound(chip, seed=seed, path=path)
+
+    def of_chips(self, placed: Placed, *, seed: int, purpose: Purpose) -> Programmed:
+        """What gives the chip of a number, after what is done to it."""
+
+        def programmed(chip: int) -> dict[str, Tensor]:
+            path = (purpose, chip)
+            return self(placed.program(seed=seed, path=path), seed=seed, path=path)
+
+        return programmed
 
     def facts(self) -> tuple[Facts, ...]:
         """What a report says of it beside the accuracies."""

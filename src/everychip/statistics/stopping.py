@@ -16,9 +16,10 @@ from everychip.statistics.verdict import RARE, Verdict
 
 _NUMBER = r"(\d+(?:\.\d*)?|\.\d+)"
 _GRAMMAR = re.compile(
-    rf"(?:±|\+/?-)\s*{_NUMBER}\s*(?:points?|%)?(?:(\s+bernstein)|,?\s+failures\s+{_NUMBER}\s*%)?"
+    rf"(?:±|\+/?-)\s*{_NUMBER}\s*(?:points?|%)?"
+    rf"(?:(?P<bounded>\s+bernstein)|(?P<staged>,?\s+two-stage)?(?:,?\s+failures\s+(?P<rare>{_NUMBER})\s*%)?)"
 )
-_EXPECTED = 'a half-width in {step}, as in "±0.2", "±0.2 failures 5 %" or "±0.2 bernstein"'
+_EXPECTED = 'a half-width in {step}, as in "±0.2", "±0.2 failures 5 %", "±0.2 bernstein" or "±0.5 two-stage"'
 MOST = 0.15
 """The largest share of failing chips to look for: 20 chips are the least that a sequence may stop at."""
 _FIXED = "a number of chips fixed beforehand, and these were watched"
@@ -31,7 +32,8 @@ class Until:
     half_width: a fraction (±0.2 points is 0.002). bounded: False watches with `SequentialT`, which holds for
     chips that are roughly normal but for a share of at least `failures` that fail: it never stops before
     3 / failures chips, 300 for 1 %, of which one or more failures show with 95 % probability. True watches
-    with `Sequential`, which assumes nothing, not even so large a share, and needs thousands.
+    with `Sequential`, which assumes nothing, not even so large a share, and needs thousands. two_stage: the
+    number of images a chip is chosen, too, after a pilot (`TwoStage`).
 
     >>> Until.parse("±0.2").least, Until.parse("±0.2 failures 5 %").least
     (300, 60)
@@ -42,10 +44,13 @@ class Until:
     half_width: float
     bounded: bool = False
     failures: float = RARE
+    two_stage: bool = False
 
     @classmethod
     def parse(cls, text: Any, *, chips: int | None = None, score: Score = ACCURACY) -> Until:
-        """Read "±0.2", "±0.2 failures 5 %" or "±0.2 bernstein"; `chips` is the most that may be spent.
+        """Read "±0.2", "±0.2 failures 5 %", "±0.2 bernstein" or "±0.5 two-stage" (with failures, or not).
+
+        `chips` is the most that may be spent.
 
         The half-width is in points of a score in percent, else in the score's own unit.
         """
@@ -53,27 +58,28 @@ class Until:
         found = _GRAMMAR.fullmatch(text.strip()) if isinstance(text, str) else None
         if found is None:
             raise ConfigError("evaluate.until", found=repr(text), expected=_EXPECTED.format(step=step))
-        points = float(found[1])
-        if found[2] is not None:
+        points, bounded = float(found[1]), found["bounded"] is not None
+        if bounded:
             _must_be_a_share(text, score)
         if points == 0 or (score.unit == "%" and not points < 50):
             raise ConfigError(
                 "evaluate.until", found=repr(text), expected="more than 0 and less than 50 points"
             )
-        failures = RARE if found[3] is None else float(found[3]) / 100
+        failures = RARE if found["rare"] is None else float(found["rare"]) / 100
         if not 0 < failures <= MOST:
             raise ConfigError(
                 "evaluate.until", found=repr(text), expected=f"failures of more than 0 and up to {MOST:.0%}"
             )
-        until = cls(points / score.scale, bounded=found[2] is not None, failures=failures)
+        staged = found["staged"] is not None
+        until = cls(points / score.scale, bounded=bounded, failures=failures, two_stage=staged)
         if chips is not None and chips < until.least:
             raise ConfigError(
                 "evaluate.until",
                 found=f"{text!r} with chips = {chips}",
                 expected=f"at least {until.least} chips, for it cannot stop before",
                 remedy="chips is the most that may be spent: raise it"
-                + (', or trust that failures are not rare: leave out "bernstein"' if found[2] else "")
-                + ("" if found[2] else ', or say which share of failing chips must show: "failures 5 %"'),
+                + (', or trust that failures are not rare: leave out "bernstein"' if bounded else "")
+                + ("" if bounded else ', or say which share of failing chips must show: "failures 5 %"'),
             )
         return until
 
@@ -105,15 +111,27 @@ class Until:
         refusals = [mean.refusal] if mean.refusal else []
         if mean.half is None or mean.half > self.half_width:
             refusals.append(f"±{score.scale * self.half_width:g} was not reached in {fixed.n} chips")
-        names = [f"KPP{fixed.k:g}"] * (fixed.kpp is not None) + ["yield"] * (fixed.yield_ is not None)
-        if names:
-            refusals.append(f"no bounds of {' and '.join(names)}: they need {_FIXED}")
-        percentile = None if fixed.kpp is None else fixed.kpp.refusal
-        kept = [words for words in fixed.refusals if words != percentile]
+        bare = without_fixed_bounds(fixed)
         rare = f"failures rarer than {100 * self.failures:g} % of chips may be unseen"
         cautions = () if self.bounded else fixed.cautions or (rare,)
-        bare = replace(fixed, kpp=_bare(fixed.kpp), yield_=_bare(fixed.yield_))
-        return replace(bare, mean=mean, refusals=(*kept, *refusals), cautions=cautions)
+        return replace(bare, mean=mean, refusals=(*bare.refusals, *refusals), cautions=cautions)
+
+
+def without_fixed_bounds(fixed: Verdict) -> Verdict:
+    """The verdict without the bounds of KPP and yield, which need a number of chips fixed beforehand.
+
+    Args:
+        fixed: the verdict on so many chips.
+
+    Returns:
+        Its estimates, and one refusal that names what has no bounds.
+    """
+    names = [f"KPP{fixed.k:g}"] * (fixed.kpp is not None) + ["yield"] * (fixed.yield_ is not None)
+    percentile = None if fixed.kpp is None else fixed.kpp.refusal
+    kept = tuple(words for words in fixed.refusals if words != percentile)
+    said = (f"no bounds of {' and '.join(names)}: they need {_FIXED}",) if names else ()
+    bare = replace(fixed, kpp=_bare(fixed.kpp), yield_=_bare(fixed.yield_))
+    return replace(bare, refusals=(*kept, *said))
 
 
 def _must_be_a_share(text: str, score: Score) -> None:

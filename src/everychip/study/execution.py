@@ -209,7 +209,7 @@ class _Execution:
             here = placed.with_hardware(condition.hardware)
             draws = self._draws(model, here, condition, splits, place=(index, len(grid)))
             write_table(parts[-1], self._columns(here, condition, draws))
-            self.unfinished.keep_draws(index, draws.treatment)
+            self.unfinished.keep_draws(index, draws.said)
             seconds["evaluation"] = seconds.get("evaluation", 0.0) + time.monotonic() - started
         if parts:
             merge_tables(self.folder / store.DRAWS, parts)
@@ -247,6 +247,7 @@ class _Execution:
             batch_size=asked.batch_size,
             precision=asked.precision,
             images=asked.images,
+            until=None if alike else asked.until,
             mitigation=asked.mitigation,
             policy=asked.policy,
             calibration=calibration_of(self.experiment, data),
@@ -262,7 +263,8 @@ class _Execution:
             "sigma_of_max": effective.of_max,
             "sigma_of_rms": effective.of_rms,
         }
-        return _rows(draws, facts, chips=self.experiment.evaluation.chips)
+        asked = self.experiment.evaluation
+        return _rows(draws, facts, chips=asked.chips if draws.until is None else len(draws))
 
 
 def _described(fitted: Fitted, task: Task) -> dict[str, Any]:

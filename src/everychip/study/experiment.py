@@ -21,6 +21,7 @@ from everychip.models import Model
 from everychip.network.running import Precision
 from everychip.policies import Policy
 from everychip.statistics.percentiles import must_be_target
+from everychip.statistics.stopping import Until
 from everychip.study import recipes
 from everychip.study.compute import Compute
 from everychip.study.start import Start
@@ -40,7 +41,10 @@ class Evaluation(Config):
     time: when the chips are read, for a device that ages: ["25s", "1h", "1d", "1mo", "1y"], or seconds (a
     month has 30 days, a year 365); absent, at the device's own time only. Each chip is programmed once and
     read at every time. What a time counts from, the device says (pcm, hermes: the first read).
-    chips: how many chips are programmed at every σ.
+    chips: how many chips are programmed at every σ; with until, the most.
+    until: "±0.5 two-stage" draws chips until the mean accuracy is known to ±0.5 points (95 %), each on as
+    many random images as cost least by a pilot's spread between chips and between images; "±0.5 two-stage
+    failures 5 %" trusts 60 chips to show failures, instead of 300.
     images: how many random test images for each chip; absent, the whole test set (percentiles need it).
     target: the accuracy, 0 … 1, or what else the task's score is, whose yield is reported.
     mitigation: what is done to each chip before it is measured, with the training data to calibrate on.
@@ -54,11 +58,29 @@ class Evaluation(Config):
     time: Annotated[tuple[Time, ...] | None, WithJsonSchema(_TIMES)] = None
     chips: Annotated[int, Field(ge=1, le=1_000_000)] = 100
     images: Annotated[int, Field(ge=1)] | None = None
+    until: str | None = None
     batch_size: Annotated[int, Field(ge=1, le=1_000_000_000)] = 500
     target: float | None = None
     precision: Precision = "float32"
     mitigation: Mitigation | None = None
     policy: Policy | None = None
+
+    @model_validator(mode="after")
+    def _until_is_two_stage(self) -> Self:
+        """Chips in a table have intervals of a number of chips fixed beforehand, which two stages bear."""
+        if self.until is None:
+            return self
+        try:
+            staged = Until.parse(self.until).two_stage and self.images is None
+            if staged:
+                Until.parse(self.until, chips=self.chips)
+        except ConfigError as error:
+            said = "; ".join(filter(None, (error.expected, error.remedy)))
+            raise refusal(("until",), error.found, said) from None
+        if not staged:
+            found = f"{self.until!r}" + ("" if self.images is None else f" with images = {self.images}")
+            raise refusal(("until",), found, 'a half-width in two stages, "±0.5 two-stage", without images')
+        return self
 
     @field_validator("sigma")
     @classmethod
@@ -138,6 +160,13 @@ class Experiment(Config):
                 must_be_target(self.evaluation.target, self.task.headline)
             except ConfigError as error:
                 raise refusal(("evaluation", "target"), error.found, error.expected or "another") from None
+        return self
+
+    @model_validator(mode="after")
+    def _two_stages_are_of_a_classification(self) -> Self:
+        if self.evaluation.until is not None and self.task != Classification():
+            remedy = "until is left out: two-stage sampling is of accuracies"
+            raise refusal(("evaluation", "until"), f"the task {self.task.kind}", remedy)
         return self
 
     def table(self) -> dict[str, Any]:

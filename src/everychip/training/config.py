@@ -25,10 +25,17 @@ class Training(Config):
     of one. average: d of an average over the steps, of all weights and statistics,
     W̄ ← d·W̄ + (1 − d)·W, which is then validated and kept in place of the last.
     keep: "last" returns the weights of the last epoch; absent, those of the best on validation.
+    optimizer: "adam", "adamw" (whose weight_decay is apart from the gradient) or "sgd". warmup: the share of
+    the steps over which the rate rises to that of the schedule, evenly. rates: factors of the rate for the
+    parameters of a pattern, the first that matches counting: { "head" = 10, "*.bias" = 0.1 }. parts: each
+    batch goes through the network in so many parts, one after another on the same chip, whose gradients add
+    up to that of the batch, for less memory (batch norm then takes the statistics of a part). recompute:
+    modules whose activations are not kept but computed again in the backward, by pattern: ["blocks.*"].
 
     Source: Adam, cosine, batch 128, lr 1e-3 are those of arXiv 2305.14561 for VGG-8 (over 200 epochs);
     averaging: Polyak and Juditsky, SIAM J. Control Optim. 30 (1992), exponential as in PyTorch's swa_utils;
-    the step: the public code of Büchel et al., ICLR 2022 (32 epochs and 8 of a tenth of the rate).
+    the step: the public code of Büchel et al., ICLR 2022 (32 epochs and 8 of a tenth of the rate); AdamW:
+    Loshchilov and Hutter, ICLR 2019; recomputation: Chen et al., arXiv 1604.06174.
 
     >>> Training(epochs=3).optimizer
     'adam'
@@ -49,6 +56,10 @@ class Training(Config):
     average: Annotated[float, Field(gt=0, lt=1)] | None = None
     keep: Literal["last"] | None = None
     augment: Augment | None = None
+    warmup: Annotated[float, Field(gt=0, lt=1)] | None = None
+    rates: dict[str, Annotated[float, Field(gt=0, le=1_000_000)]] | None = None
+    parts: Annotated[int, Field(ge=2, le=1_000_000)] | None = None
+    recompute: tuple[str, ...] | None = None
 
     def steps(self, batches: int, *, forwards: float) -> int:
         """How many steps training has, of so many batches an epoch and so many forwards a step.

@@ -29,6 +29,7 @@ from everychip.network.exclusive import exclusive
 from everychip.network.identity import identity_of
 from everychip.network.memory_format import kernels_in
 from everychip.network.probing import probe
+from everychip.network.recomputing import recomputing
 from everychip.network.running import Runner, autocast
 from everychip.network.soundness import device_of, is_finite
 from everychip.progress import Event, Listener, Progress, listening, quiet
@@ -40,8 +41,9 @@ from everychip.training import checkpoint as files
 from everychip.training.config import Training as Training  # noqa: PLC0414 (taken from here)
 from everychip.training.fitted import Fitted as Fitted  # noqa: PLC0414 (taken from here)
 from everychip.training.fitted import must_learn_weights_alone
-from everychip.training.optimizers import optimizer_of, share_of_rate
+from everychip.training.optimizers import optimizer_of
 from everychip.training.options import TrainingOptions
+from everychip.training.step import backward, set_rates
 
 
 @takes(
@@ -124,7 +126,7 @@ def train(
         asked = task or Classification()
         how: dict[str, Any] = {"hardware": hardware, "training": training, "seed": seed, "tell": tell}
         loop = _Loop(model, method, data, **how, task=asked)
-        with kernels_in(model, loop.layout):
+        with kernels_in(model, loop.layout), recomputing(model, training.recompute or ()):
             if checkpoint is not None and checkpoint.exists():
                 loop.resume(checkpoint)
             while loop.epoch * loop.batches < loop.steps and loop.status != "diverged":
@@ -170,7 +172,7 @@ class _Loop:
         )
         self.objective.to(self.device)
         self.average = None if training.average is None else _averaged(model, training.average)
-        how = {name: getattr(training, name) for name in ("lr", "momentum", "weight_decay")}
+        how = {name: getattr(training, name) for name in ("lr", "momentum", "weight_decay", "rates")}
         self.optimizer = optimizer_of(self.objective, kind=training.optimizer, **how)
         self.model, self.method, self.hardware, self.training = model, method, hardware, training
         self.seed, self.tell, self.targets = seed, tell, data.y
@@ -235,21 +237,17 @@ class _Loop:
 
     def _step(self, chosen: Tensor, batch: int) -> Tensor:
         step = self.epoch * self.batches + batch
-        for group in self.optimizer.param_groups:
-            group["lr"] = self.training.lr * share_of_rate(self.training.schedule, step, self.steps)
+        set_rates(self.optimizer, self.training, step, self.steps)
         part = self.data.take(chosen)
         x, y = part.x, moved(part.y, self.device)
         if self.training.augment is not None:
             x = self._augmented(x, step)
-        with autocast(self.device, self.training.precision):
-            loss: Tensor = self.objective(self.runner.placed(x), y)
-        self.optimizer.zero_grad()
-        loss.backward()  # type: ignore[no-untyped-call]
+        loss = backward(self.objective, self.optimizer, self.runner.placed(x), y, self.training)
         self.optimizer.step()
         self.objective.after_step()
         if self.average is not None:
             self.average.update_parameters(self.model)
-        return loss.detach()
+        return loss
 
     def _augmented(self, x: Inputs, step: int) -> Inputs:
         """The images of a batch, changed at random; targets at every place would not change with them."""

@@ -3,23 +3,30 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
 
-from everychip.errors import ModelError
+from everychip.errors import ConfigError, ModelError
+from everychip.hardware.layers import matches
 
-Optimizer = Literal["adam", "sgd"]
+Optimizer = Literal["adam", "adamw", "sgd"]
 Schedule = Literal["cosine", "step", "constant"]
 _FUSED = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
 
 
 def optimizer_of(
-    module: nn.Module, *, kind: Optimizer, lr: float, momentum: float, weight_decay: float
+    module: nn.Module,
+    *,
+    kind: Optimizer,
+    lr: float,
+    momentum: float,
+    weight_decay: float,
+    rates: Mapping[str, float] | None = None,
 ) -> torch.optim.Optimizer:
-    """Adam or SGD over what the module has to train; what cannot be trained by it is refused in one line.
+    """Adam, AdamW or SGD over what the module has to train; what it cannot train is refused in one line.
 
     >>> type(optimizer_of(nn.Linear(2, 2), kind="sgd", lr=0.1, momentum=0.9, weight_decay=0)).__name__
     'SGD'
@@ -40,29 +47,57 @@ def optimizer_of(
                 remedy="build the model anew and load these weights: load_state_dict(model.state_dict())",
             )
     _must_take_sparse_gradients(module, kind, weight_decay)
-    groups: Any = _groups(module, parameters) if weight_decay else parameters
+    groups = _groups(module, rates or {}) if not weight_decay else _decayed(module, rates or {})
     if kind == "sgd":
         return torch.optim.SGD(groups, lr=lr, momentum=momentum, weight_decay=weight_decay)
-    return torch.optim.Adam(groups, lr=lr, weight_decay=weight_decay, fused=_can_be_fused(parameters))
+    made = torch.optim.AdamW if kind == "adamw" else torch.optim.Adam
+    return made(groups, lr=lr, weight_decay=weight_decay, fused=_can_be_fused(parameters))
 
 
-def _groups(module: nn.Module, parameters: Sequence[Tensor]) -> Any:
-    """Learned full scales have no weight decay: it would draw the logarithm of a range to 0."""
+def _groups(module: nn.Module, rates: Mapping[str, float]) -> list[dict[str, Any]]:
+    """The parameters by the factor of their rate, each group with its factor as "rate"."""
+    names = [(n.removeprefix("model."), p) for n, p in module.named_parameters() if p.requires_grad]
+    if not rates:
+        return [{"params": [parameter for _, parameter in names], "rate": 1.0}]
+    held: dict[str, list[Tensor]] = {pattern: [] for pattern in (*rates, "")}
+    for name, parameter in names:
+        held[next((pattern for pattern in rates if matches(pattern, name)), "")].append(parameter)
+    for pattern in rates:
+        if not any(matches(pattern, name) for name, _ in names):
+            raise ConfigError(
+                f"training.rates.{pattern}",
+                found="no parameter of that name that is trained",
+                expected="names or patterns of parameters or modules",
+                remedy=f"the model has {', '.join(name for name, _ in names[:4])}, …",
+            )
+    factors = {**rates, "": 1.0}
+    return [{"params": some, "rate": factors[pattern]} for pattern, some in held.items() if some]
+
+
+def _decayed(module: nn.Module, rates: Mapping[str, float]) -> list[dict[str, Any]]:
+    """The groups, learned full scales apart: weight decay would draw the logarithm of a range to 0."""
     learned = getattr(module, "learned", None)
     undecayed = {id(p) for p in learned.parameters()} if isinstance(learned, nn.Module) else set()
-    if not undecayed:
-        return parameters
-    rest = [p for p in parameters if id(p) not in undecayed]
-    own = [p for p in parameters if id(p) in undecayed]
-    return [*([{"params": rest}] if rest else []), {"params": own, "weight_decay": 0.0}]
+    groups = []
+    for group in _groups(module, rates):
+        rest = [p for p in group["params"] if id(p) not in undecayed]
+        own = [p for p in group["params"] if id(p) in undecayed]
+        groups += [{**group, "params": rest}] if rest else []
+        groups += [{**group, "params": own, "weight_decay": 0.0}] if own else []
+    return groups
 
 
-def share_of_rate(schedule: Schedule, step: int, steps: int) -> float:
+def share_of_rate(schedule: Schedule, step: int, steps: int, *, warmup: float | None = None) -> float:
     """The share of the learning rate that a step has.
 
     >>> [share_of_rate("step", step, 10) for step in (7, 8)], share_of_rate("cosine", 5, 10)
     ([1.0, 0.1], 0.5)
+    >>> [share_of_rate("constant", step, 10, warmup=0.4) for step in range(5)]
+    [0.25, 0.5, 0.75, 1.0, 1.0]
     """
+    if warmup is not None:
+        rise = min(1.0, (step + 1) / math.ceil(warmup * steps))
+        return rise * share_of_rate(schedule, step, steps)
     if schedule == "constant":
         return 1.0
     if schedule == "step":
@@ -78,8 +113,8 @@ def _must_take_sparse_gradients(module: nn.Module, kind: Optimizer, weight_decay
     """PyTorch's Adam takes none, nor does any weight decay."""
     for name, part in module.named_modules():
         sparse = isinstance(part, nn.Embedding | nn.EmbeddingBag) and part.sparse
-        if sparse and part.weight.requires_grad and (kind == "adam" or weight_decay):
-            what = "Adam" if kind == "adam" else "weight decay"
+        if sparse and part.weight.requires_grad and (kind != "sgd" or weight_decay):
+            what = "Adam" if kind != "sgd" else "weight decay"
             raise ModelError(
                 f"{name}.weight".removeprefix(".").removeprefix("model."),
                 found=f"an embedding with sparse gradients, which {what} cannot take",

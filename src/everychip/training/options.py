@@ -27,3 +27,7 @@ class TrainingOptions(TypedDict, total=False):
     average: float | None
     keep: Literal["last"] | None
     augment: Augment | None
+    warmup: float | None
+    rates: dict[str, float] | None
+    parts: int | None
+    recompute: tuple[str, ...] | None

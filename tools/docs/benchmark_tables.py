@@ -1,0 +1,100 @@
+"""Tables of benchmarks/side_by_side/result.json, as `fill_tables.py` asks for them."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+FILE = Path(__file__).parents[2] / "benchmarks" / "side_by_side" / "result.json"
+GOALS = {
+    "chip": 0.95,
+    "chip, bfloat16": 0.50,
+    "step: noise injection": 1.05,
+    "step: IRS": 1.25,
+    "step: multi-exit": 1.25,
+    "step: OVF": 4.0,
+    "step: OVF, bfloat16": 2.2,
+    "array chip": 1.3,
+    "array chip, 4 slices": 4.0,
+}
+"""What a work may take, over plain PyTorch's float32 step or pass."""
+MEMORY_GOAL = 1.3
+_OURS, _FLOOR = "everychip", "plain"
+
+
+def _found() -> dict[str, Any]:
+    return dict(json.loads(FILE.read_text(encoding="utf-8")))
+
+
+def ratios(network: str) -> str:
+    """Every work of every peer on one network, over plain PyTorch; our own with its goal."""
+    rows = [row for row in _found()["rows"] if row["network"] == network]
+    peers = [name for name in dict.fromkeys(row["peer"] for row in rows) if name != _FLOOR]
+    works = list(dict.fromkeys(row["work"] for row in rows if row["peer"] != _FLOOR))
+    at = {(row["peer"], row["work"]): row for row in rows}
+    lines = [f"| | {' | '.join(peers)} | goal |", f"|---|{'---:|' * (len(peers) + 1)}"]
+    for work in works:
+        cells = [_ratio(at.get((peer, work))) for peer in peers]
+        lines.append(f"| {work} | {' | '.join(cells)} | {_goal(work, at.get((_OURS, work)))} |")
+    return "\n".join(lines)
+
+
+def floors() -> str:
+    """The seconds that the ratios are of."""
+    lines = ["| network | plain step, ms | plain pass, ms |", "|---|---:|---:|"]
+    found = {(row["network"], row["work"]): row for row in _found()["rows"] if row["peer"] == _FLOOR}
+    for network in dict.fromkeys(name for name, _ in found):
+        step, run = (1e3 * found[network, work]["seconds"] for work in ("step", "chip"))
+        lines.append(f"| {network} | {step:.4g} | {run:.4g} |")
+    return "\n".join(lines)
+
+
+def memory() -> str:
+    """Peak memory of a process that does one thing, in MiB, and over plain PyTorch's."""
+    lines = [
+        "| network | work | plain | everychip | ratio | others |",
+        "|---|---|---:|---:|---:|---|",
+    ]
+    rows = [row for row in _found()["rows"] if row["peak_mib"] is not None]
+    at = {(row["network"], row["peer"], row["work"]): row["peak_mib"] for row in rows}
+    for network in dict.fromkeys(row["network"] for row in rows):
+        for work in ("step: noise injection", "chip"):
+            floor = at[network, _FLOOR, "step" if work.startswith("step") else "chip"]
+            ours = at[network, _OURS, work]
+            others = ", ".join(
+                f"{peer} {value:.0f}"
+                for (where, peer, what), value in at.items()
+                if where == network and what == work and peer not in (_OURS, _FLOOR)
+            )
+            lines.append(f"| {network} | {work} | {floor:.0f} | {ours:.0f} | {ours / floor:.2f} | {others} |")
+    return "\n".join(lines)
+
+
+def folded() -> str:
+    """What batch norm folded into the convolutions would save of a pass."""
+    found = json.loads(FILE.with_name("folded.json").read_text(encoding="utf-8"))
+    lines = ["| network | float32 | bfloat16 |", "|---|---:|---:|"]
+    lines += [f"| {name} | {row['float32']:.2f} | {row['bfloat16']:.2f} |" for name, row in found.items()]
+    return "\n".join(lines)
+
+
+def start() -> str:
+    """CPU seconds from the start of Python until the tool is imported."""
+    rows = _found()["rows"]
+    seconds: dict[str, list[float]] = {}
+    for row in rows:
+        seconds.setdefault(row["peer"], []).append(row["start_up"])
+    lines = ["| peer | start-up, s |", "|---|---:|"]
+    return "\n".join([*lines, *(f"| {peer} | {min(values):.2f} |" for peer, values in seconds.items())])
+
+
+def _ratio(row: dict[str, Any] | None) -> str:
+    return "" if row is None else f"{row['ratio']:.2f}" if row["ratio"] < 9.95 else f"{row['ratio']:.0f}"
+
+
+def _goal(work: str, row: dict[str, Any] | None) -> str:
+    goal = GOALS.get(work)
+    if goal is None or row is None:
+        return ""
+    return f"{goal:g}, {'reached' if row['ratio'] <= goal else '**missed**'}"

@@ -137,7 +137,7 @@ def test_a_function_of_predictions_and_targets_scores_every_chip(model):
 
     scored = ec.tasks.scored_by(worst_error, higher_is_better=False)
     draws = ec.evaluate(model, HW, (X, y), task="regression", score=scored, chips=3, batch_size=7)
-    assert seen == [((60, 3), (60, 3))] * 3
+    assert seen == [((60, 3), (60, 3))] * (3 + 1)  # three chips, and the digital network beside them
     z = functional_call(model, ec.program(model, HW, seed=0, chip=1), (X,))
     assert float(draws.worst_error[1]) == pytest.approx(float((z - y).abs().max()), rel=1e-5)
     assert not draws.score.higher_is_better

@@ -16,6 +16,7 @@ from everychip.data.inputs import mapped, taken
 from everychip.errors import ConfigError
 from everychip.evaluation.bench import Asked, Bench
 from everychip.evaluation.draws import Draws
+from everychip.evaluation.setting import Setting
 from everychip.hardware.calibration import calibrated
 from everychip.hardware.chip import Purpose, addresses
 from everychip.hardware.hardware import Hardware
@@ -93,7 +94,9 @@ def evaluate(
         progress: True, a bar; False, none; absent, one on a terminal; or a function of `progress.Event`.
 
     Returns:
-        A row per chip with its scores: of a classification accuracy, loss, calibration and confidence.
+        A row per chip with its scores: of a classification accuracy, loss, calibration and confidence. Beside
+        them stands the digital network's own score on the same data, `draws.digital`, where every chip meets
+        all of it.
 
     >>> import torch, everychip as ec
     >>> model = torch.nn.Linear(4, 2)
@@ -122,7 +125,13 @@ def evaluate(
         treatment=facts,
         score=judged,
     )
-    return replace(draws, purpose=purpose, cells=_drawn(placed.weights))
+    return replace(
+        draws,
+        purpose=purpose,
+        cells=_drawn(placed.weights),
+        digital=None if policy is not None else bench.digital(seed=seed),
+        setting=Setting.of(model, data, placed),
+    )
 
 
 def _measured(

@@ -37,6 +37,7 @@ if TYPE_CHECKING:
     from everychip.hardware.layers import Layer
     from everychip.leaderboard import benchmark
     from everychip.methods import constraints
+    from everychip.report.html import write_report
     from everychip.rng import rng_for
     from everychip.statistics.paired_comparison import compare
     from everychip.statistics.verdict import Verdict
@@ -88,6 +89,7 @@ __all__ = [
     "sensitivity",
     "tasks",
     "worst_case_search",
+    "write_report",
 ]
 
 _HOMES = {
@@ -117,6 +119,7 @@ _HOMES = {
     "run_study": "study.running",
     "sensitivity": "evaluation.sensitivity",
     "worst_case_search": "evaluation.worst_case",
+    "write_report": "report.html",
 }
 _MODULES = {"constraints": "methods.constraints", "metrics": "tasks.metrics"}
 

@@ -125,6 +125,7 @@ class _Execution:
                 "seed": self.experiment.seed,
                 "classes": splits.classes,
                 "digital": digital,
+                **self._trained_time(),
                 **({} if self.experiment.task == Classification() else {"score": self._score()}),
                 "coverage": self._coverage(model, splits),
                 **self.unfinished.treatment(len(self.experiment.conditions())),
@@ -140,6 +141,12 @@ class _Execution:
             return {}
         above = digital > bar_above_chance(splits.classes)
         return {"status": "above_chance" if above else "at_chance"}
+
+    def _trained_time(self) -> dict[str, Any]:
+        """The time since programming at which a device that ages was in training."""
+        time = self.experiment.hardware.device.age
+        noisy = self.network is None and self.experiment.method.noisy
+        return {"trained_time": time} if noisy and time is not None else {}
 
     def _score(self) -> dict[str, Any]:
         """How the score that is judged is read, for those who read the run."""

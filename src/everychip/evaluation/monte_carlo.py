@@ -115,23 +115,12 @@ def evaluate(
     bound = _bound(mitigation, policy, bench.runner, placed.hardware, calibration, seed=seed)
     how: dict[str, Any] = {"seed": seed, "purpose": purpose, "until": rule, "progress": progress}
     rows = _measured(bench, placed, bound, chips=chips, **how)
-    facts = () if bound is None else bound.facts()
-    draws = Draws.of(
-        rows,
-        seed=seed,
-        images=bench.images,
-        whole_test=bench.whole_test,
-        until=rule,
-        treatment=facts,
-        score=judged,
-    )
-    return replace(
-        draws,
-        purpose=purpose,
-        cells=_drawn(placed.weights),
-        digital=None if policy is not None else bench.digital(seed=seed),
-        setting=Setting.of(model, data, placed),
-    )
+    known = {"images": bench.images, "whole_test": bench.whole_test, "until": rule, "score": judged}
+    draws = Draws.of(rows, seed=seed, treatment=() if bound is None else bound.facts(), **known)
+    # A policy decides how a network with exits answers: without one it is another network.
+    digital = bench.digital(seed=seed) if policy is None else None
+    setting, cells = Setting.of(model, data, placed), _drawn(placed.weights)
+    return replace(draws, purpose=purpose, cells=cells, digital=digital, setting=setting)
 
 
 def _measured(

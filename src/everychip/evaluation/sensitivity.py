@@ -11,6 +11,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from everychip.charts.notebook import Shown
 from everychip.config.arguments import a, index, one_of, optional, takes, whole
 from everychip.data.inputs import moved, taken
 from everychip.errors import ModelError, SampleSizeError
@@ -67,8 +68,8 @@ class LayerCost:
         return "digital" if self.macs is not None and self.macs <= LIGHT else "write-verify"
 
 
-@dataclass(frozen=True, eq=False)
-class Sensitivity:
+@dataclass(frozen=True, eq=False, repr=False)
+class Sensitivity(Shown):
     """The crossbar layers of a model, the costliest first.
 
     A layer deserves something where its interval lies wholly above half a point of accuracy: digital
@@ -104,6 +105,10 @@ class Sensitivity:
         if self.noisy.score != ACCURACY:
             whole["score"] = self.noisy.score.facts()
         return {**whole, "chips": self.chips, "seed": self.seed, "images": self.images}
+
+    def _brief(self) -> str:
+        chosen = [row.layer for row in self.layers if row.advice]
+        return f"{len(self.layers)} layers over {self.chips} chips, deserving: {', '.join(chosen) or 'none'}"
 
     def __str__(self) -> str:
         """The layers in a table 80 columns wide, then what they deserve and by which rule."""

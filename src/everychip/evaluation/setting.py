@@ -16,7 +16,8 @@ from everychip.hardware.placement import Placed
 class Setting(Result):
     """The network, data and hardware of draws, by name.
 
-    hardware: its table, as a recipe has it. sigma: nominal device σ, None for a device without one. of_max, of_rms: σ_W / max|W| and σ_W / rms(W).
+    hardware: its table, as a recipe has it. sigma: nominal device σ, None for a device without one. of_max,
+    of_rms: σ_W / max|W| and σ_W / rms(W).
     time: when the chips were read, in seconds since programming; None for a device that does not age.
     """
 

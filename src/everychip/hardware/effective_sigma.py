@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from everychip.charts.notebook import Shown
 from everychip.hardware.hardware import Hardware
 from everychip.mapping.columns import Columns
 from everychip.network.soundness import must_be_finite
@@ -23,8 +24,8 @@ class LayerSigma:
     weights: int
 
 
-@dataclass(frozen=True)
-class EffectiveSigma:
+@dataclass(frozen=True, repr=False)
+class EffectiveSigma(Shown):
     """Effective weight noise per layer, and over the network as the root mean square over its weights."""
 
     layers: tuple[LayerSigma, ...]
@@ -43,6 +44,10 @@ class EffectiveSigma:
     def of_rms(self) -> float:
         """σ_W / rms(W)."""
         return self._mean([layer.of_rms for layer in self.layers])
+
+    def _brief(self) -> str:
+        noise = f"σ_W/max|W| {self.of_max:.4f}, σ_W/rms(W) {self.of_rms:.4f}"
+        return f"{noise}, layers {len(self.layers)}"
 
     def __str__(self) -> str:
         lines = [f"{'layer':<40} {'σ_W/max|W|':>11} {'σ_W/rms(W)':>11}"]

@@ -14,8 +14,8 @@ from everychip.errors import StoreError
 from everychip.evaluation.draws import Draws
 from everychip.report.blocks import Block, Details, Figure, Table, Text, Yields
 from everychip.report.engine import WORDS, starts
-from everychip.report.of_draws import results_of
 from everychip.report.markup import to_html, to_plain
+from everychip.report.of_draws import results_of
 from everychip.report.palette import looks
 from everychip.report.reading import load
 from everychip.report.results import Results

@@ -217,7 +217,8 @@ class Results:
     the folder; `left_out` names combinations that the study skipped on purpose; `coverage` tells what the
     crossbar holds of each network, where the runs recorded it; `weak_layers` is what
     `everychip sensitivity` found in its runs; `machines` are the processors, where there are several, that
-    computed it; `target` is the accuracy whose yield the recipe asks for; `again` writes the report for another.
+    computed it; `target` is the accuracy whose yield the recipe asks for; `again` is what writes the report
+    for another target.
     """
 
     path: Path

@@ -9,7 +9,7 @@ import shutil
 import sys
 from pathlib import Path
 from typing import Any
-from xml.etree import ElementTree
+from xml.etree import ElementTree as ET
 
 import pytest
 
@@ -50,7 +50,7 @@ def test_every_arrow_joins_boxes_and_every_box_is_joined(name: str) -> None:
 
 @pytest.mark.parametrize("name", DIAGRAMS)
 def test_a_diagram_is_said_in_words_in_the_file_and_on_a_page(name: str) -> None:
-    root = ElementTree.parse(FILES[name]).getroot()
+    root = ET.parse(FILES[name]).getroot()
     assert root.findtext(f"{SVG}title")
     assert len(root.findtext(f"{SVG}desc") or "") > 100
     pages = [page.read_text(encoding="utf-8") for page in (ROOT / "docs").rglob("*.md")]

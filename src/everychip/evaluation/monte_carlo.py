@@ -117,10 +117,12 @@ def evaluate(
     rows = _measured(bench, placed, bound, chips=chips, **how)
     known = {"images": bench.images, "whole_test": bench.whole_test, "until": rule, "score": judged}
     draws = Draws.of(rows, seed=seed, treatment=() if bound is None else bound.facts(), **known)
+    draws = replace(draws, purpose=purpose, cells=_drawn(placed.weights))
+    if purpose != "evaluate":  # validation, epoch after epoch, asks for no more than the chips
+        return draws
     # A policy decides how a network with exits answers: without one it is another network.
     digital = bench.digital(seed=seed) if policy is None else None
-    setting, cells = Setting.of(model, data, placed), _drawn(placed.weights)
-    return replace(draws, purpose=purpose, cells=cells, digital=digital, setting=setting)
+    return replace(draws, digital=digital, setting=Setting.of(model, data, placed))
 
 
 def _measured(

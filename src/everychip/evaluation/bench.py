@@ -106,7 +106,7 @@ class Bench:
 
         A stream is not read again for it: it was measured beside the first chips.
         """
-        if not self.whole_test or self.asked.task.kind == "embedding":  # which is measured against itself
+        if not self.whole_test or (self.asked.own is None and self.asked.task.relative):
             return None
         if isinstance(self.data, Stream):
             return self._beside

@@ -161,7 +161,7 @@ class _Execution:
     def _digital(self, model: nn.Module, splits: Splits) -> float | None:
         """The score on the test set without any hardware, beside which every verdict stands."""
         task, asked = self.experiment.task, self.experiment.evaluation
-        if not _finite(model) or task.kind == "embedding":  # which is measured against the digital network
+        if not _finite(model) or task.relative:
             return None
         how: dict[str, Any] = {"batch_size": asked.batch_size, "precision": asked.precision}
         with seeded_global_generator(self.experiment.seed, "digital"):

@@ -19,6 +19,8 @@ NAMED = {
     "multilabel": "F1",
     "segmentation": "mIoU",
     "language-model": "perplexity",
+    "embedding": "recall",
+    "detection": "mAP",
 }
 
 

@@ -25,9 +25,9 @@ class Embedding(Task):
     """A vector for each input, [n, d], compared with the digital network's own on the same inputs.
 
     retrieval: the share of inputs whose digital vector is among the `top` nearest, by cosine, of all digital
-    vectors to the chip's. cosine: the mean of u·v / (|u|·|v|) of an input's two vectors. Neither needs labels,
-    nor reads them. recall: the share of inputs whose nearest other vector of the same chip bears their label
-    (Recall@1); it is measured where it is judged, `score = "recall"`. Vectors that are no finite numbers are
+    vectors to the chip's. cosine: the mean of u·v / (|u|·|v|) of an input's two vectors. Neither of the
+    two reads labels. recall (Recall@1): the share of inputs whose nearest other vector of the same chip bears
+    their label; it is measured where it is judged, `score = "recall"`. Vectors that are no finite numbers are
     far from all. Of outputs [n, t, d] the mean over all t is taken, padding included.
 
     Training needs class labels, or vectors as targets. With labels the loss is supervised contrastive,
@@ -71,7 +71,7 @@ class Embedding(Task):
         return found if needed else Examples(found.x)
 
     def prepared(self, runner: Runner, data: Examples) -> Examples:
-        """The inputs with the digital network's vectors as their targets, and the labels that are judged by."""
+        """The inputs with the digital network's vectors as targets, and labels if these are judged by."""
         kept: list[Tensor] = []
         runner.each({}, Examples(data.x), lambda output, _: kept.append(full(self.answer(output)).cpu()))
         y = {VECTORS: torch.cat(kept)}

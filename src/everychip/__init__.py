@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from everychip.hardware.each_chip import chips
     from everychip.hardware.hardware import Hardware
     from everychip.hardware.layers import Layer
-    from everychip.leaderboard import benchmark
+    from everychip.leaderboard.benchmark import benchmark
     from everychip.methods import constraints
     from everychip.report.html import write_report
     from everychip.rng import rng_for

@@ -184,7 +184,7 @@ class Draws:
             score=self.score,
         )
         found = fixed if self.until is None else self.until.verdict(fixed, self.values)
-        read = "" if self.setting is None else self.setting.read
+        read = "" if self.setting is None else self.setting.read_at
         return replace(found, digital=self.digital, read=read)
 
     def compare(self, other: Draws, *, level: float = 0.95) -> Comparison:

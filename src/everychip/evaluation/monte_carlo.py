@@ -115,8 +115,9 @@ def evaluate(
     bound = _bound(mitigation, policy, bench.runner, placed.hardware, calibration, seed=seed)
     how: dict[str, Any] = {"seed": seed, "purpose": purpose, "until": rule, "progress": progress}
     rows = _measured(bench, placed, bound, chips=chips, **how)
-    known = {"images": bench.images, "whole_test": bench.whole_test, "until": rule, "score": judged}
-    draws = Draws.of(rows, seed=seed, treatment=() if bound is None else bound.facts(), **known)
+    facts = () if bound is None else bound.facts()
+    known: dict[str, Any] = {"whole_test": bench.whole_test, "until": rule, "treatment": facts}
+    draws = Draws.of(rows, seed=seed, images=bench.images, score=judged, **known)
     draws = replace(draws, purpose=purpose, cells=_drawn(placed.weights))
     if purpose != "evaluate":  # validation, epoch after epoch, asks for no more than the chips
         return draws

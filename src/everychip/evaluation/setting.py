@@ -7,8 +7,8 @@ from typing import Any, Self
 from pydantic import Field
 from torch import nn
 
-from everychip.config.component import Component
 from everychip.config.result import Result
+from everychip.data import Data
 from everychip.devices.ageing import duration
 from everychip.hardware.placement import Placed
 
@@ -45,7 +45,7 @@ class Setting(Result):
         device, noise = placed.hardware.device, placed.effective_sigma() if placed.weights else None
         return cls(
             model=type(model).__name__,
-            data=data.label if isinstance(data, Component) else "data of one's own",
+            data=data.label if isinstance(data, Data) else "data of one's own",
             device=device.ageless_label,
             hardware=placed.hardware.table(),
             sigma=device.nominal_sigma,
@@ -55,6 +55,6 @@ class Setting(Result):
         )
 
     @property
-    def read(self) -> str:
+    def read_at(self) -> str:
         """The time of reading in words, empty where the device does not age."""
         return "" if self.time is None else duration(self.time)

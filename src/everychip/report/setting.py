@@ -100,6 +100,8 @@ def _chips(results: Results) -> str:
     chips = max(len(chips) for group in results.groups for chips in group.accuracy.values())
     if not results.trained:
         return f"{count(chips, 'chip')} of the network as it is"
+    if seeds == 1 and len(results.groups) == len(results.sigmas or results.times or (None,)):
+        return f"{count(chips, 'chip')} of one trained network"
     return f"{count(chips, 'chip')} of each of {count(seeds, 'trained network')} a method"
 
 

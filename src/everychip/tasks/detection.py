@@ -39,9 +39,13 @@ class Detection(Task):
     ('score', 'mAP')
     """
 
-    classes: int | None = Field(default=None, ge=1)
-    stride: int = Field(default=1, ge=1)
-    iou: float = Field(default=0.5, gt=0, le=1)
+    classes: int | None = Field(
+        default=None,
+        ge=1,
+        description="How many a detector of points tells apart; absent, outputs are not read.",
+    )
+    stride: int = Field(default=1, ge=1, description="Pixels between two points.")
+    iou: float = Field(default=0.5, gt=0, le=1, description="The least overlap of a detection that is right.")
     most: int = Field(default=10, ge=1, le=1000)
     least: float = Field(default=0.05, gt=0, lt=1)
 

@@ -1,4 +1,4 @@
-"""Detection of points: overlaps, suppression, average precision, loss, each against a slow one written out."""
+"""Detection of points: overlaps, suppression, average precision, loss, each beside a slow one written out."""
 
 from __future__ import annotations
 

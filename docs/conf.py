@@ -17,6 +17,8 @@ release = version = everychip.__version__
 extensions = ["myst_parser", "sphinx.ext.autodoc", "sphinx.ext.napoleon", "sphinx_design"]
 html_theme = "furo"
 html_title = f"everychip {version}"
+html_static_path = ["_static"]
+html_css_files = ["wide.css"]
 root_doc = "docs/index"
 # The source is the repository, so that pages may link to results and recipes; only these are pages.
 include_patterns = ["docs/**.md", "results/*/README.md", "README.md", "CONTRIBUTING.md", "CHANGELOG.md"]

@@ -35,8 +35,9 @@ if TYPE_CHECKING:
     from everychip.hardware.each_chip import chips
     from everychip.hardware.hardware import Hardware
     from everychip.hardware.layers import Layer
-    from everychip.leaderboard import benchmark
+    from everychip.leaderboard.benchmark import benchmark
     from everychip.methods import constraints
+    from everychip.report.html import write_report
     from everychip.rng import rng_for
     from everychip.statistics.paired_comparison import compare
     from everychip.statistics.verdict import Verdict
@@ -90,6 +91,7 @@ __all__ = [
     "sensitivity",
     "tasks",
     "worst_case_search",
+    "write_report",
 ]
 
 _HOMES = {
@@ -120,6 +122,7 @@ _HOMES = {
     "run_study": "study.running",
     "sensitivity": "evaluation.sensitivity",
     "worst_case_search": "evaluation.worst_case",
+    "write_report": "report.html",
 }
 _MODULES = {"constraints": "methods.constraints", "metrics": "tasks.metrics"}
 

@@ -8,6 +8,7 @@ import torch
 from safetensors.torch import save_file
 from torch.utils.data import DataLoader, IterableDataset, Subset, TensorDataset
 
+import everychip as ec
 from everychip.data import Arrays, Data, Digits, Tensors, arrays, as_arrays
 from everychip.errors import ConfigError, DataError
 
@@ -124,3 +125,12 @@ def test_a_file_that_does_not_hold_them_is_refused_in_one_line(tmp_path) -> None
 def test_arrays_takes_lists_and_makes_numpy_doubles_single() -> None:
     assert arrays(np.ones((3, 2)), [0, 1, 1]).x.dtype == torch.float32
     assert arrays(torch.ones(3, 2, dtype=torch.float64), Y[:3]).x.dtype == torch.float64
+
+
+def test_a_stream_is_trained_from_in_a_loop_of_ones_own_and_the_line_says_so() -> None:
+    stream = ec.data.Stream(lambda: [(torch.ones(2, 4), torch.tensor([0, 1]))])
+    hw = ec.Hardware(device=ec.devices.Gaussian(sigma=0.1))
+    for task in ("classification", "regression"):
+        with pytest.raises(DataError, match=r"a Stream.*Method\.bind") as error:
+            ec.fit(torch.nn.Linear(4, 2), "vanilla", stream, task=task, hardware=hw, epochs=1)
+        assert "\n" not in str(error.value)

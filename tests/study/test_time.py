@@ -12,6 +12,8 @@ import torch
 from everychip.config.component import merge
 from everychip.hardware.chip import program
 from everychip.progress import Event
+from everychip.report.reading import load
+from everychip.report.setting import setting
 from everychip.study.execution import run
 from everychip.study.experiment import Experiment
 from everychip.study.grid import Study
@@ -93,3 +95,19 @@ def test_the_shipped_study_trains_once_for_both_variants_and_spans_a_year() -> N
     assert len(experiments) == 2 * len({experiment.training_id for experiment in experiments}) == 12
     for experiment in experiments:
         assert experiment.evaluation.time == (25.0, 3600.0, DAY, 30 * DAY, YEAR)
+
+
+def test_the_report_says_when_chips_were_read_and_at_which_time_the_device_was_in_training(
+    tmp_path: Path, tiny: Make
+) -> None:
+    def told(name: str, *changes: Mapping[str, Any]) -> str:
+        table: Mapping[str, Any] = AGED
+        for change in changes:
+            table = merge(table, change)
+        run(tiny(table), tmp_path / name)
+        return dict(setting(load(tmp_path / name)))["read"]
+
+    day = {"hardware": {"device": {"time": "1d"}}}
+    read = "1 h … 1 year after programming"
+    assert told("own", {"method": {"kind": "noise_injection"}}, day) == f"{read}; trained at 1 day"
+    assert told("vanilla", {"method": {"kind": "vanilla"}}, day) == read  # which meets no device

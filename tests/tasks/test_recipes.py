@@ -20,6 +20,8 @@ NAMED = {
     "segmentation": "mIoU",
     "language-model": "perplexity",
     "analog-foundation-start": "perplexity",
+    "embedding": "recall",
+    "detection": "mAP",
 }
 
 

@@ -93,7 +93,10 @@ def test_embedding_is_the_neighbour_written_out():
     cosine = F.cosine_similarity(chip[:, None], digital[None], dim=-1)
     rank = (cosine > cosine.diagonal()[:, None]).sum(1)
     for top in (1, 3):
-        found = measured(tasks.Embedding(top=top), chip, digital)
+        meter = tasks.Embedding(top=top).meter()
+        for part, vectors in zip(chip.split(7), digital.split(7), strict=True):
+            meter.update(part, {"vectors": vectors})
+        found = meter.compute()
         assert found["retrieval"] == pytest.approx(float((rank < top).float().mean()))
     assert found["cosine"] == pytest.approx(float(cosine.diagonal().mean()), rel=1e-5)
 
@@ -106,13 +109,18 @@ def test_embedding_is_the_neighbour_written_out():
         (tasks.Segmentation(), torch.full((4, 2, 3), math.nan), torch.ones(4, 3).long(), 0.0),
         (tasks.Tokens(), torch.full((4, 3, 2), math.nan), torch.ones(4, 3).long(), 0.0),
         (tasks.Tokens(causal=True), torch.full((4, 3, 2), math.nan), torch.ones(4, 3).long(), math.inf),
-        (tasks.Embedding(), torch.full((4, 3), math.nan), rand(4, 3), 0.0),
     ],
 )
 def test_a_chip_that_overflows_has_the_worst_score_and_never_nan(task, answer, y, worst):
     found = measured(task, answer, y)
     assert found[task.headline.name] == worst
     assert not any(math.isnan(value) for value in found.values())
+
+
+def test_vectors_that_overflow_find_nothing():
+    meter = tasks.Embedding(score="recall").meter()
+    meter.update(torch.full((4, 3), math.nan), {"vectors": rand(4, 3), "labels": torch.zeros(4).long()})
+    assert meter.compute() == {"retrieval": 0.0, "cosine": 0.0, "recall": 0.0}
 
 
 def test_chance_is_the_best_answer_that_does_not_look():

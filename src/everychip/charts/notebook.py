@@ -6,6 +6,28 @@ from collections.abc import Iterable
 from html import escape
 
 
+class Shown:
+    """A value whose text is its table: a prompt shows one line of it, and a notebook all of it.
+
+    `_brief` is that line; absent, the first line of the text.
+
+    >>> class Answer(Shown):
+    ...     def __str__(self) -> str:
+    ...         return "yes\\n<why>"
+    >>> Answer(), Answer()._repr_html_()
+    (Answer(yes), '<pre>yes\\n&lt;why&gt;</pre>')
+    """
+
+    def _brief(self) -> str:
+        return str(self).partition("\n")[0]
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({self._brief()})"
+
+    def _repr_html_(self) -> str:
+        return f"<pre>{escape(str(self))}</pre>"
+
+
 def html_table(rows: Iterable[tuple[str, str]], notes: Iterable[str] = ()) -> str:
     """A table of names and values with notes below it; every text is escaped.
 

@@ -243,13 +243,13 @@ def device_fit(
     raise typer.Exit(measuring.fit(measured, asked, output, as_json=as_json))
 
 
-@app.command(epilog="Example: everychip export my-run --to aihwkit --check")
+@app.command(epilog="Example: everychip export my-run --to onnx -o my-network")
 def export(
     run: Annotated[Path, typer.Argument(help="The folder of a complete run.", show_default=False)],
-    to: Annotated[str, typer.Option(metavar="SIMULATOR", help="Whose model: aihwkit.")],
+    to: Annotated[str, typer.Option(metavar="FORM", help="Whose model: aihwkit, or onnx.")],
     output: Annotated[
         Path | None,
-        typer.Option("--output", "-o", metavar="DIR", help="A new folder; RUN-aihwkit here if absent."),
+        typer.Option("--output", "-o", metavar="DIR", help="A new folder; RUN-FORM here if absent."),
     ] = None,
     check: Annotated[
         bool, typer.Option("--check", help="Compare logits without noise, accuracy with it (exit code 1).")
@@ -257,9 +257,10 @@ def export(
     chips: Annotated[int, typer.Option(min=2, help="How many chips each simulator programs.")] = 100,
     as_json: AsJson = False,
 ) -> None:
-    """Give a run's network to another simulator, and compare.
+    """Give a run's network to another simulator, or write it as ONNX with its noise card.
 
-    Writes weights, recipe and a script that loads them. With --check and no -o, only compares.
+    aihwkit: weights, recipe and a script that loads them; with --check and no -o, only compares. onnx: the
+    clean network, and how far off each matrix will be on its cells.
     """
     from everychip.cli import exporting
 

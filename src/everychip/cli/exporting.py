@@ -1,4 +1,4 @@
-"""`everychip export`: a run's network for another simulator, and whether that one agrees."""
+"""`everychip export`: a run's network for another simulator or as ONNX, and whether that one agrees."""
 
 from __future__ import annotations
 
@@ -13,13 +13,15 @@ if TYPE_CHECKING:
     from everychip.evaluation.draws import Draws
     from everychip.export import Agreement
 
-TARGETS = ("aihwkit",)
+TARGETS = ("aihwkit", "onnx")
 
 
 def export(run: Path, to: str, output: Path | None, *, check: bool, chips: int, as_json: bool = False) -> int:
     """Write the network of a complete run, or compare it, or both."""
     if to not in TARGETS:
         raise ConfigError("export --to", found=repr(to), remedy=known_names(to, TARGETS))
+    if to == "onnx":
+        return _onnx(run, output or Path(f"{run.resolve().name}-{to}"), check=check, as_json=as_json)
     if output is not None or not check:
         folder = _write(run, output or Path(f"{run.resolve().name}-{to}"))
     else:
@@ -32,6 +34,31 @@ def export(run: Path, to: str, output: Path | None, *, check: bool, chips: int, 
         if result is not None:
             _tell(result)
     return 0 if result is None or result.agrees else 1
+
+
+def _onnx(run: Path, output: Path, *, check: bool, as_json: bool) -> int:
+    """The network as ONNX with its noise card; that both say the same is checked whether asked for or not."""
+    from everychip.export import write_onnx
+    from everychip.export.onnx_file import CARD, FORMAT, NETWORK
+    from everychip.storage.files import read_json
+
+    if check:
+        raise ConfigError(
+            "export --check", found="it with --to onnx", expected="--to aihwkit, whose chips it programs"
+        )
+    folder = write_onnx(run, output)
+    card = read_json(folder / CARD, form=FORMAT)
+    if as_json:
+        print_json({"folder": str(folder), "largest_difference": card["largest_difference"]})
+        return 0
+    out = console()
+    for words in (
+        f"Written: {folder / NETWORK}",
+        f"Noise:   {folder / CARD}, and in the file's metadata",
+        f"Outputs: as PyTorch's, to {card['largest_difference']:.0e} of the largest",
+    ):
+        out.print(words, soft_wrap=True, highlight=False, markup=False)
+    return 0
 
 
 def _facts(result: Agreement | None) -> dict[str, Any]:

@@ -10,6 +10,7 @@ from everychip.data.columns import columns
 from everychip.data.convert import arrays, as_arrays, as_calibration, as_examples
 from everychip.data.descriptions import Descriptions
 from everychip.data.diabetes import Diabetes
+from everychip.data.digit_boxes import DigitBoxes
 from everychip.data.digits import Digits
 from everychip.data.examples import Examples
 from everychip.data.holdout import split_holdout
@@ -26,6 +27,7 @@ __all__ = [
     "Descriptions",
     "Diabetes",
     "DigitAttributes",
+    "DigitBoxes",
     "DigitCanvas",
     "Digits",
     "Examples",

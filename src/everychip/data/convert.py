@@ -13,6 +13,7 @@ from everychip.data.columns import columns, is_table
 from everychip.data.examples import Examples
 from everychip.data.inputs import joined, leaves
 from everychip.data.pairs import pair_of, stacked, tensor_of, tensors_of
+from everychip.data.stream import Stream
 from everychip.data.values import Arrays, Splits
 from everychip.errors import DataError
 from everychip.rng import seeded_global_generator
@@ -91,6 +92,13 @@ def as_examples(
     """
     if isinstance(data, Examples):
         return data
+    if isinstance(data, Stream):
+        raise DataError(
+            where,
+            found="a Stream, of which nothing is kept",
+            expected="data that memory holds",
+            remedy="train from a stream in a loop of your own: Method.bind(…), objective.after_step()",
+        )
     if isinstance(data, Data):
         data = data.load()
     if isinstance(data, Splits):

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Annotated, ClassVar, Self
+from collections.abc import Iterator
+from typing import Annotated, Any, ClassVar, Self
 
 import torch
 from jaxtyping import Float
@@ -56,6 +57,11 @@ class Law(Config):
                 "cell_to_cell, or device_to_device and cycle_to_cycle",
             )
         return self
+
+    def __repr_args__(self) -> Iterator[tuple[str | None, Any]]:
+        """How many conductances, in which range, and which parts; the tables themselves are in `table()`."""
+        yield from (("time", self.time), ("conductances", len(self.g)), ("valid", self.valid))
+        yield "parts", [n for n in ("bias", *CELL_PARTS, "die_to_die") if getattr(self, n) is not None]
 
     @property
     def valid(self) -> tuple[float, float]:

@@ -13,6 +13,7 @@ from everychip.data import Examples
 from everychip.data.inputs import moved
 from everychip.data.stream import Stream
 from everychip.errors import ConfigError
+from everychip.network.modes import evaluating
 from everychip.network.probing import probe
 from everychip.network.running import Precision, Runner
 from everychip.rng import rng_for, seeded_global_generator
@@ -81,6 +82,7 @@ class Bench:
     runner: Runner
     data: Any
     images: int
+    _beside: float | None = None
 
     @property
     def whole_test(self) -> bool:
@@ -101,6 +103,18 @@ class Bench:
             ):  # for layers that draw in evaluation, too
                 # The chip has no name, so that it is gone before the next one is programmed.
                 yield self.measure(programmed(chip), seen)
+
+    def digital(self, *, seed: int) -> float | None:
+        """The judged score of the network without any hardware, where it is one of the same test set.
+
+        A stream is not read again for it: it was measured beside the first chips.
+        """
+        if not self.whole_test or (self.asked.own is None and self.asked.task.relative):
+            return None
+        if isinstance(self.data, Stream):
+            return self._beside
+        with torch.no_grad(), evaluating(self.runner.model), seeded_global_generator(seed, "digital"):
+            return self.measure({}, self.data)[self.asked.score.name]
 
     def measure(self, chip: Mapping[str, Tensor], seen: Any) -> dict[str, float]:
         """The scores of one chip by name."""
@@ -129,6 +143,7 @@ class Bench:
             numbers = range(start, min(start + stream.chips, chips))
             written = {chip: programmed(chip) for chip in numbers}
             meters = {chip: task.meter() for chip in numbers}
+            digital = task.meter() if start == 0 else None
             self.images = 0
             for batch, seen in enumerate(stream):
                 part = task.prepared(self.runner, task.examples(seen, split="test"))
@@ -136,6 +151,11 @@ class Bench:
                 for chip in numbers:
                     with seeded_global_generator(seed, purpose, chip, "forward", batch):
                         self.runner.each(written[chip], part, _into(meters[chip], task))
+                if digital is not None:
+                    with seeded_global_generator(seed, "digital", batch):
+                        self.runner.each({}, part, _into(digital, task))
+            if digital is not None:
+                self._beside = digital.compute()[self.asked.score.name]
             yield from (meters[chip].compute() for chip in numbers)
 
 

@@ -10,6 +10,7 @@ from typing import Any, get_args
 from pydantic.dataclasses import dataclass
 from torch import nn
 
+from everychip.charts.notebook import Shown
 from everychip.config.arguments import a, index, number, one_of, optional, takes, whole
 from everychip.errors import ConfigError, SampleSizeError
 from everychip.evaluation.bench import Asked
@@ -27,8 +28,8 @@ _DROP = re.compile(r"(\d+(?:\.\d*)?|\.\d+)\s*(?:points?|%)?")
 _STEPS = 60
 
 
-@dataclass(frozen=True)
-class BreakEven:
+@dataclass(frozen=True, repr=False)
+class BreakEven(Shown):
     """The nominal σ at which the mean accuracy crosses a target, with its interval.
 
     sigma is None where the accuracy never falls below the target up to `largest`; a missing `high` says that

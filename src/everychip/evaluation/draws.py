@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, field, replace
 from pathlib import Path
 from types import MappingProxyType
@@ -15,12 +15,14 @@ from pydantic.dataclasses import dataclass
 from torch import Tensor
 
 from everychip.config.columns import READ_ONLY, TENSOR, VALUES, InOwnWords
-from everychip.errors import DataError, EverychipError, MissingExtraError, known_names
+from everychip.errors import DataError, EverychipError, known_names
+from everychip.evaluation.setting import Setting
 from everychip.scores import ACCURACY, Score
 from everychip.statistics.paired_comparison import Comparison, compare
 from everychip.statistics.stopping import Until
 from everychip.statistics.two_stage import TwoStage, rule_of
 from everychip.statistics.verdict import Verdict, verdict
+from everychip.storage.frames import pandas_frame, polars_frame
 
 if TYPE_CHECKING:
     import altair as alt
@@ -38,7 +40,9 @@ class Draws(metaclass=InOwnWords):
     evaluation stopped when their mean was known well enough: its interval is then one that bears watching.
     `treatment` is what the mitigation of the chips has to report, such as the write cycles it takes.
     `purpose` and `cells` say which chips these are: what they were drawn for, and the matrices that were
-    drawn, by name and shape; None where that is not known.
+    drawn, by name and shape; None where that is not known. `digital` is the judged score of the network
+    without any hardware on the same test set, and `setting` names network, data and hardware; each is None
+    where that is not known.
 
     >>> print(Draws.of([{"accuracy": a, "nll": 0.3, "brier": 0.1, "ece": 0.02, "confidence": 0.9}
     ...                 for a in (0.90, 0.92, 0.94)], seed=0, images=360))
@@ -56,6 +60,8 @@ class Draws(metaclass=InOwnWords):
     purpose: str = "evaluate"
     cells: tuple[str, ...] | None = field(default=None, repr=False)
     score: Score = ACCURACY
+    digital: float | None = None
+    setting: Setting | None = field(default=None, repr=False)
 
     def __post_init__(self) -> None:
         scores = {name: torch.as_tensor(one).detach().cpu().double() for name, one in self.scores.items()}
@@ -161,6 +167,11 @@ class Draws(metaclass=InOwnWords):
     def __len__(self) -> int:
         return self.chip.numel()
 
+    def __iter__(self) -> Iterator[dict[str, Any]]:
+        """The chips one by one, each as a row of `columns()`."""
+        columns = self.columns()
+        return (dict(zip(columns, row, strict=True)) for row in zip(*columns.values(), strict=True))
+
     def verdict(self, *, target: float | None = None, k: float = 5.0, level: float = 0.95) -> Verdict:
         """What these draws say of the network: mean, worst, KPP_k, and yield where a target is given.
 
@@ -181,7 +192,9 @@ class Draws(metaclass=InOwnWords):
             level=level,
             score=self.score,
         )
-        return fixed if self.until is None else self.until.verdict(fixed, self.values)
+        found = fixed if self.until is None else self.until.verdict(fixed, self.values)
+        read = "" if self.setting is None else self.setting.read_at
+        return replace(found, digital=self.digital, read=read)
 
     def compare(self, other: Draws, *, level: float = 0.95) -> Comparison:
         """This network's score less the other's, chip by chip over the same chips.
@@ -222,11 +235,30 @@ class Draws(metaclass=InOwnWords):
         Returns:
             A DataFrame of `columns()`, one row per chip, the metrics in float64.
         """
-        try:
-            import pandas as pd  # noqa: TID251 (asked for by name, and only here)
-        except ImportError:
-            raise MissingExtraError("Draws.to_pandas", "pandas") from None
-        return pd.DataFrame(self.columns())
+        return pandas_frame(self.columns(), where="Draws.to_pandas")
+
+    def to_polars(self) -> Any:
+        """The draws as a polars DataFrame; polars comes with `pip install "everychip[polars]"`.
+
+        Returns:
+            A DataFrame of `columns()`, one row per chip, the metrics in Float64.
+        """
+        return polars_frame(self.columns(), where="Draws.to_polars")
+
+    def report(self, path: str | Path, *, target: float | None = None, title: str = "") -> Path:
+        """Write these draws as one HTML page: verdict, chips, yield, what they are draws of.
+
+        Args:
+            path: the file, or a folder, in which it is called report.html.
+            target: the score whose yield the page begins with.
+            title: its heading; absent, the network and the device.
+
+        Returns:
+            The file.
+        """
+        from everychip import write_report  # the public face: a report stands above an evaluation
+
+        return write_report(self, output=path, target=target, title=title)
 
     def save(self, path: str | Path) -> None:
         """Write the draws as one parquet file, which `load` reads back to the bit.
@@ -242,6 +274,8 @@ class Draws(metaclass=InOwnWords):
             "treatment": [dict(facts) for facts in self.treatment],
             "cells": self.cells,
             **({} if self.score == ACCURACY else {"score": self.score.facts()}),
+            **({} if self.digital is None else {"digital": self.digital}),
+            **({} if self.setting is None else {"setting": self.setting.facts()}),
         }
         write(Path(path), self.columns(), about)
 
@@ -277,6 +311,8 @@ class Draws(metaclass=InOwnWords):
                 treatment=tuple(about["treatment"]),
                 cells=None if about["cells"] is None else tuple(about["cells"]),
                 score=Score.of(about.get("score")),
+                digital=about.get("digital"),
+                setting=None if about.get("setting") is None else Setting(**about["setting"]),
             )
         except EverychipError:
             raise

@@ -13,6 +13,7 @@ from everychip.config.arguments import a, index, one_of, optional, takes, whole
 from everychip.evaluation.bench import Asked
 from everychip.evaluation.draws import Draws
 from everychip.evaluation.measuring import measured
+from everychip.evaluation.setting import Setting
 from everychip.evaluation.treatment import must_be_of, treatment_of
 from everychip.evaluation.two_stage import in_stages
 from everychip.hardware.calibration import ranged
@@ -90,7 +91,9 @@ def evaluate(
         progress: True, a bar; False, none; absent, one on a terminal; or a function of `progress.Event`.
 
     Returns:
-        A row per chip with its scores: of a classification accuracy, loss, calibration and confidence.
+        A row per chip with its scores: of a classification accuracy, loss, calibration and confidence. Beside
+        them stands the digital network's own score on the same data, `draws.digital`, where every chip meets
+        all of it.
 
     >>> import torch, everychip as ec
     >>> model = torch.nn.Linear(4, 2)
@@ -111,13 +114,12 @@ def evaluate(
     bench, rule = in_stages(bench, programmed, asked_until, images=images, chips=chips, seed=seed)
     how: dict[str, Any] = {"seed": seed, "purpose": purpose, "until": rule, "progress": progress}
     rows = measured(bench, programmed, chips=chips, **how)
-    draws = Draws.of(
-        rows,
-        seed=seed,
-        images=bench.images,
-        whole_test=bench.whole_test,
-        until=rule,
-        treatment=treatment.facts(),
-        score=judged,
-    )
-    return replace(draws, purpose=purpose, cells=placed.cells)
+    facts = treatment.facts()
+    known: dict[str, Any] = {"whole_test": bench.whole_test, "until": rule, "treatment": facts}
+    draws = Draws.of(rows, seed=seed, images=bench.images, score=judged, **known)
+    draws = replace(draws, purpose=purpose, cells=placed.cells)
+    if purpose != "evaluate":  # validation, epoch after epoch, asks for no more than the chips
+        return draws
+    # A policy decides how a network with exits answers: without one it is another network.
+    digital = bench.digital(seed=seed) if policy is None else None
+    return replace(draws, digital=digital, setting=Setting.of(model, data, placed))

@@ -12,6 +12,7 @@ from jaxtyping import Float
 from pydantic.dataclasses import dataclass
 from torch import Tensor, nn
 
+from everychip.charts.notebook import Shown
 from everychip.charts.text_table import RULE, TextColumn, text_table
 from everychip.config.arguments import a, index, one_of, optional, takes, whole
 from everychip.config.columns import TENSOR, VALUES
@@ -70,8 +71,8 @@ class LayerCost:
         return "digital" if self.macs is not None and self.macs <= LIGHT else "write-verify"
 
 
-@dataclass(frozen=True, eq=False, config=VALUES)
-class Sensitivity:
+@dataclass(frozen=True, eq=False, repr=False, config=VALUES)
+class Sensitivity(Shown):
     """The crossbar layers of a model, the costliest first.
 
     A layer deserves something where its interval lies wholly above half a point of accuracy: digital
@@ -107,6 +108,10 @@ class Sensitivity:
         if self.noisy.score != ACCURACY:
             whole["score"] = self.noisy.score.facts()
         return {**whole, "chips": self.chips, "seed": self.seed, "images": self.images}
+
+    def _brief(self) -> str:
+        chosen = [row.layer for row in self.layers if row.advice]
+        return f"{len(self.layers)} layers over {self.chips} chips, deserving: {', '.join(chosen) or 'none'}"
 
     def __str__(self) -> str:
         """The layers in a table 80 columns wide, then what they deserve and by which rule."""

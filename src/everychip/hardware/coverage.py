@@ -10,6 +10,7 @@ import torch
 from pydantic import Field, computed_field, model_validator
 from torch import nn
 
+from everychip.charts.notebook import Shown
 from everychip.charts.text_table import RULE, TextColumn, fitted, text_table
 from everychip.config.arguments import a, optional, takes
 from everychip.config.result import Result
@@ -65,7 +66,7 @@ class Row(Result):
         return {**row, "why": Why.MATRIX if unused else Why.of_text(str(row.get("reason"))), "unused": unused}
 
 
-class Coverage(Result):
+class Coverage(Shown, Result):
     """What the crossbar holds of one model.
 
     between_activations: MACs per input that multiply two activations. of_buffers: those that multiply a
@@ -115,6 +116,9 @@ class Coverage(Result):
     def summary(self) -> str:
         """The totals in a sentence or two."""
         return " ".join(_totals(self))
+
+    def _brief(self) -> str:
+        return self.summary().removesuffix(".")
 
     def __str__(self) -> str:
         """The matrices in a table 80 columns wide, then why the rest is digital, then the totals."""

@@ -8,6 +8,7 @@ import torch
 from pydantic.dataclasses import dataclass
 from torch import Tensor
 
+from everychip.charts.notebook import Shown
 from everychip.charts.text_table import TextColumn, fitted, text_table
 from everychip.config.columns import VALUES
 from everychip.hardware.hardware import Hardware
@@ -31,8 +32,8 @@ class LayerSigma:
     weights: int
 
 
-@dataclass(frozen=True, config=VALUES)
-class EffectiveSigma:
+@dataclass(frozen=True, repr=False, config=VALUES)
+class EffectiveSigma(Shown):
     """Effective weight noise per layer, and over the network as the root mean square over its weights."""
 
     layers: tuple[LayerSigma, ...]
@@ -51,6 +52,10 @@ class EffectiveSigma:
     def of_rms(self) -> float:
         """σ_W / rms(W)."""
         return self._mean([layer.of_rms for layer in self.layers])
+
+    def _brief(self) -> str:
+        noise = f"σ_W/max|W| {self.of_max:.4f}, σ_W/rms(W) {self.of_rms:.4f}"
+        return f"{noise}, layers {len(self.layers)}"
 
     def __str__(self) -> str:
         rows = [(layer.layer, layer.of_max, layer.of_rms) for layer in self.layers]

@@ -11,9 +11,11 @@ from typing import Any
 
 from everychip.charts.style import STYLE
 from everychip.errors import StoreError
+from everychip.evaluation.draws import Draws
 from everychip.report.blocks import Block, Details, Figure, Table, Text, Yields
 from everychip.report.engine import WORDS, starts
 from everychip.report.markup import to_html, to_plain
+from everychip.report.of_draws import results_of
 from everychip.report.palette import looks
 from everychip.report.reading import load
 from everychip.report.results import Results
@@ -25,12 +27,33 @@ from everychip.storage.files import write_text
 FILE = "report.html"
 
 
-def write_report(path: str | Path, *, output: str | Path | None = None, target: float | None = None) -> Path:
-    """Read a run or study folder and write its report, by default into the folder itself.
+def write_report(
+    source: str | Path | Draws,
+    *,
+    output: str | Path | None = None,
+    target: float | None = None,
+    title: str = "",
+) -> Path:
+    """Write one HTML page about a run, a study, or the draws of one network; it needs nothing but a browser.
 
-    `target` (0 … 1) adds the yield: the share of chips that reach it.
+    Args:
+        source: the folder of a run or a study, finished or not; or draws, as `evaluate` gives them.
+        output: the page, or a folder for it; absent, report.html in the folder, of draws in this one.
+        target: a score, 0 … 1 of an accuracy, at which the page begins with the yield: the share of chips
+            that reach it.
+        title: the heading of a page of draws.
+
+    Returns:
+        The file that was written.
+
+    >>> import tempfile
+    >>> from everychip.evaluation.draws import Draws
+    >>> draws = Draws.of([{"accuracy": 0.9}, {"accuracy": 0.92}], seed=0, images=360)
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     write_report(draws, output=folder).name
+    'report.html'
     """
-    results = load(path)
+    results = results_of(source, title=title) if isinstance(source, Draws) else load(source)
     target = results.target if target is None else target
     file = Path(output) if output is not None else results.path / FILE
     if file.is_dir():

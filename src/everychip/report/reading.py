@@ -52,6 +52,8 @@ def _run(entry: RunEntry, history: tuple[Mapping[str, Any], ...] = ()) -> Run:
         best_epoch=entry.best_epoch,
         validation_accuracy=entry.validation_accuracy,
         digital=entry.digital,
+        trained=entry.forwards != 0,
+        trained_time=entry.trained_time,
         history=history,
         training_id=entry.training_id,
         treatment=entry.treatment,

@@ -114,7 +114,11 @@ def paired(first: Group, second: Group) -> Pair:
 
 @dataclass(frozen=True)
 class Run:
-    """One training: its labels, how it ended and, for a run folder, its history epoch by epoch."""
+    """One training: its labels, how it ended and, for a run folder, its history epoch by epoch.
+
+    trained: False for a network that was evaluated as it is, and of whose training nothing is known.
+    trained_time: how many seconds after programming the device was in training, where it ages.
+    """
 
     id: str
     labels: Mapping[str, str]
@@ -130,6 +134,8 @@ class Run:
     classes: int | None = None
     score: Score = ACCURACY
     digital: float | None = None
+    trained: bool = True
+    trained_time: float | None = None
 
     @property
     def name(self) -> str:
@@ -211,7 +217,8 @@ class Results:
     the folder; `left_out` names combinations that the study skipped on purpose; `coverage` tells what the
     crossbar holds of each network, where the runs recorded it; `weak_layers` is what
     `everychip sensitivity` found in its runs; `machines` are the processors, where there are several, that
-    computed it; `target` is the accuracy whose yield the recipe asks for.
+    computed it; `target` is the accuracy whose yield the recipe asks for; `again` is what writes the report
+    for another target.
     """
 
     path: Path
@@ -230,6 +237,7 @@ class Results:
     weak_layers: tuple[WeakLayers, ...] = ()
     machines: tuple[str, ...] = ()
     target: float | None = None
+    again: str = "everychip report FOLDER --target VALUE"
 
     @cached_property
     def methods(self) -> tuple[str, ...]:
@@ -270,6 +278,11 @@ class Results:
         apart = {kind: tuple(group for group in self.groups if group.context.kind == kind) for kind in KINDS}
         found = {kind: replace(self, groups=groups) for kind, groups in apart.items() if groups}
         return {"": self} if list(found) == ["population"] else found
+
+    @property
+    def trained(self) -> bool:
+        """Whether any of the networks was trained here, and not evaluated as somebody has it."""
+        return not self.runs or any(run.trained for run in self.runs)
 
     @property
     def score(self) -> Score:

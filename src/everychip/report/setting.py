@@ -12,7 +12,7 @@ from everychip.hardware.hardware import Hardware
 from everychip.methods import Method
 from everychip.report.method_kinds import kind_of
 from everychip.report.results import Results
-from everychip.report.wording import count, sigma_text, spread
+from everychip.report.wording import count, listing, sigma_text, spread, time_text
 
 
 def setting(results: Results) -> tuple[tuple[str, str], ...]:
@@ -29,6 +29,7 @@ def setting(results: Results) -> tuple[tuple[str, str], ...]:
         "network": _several(context.model for context in contexts),
         "data": _several(context.data for context in contexts),
         "device": _several(context.device for context in contexts) + _noise(results),
+        "read": _times(results),
         "mapping": _several(_part(results.recipe, "mapping")),
         "array": _several(_part(results.recipe, "array")),
         "chips": _chips(results),
@@ -84,14 +85,30 @@ def _noise(results: Results) -> str:
     return f", σ {ends} (σ_W/rms(W) {noise})"
 
 
+def _times(results: Results) -> str:
+    """When the chips of a device that ages were read, and at which time it was in training."""
+    if not results.times:
+        return ""
+    first, last = time_text(results.times[0]), time_text(results.times[-1])
+    read = f"{first} after programming" if first == last else f"{first} … {last} after programming"
+    trained = sorted({run.trained_time for run in results.runs if run.trained_time is not None})
+    return f"{read}; trained at {listing(map(time_text, trained))}" if trained else read
+
+
 def _chips(results: Results) -> str:
     seeds = max(group.seeds for group in results.groups)
     chips = max(len(chips) for group in results.groups for chips in group.accuracy.values())
+    if not results.trained:
+        return f"{count(chips, 'chip')} of the network as it is"
+    if seeds == 1 and len(results.groups) == len(results.sigmas or results.times or (None,)):
+        return f"{count(chips, 'chip')} of one trained network"
     return f"{count(chips, 'chip')} of each of {count(seeds, 'trained network')} a method"
 
 
 def _methods(results: Results) -> str:
-    """Every method, an abbreviation with its full name."""
+    """Every method, an abbreviation with its full name; none of a network that was not trained here."""
+    if not results.trained:
+        return ""
     full = spelt_out(results.methods)
     kinds = (kind_of(label).rstrip(",") for label in results.methods)  # a label may go on: "irs, per chip"
     named = (f"{kind} ({full[kind]})" if kind in full else kind for kind in kinds)

@@ -128,7 +128,8 @@ def at_training_sigma(
     )
     notes = (first + (KPP_WORDS if whole else "") + (POOLED if pooled else ""), *footnotes(results, groups))
     one = _only_sigma(groups)
-    title = f"At the training {one or 'σ'}" if nominal else f"On the device{one and ' at '}{one}"
+    trained = nominal and results.trained
+    title = f"At the training {one or 'σ'}" if trained else f"On the device{one and ' at '}{one}"
     return Table(title, columns, tuple(rows), notes).without_constants().without_empty()
 
 
@@ -217,7 +218,7 @@ def _only_sigma(groups: Sequence[Group]) -> str:
 
 def footnotes(results: Results, groups: Sequence[Group]) -> tuple[str, ...]:
     """What a reader must know about these groups before believing them."""
-    notes = [_sample_words(groups)]
+    notes = [_sample_words(groups, trained=results.trained)]
     parts = sorted({group.images for group in groups if not group.whole_test})
     if parts:
         seen = " or ".join(f"{images:,}" for images in parts)
@@ -231,12 +232,14 @@ def footnotes(results: Results, groups: Sequence[Group]) -> tuple[str, ...]:
     return tuple(notes)
 
 
-def _sample_words(groups: Sequence[Group]) -> str:
+def _sample_words(groups: Sequence[Group], *, trained: bool = True) -> str:
     seeds = sorted({group.seeds for group in groups})
     chips = sorted({len(values) for group in groups for values in group.by_seed.values()})
     many = "–".join(str(number) for number in dict.fromkeys((chips[0], chips[-1]))) if chips else "0"
     rare = unseen(chips[0]) if chips and chips[0] else 0.0
     hidden = f" Failures of up to {100 * rare:.2g} % of chips may be unseen." if rare > RARE else ""
+    if not trained:
+        return f"Intervals are over {many} chips of one network.{hidden}"
     if seeds == [1]:
         return f"Intervals are over {many} chips, one training seed: not a claim about a method.{hidden}"
     if seeds and seeds[0] < 3:

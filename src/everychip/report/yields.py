@@ -22,7 +22,7 @@ NOTE = (
     "Share of chips in % that reach the target, with its 95 % Clopper–Pearson interval; "
     "it pools the chips of a method's networks."
 )
-STILL = "Without a slider: `everychip report FOLDER --target VALUE` writes this table for another target."
+STILL = "Without a slider: `{again}` writes this table for another target."
 
 
 def yields(results: Results, *, target: float | None = None) -> Yields | None:
@@ -53,7 +53,7 @@ def yields(results: Results, *, target: float | None = None) -> Yields | None:
         labels=tuple(score.goal(t) for t in targets),
         chosen=targets.index(wanted),
         rows=tuple(rows),
-        notes=(NOTE, STILL),
+        notes=(NOTE, STILL.format(again=results.again)),
     )
 
 

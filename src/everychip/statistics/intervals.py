@@ -14,6 +14,7 @@ import torch
 from pydantic.dataclasses import dataclass
 from torch import Tensor
 
+from everychip.charts.notebook import Shown
 from everychip.config.validation import must_be
 from everychip.errors import DataError, SampleSizeError, shown
 from everychip.scores import ACCURACY as OF_ACCURACY
@@ -27,8 +28,8 @@ ACCURACY, DIFFERENCE = (0.0, 1.0), (-1.0, 1.0)
 HEADLINE_SEEDS = 3
 
 
-@dataclass(frozen=True)
-class Interval:
+@dataclass(frozen=True, repr=False)
+class Interval(Shown):
     """An estimate and its interval; a bound that the sample cannot give is `None`, and `refusal` says why.
 
     `over` names what the interval is over ("chips", "chips, one seed", "3 seeds"); `score` says what
@@ -91,7 +92,7 @@ class Interval:
         return format(self.estimate, spec) if spec else str(self)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Difference(Interval):
     """The interval of a difference of two scores, accuracies in points, as a comparison prints it.
 

@@ -11,6 +11,7 @@ import torch
 from pydantic.dataclasses import dataclass
 from torch import Tensor
 
+from everychip.charts.notebook import Shown
 from everychip.config.arguments import a as an
 from everychip.config.arguments import takes
 from everychip.errors import DataError, SampleSizeError
@@ -35,8 +36,8 @@ class Drawn(Protocol):
     def compare(self, other: Any, *, level: float = 0.95) -> Comparison: ...
 
 
-@dataclass(frozen=True)
-class Comparison:
+@dataclass(frozen=True, repr=False)
+class Comparison(Shown):
     """The mean difference a − b with its interval and p-values; a p-value that cannot be had is None.
 
     >>> print(compare([0.90, 0.92, 0.91, 0.95], [0.80, 0.83, 0.84, 0.83]))
@@ -57,9 +58,6 @@ class Comparison:
         text = f"{self.difference.points} paired over {over}{self.difference.score.remark}"
         tests = f", p = {', '.join(ps)}" if ps else ""
         return "; ".join([text + tests, *self.refusals])
-
-    def __repr__(self) -> str:
-        return f"Comparison({self})"
 
 
 @takes(score=an(Score, "an everychip.tasks.Score"))

@@ -4,15 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import torch
+from pydantic import TypeAdapter, ValidationError
 from pydantic.dataclasses import dataclass
 from torch import Tensor
 
 from everychip.charts.notebook import html_table
+from everychip.config.result import plain
 from everychip.config.validation import must_be
-from everychip.errors import SampleSizeError
+from everychip.errors import SampleSizeError, StoreError
 from everychip.scores import ACCURACY, Score
 from everychip.statistics.intervals import (
     HEADLINE_SEEDS,
@@ -24,12 +27,15 @@ from everychip.statistics.intervals import (
     seeds_interval,
 )
 from everychip.statistics.percentiles import kpp, must_be_target, unseen, worst, yield_at
+from everychip.storage.files import read_json, write_record
+from everychip.storage.frames import pandas_frame, polars_frame
 
 if TYPE_CHECKING:
     import altair as alt
 
     from everychip.charts.draws_chart import Marks
 
+FORMAT = "everychip-verdict/1"
 RARE = 0.01
 """The share of failing chips that a sample should have shown before nothing is said of it: 300 chips do."""
 _SKEWED, _MANY = -2.0, 100
@@ -45,7 +51,8 @@ class Verdict:
     binomial bounds are then on the safe side (Hoeffding, Ann. Math. Statist. 27, 1956). What the sample
     cannot support is None, and `refusals` says so in words. `cautions` says what the interval of the mean
     cannot know: the share of failing chips that so few chips may well not have shown, or that a few chips
-    far below the others carry it.
+    far below the others carry it. `digital` is the score of the network without any hardware, and `read` says
+    how long after programming the chips were read, where they age.
 
     >>> print(verdict([0.90 + 0.0002 * i for i in range(200)], target=0.91))
     mean 92.0 % ± 0.2 (95 %), worst 90.0 of 200, KPP5 90.2 [90.1, 90.3], yield at 91 % 0.75 [0.68, 0.81];
@@ -64,6 +71,8 @@ class Verdict:
     refusals: tuple[str, ...] = ()
     cautions: tuple[str, ...] = ()
     score: Score = ACCURACY
+    digital: float | None = None
+    read: str = ""
 
     @property
     def of(self) -> str:
@@ -71,7 +80,8 @@ class Verdict:
         return f"of {self.seeds} networks' chips" if self.seeds > 1 else ""
 
     def __str__(self) -> str:
-        parts = [mean_words(self.mean), *(f"{name} {value}" for name, value in self._pooled_rows())]
+        told = [f"{name} {value}" for name, value in (*self._beside(), *self._pooled_rows())]
+        parts = [mean_words(self.mean), *told]
         whose = f" {self.of}" if self.of and len(parts) > 1 else ""
         return "; ".join([", ".join(parts) + whose, *self.refusals, *self.cautions])
 
@@ -80,9 +90,72 @@ class Verdict:
 
     def _repr_html_(self) -> str:
         pooled = ((f"{what} {self.of}".strip(), text) for what, text in self._pooled_rows())
-        return html_table(
-            [("mean", mean_words(self.mean).removeprefix("mean ")), *pooled], [*self.refusals, *self.cautions]
-        )
+        mean = ("mean", mean_words(self.mean).removeprefix("mean "))
+        return html_table([mean, *self._beside(), *pooled], [*self.refusals, *self.cautions])
+
+    def columns(self) -> dict[str, list[Any]]:
+        """Every statistic as a row: its name, estimate, bounds, and what the interval is over."""
+        named = {"mean": self.mean, f"kpp{self.k:g}": self.kpp, "yield": self.yield_}
+        rows = [(name, x.estimate, x.low, x.high, x.over) for name, x in named.items() if x is not None]
+        alone = {"worst": self.worst, "digital": self.digital}
+        rows += [(name, x, None, None, "") for name, x in alone.items() if x is not None]
+        return {
+            name: [row[n] for row in rows]
+            for n, name in enumerate(("statistic", "estimate", "low", "high", "over"))
+        }
+
+    def to_pandas(self) -> Any:
+        """The statistics as a pandas DataFrame; pandas comes with `pip install "everychip[pandas]"`.
+
+        Returns:
+            A DataFrame of `columns()`, a row per statistic.
+        """
+        return pandas_frame(self.columns(), where="Verdict.to_pandas")
+
+    def to_polars(self) -> Any:
+        """The statistics as a polars DataFrame; polars comes with `pip install "everychip[polars]"`.
+
+        Returns:
+            A DataFrame of `columns()`, a row per statistic.
+        """
+        return polars_frame(self.columns(), where="Verdict.to_polars")
+
+    def facts(self) -> dict[str, Any]:
+        """All of it as plain values, for JSON."""
+        facts: dict[str, Any] = plain(self)
+        return facts
+
+    def save(self, path: str | Path) -> None:
+        """Write the verdict as a JSON file, which `load` reads back.
+
+        Args:
+            path: the file; it appears whole or not at all, and replaces an older one.
+        """
+        write_record(Path(path), {"format": FORMAT, "verdict": self.facts()})
+
+    @classmethod
+    def load(cls, path: str | Path) -> Verdict:
+        """The verdict of a file that `save` wrote; a changed one is refused.
+
+        Args:
+            path: the JSON file.
+
+        Returns:
+            The same verdict.
+
+        >>> import tempfile
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     verdict([0.9, 0.8, 0.7]).save(f"{folder}/verdict.json")
+        ...     Verdict.load(f"{folder}/verdict.json") == verdict([0.9, 0.8, 0.7])
+        True
+        """
+        data = read_json(Path(path), form=FORMAT, sealed=True)
+        try:
+            return TypeAdapter(cls).validate_python(data.get("verdict"))
+        except ValidationError as error:
+            raise StoreError(
+                str(path), found=f"a damaged file ({error.errors()[0]['msg']})", expected="a saved verdict"
+            ) from None
 
     def plot(self) -> alt.LayerChart:
         """A chart of the mean with its interval, KPP_k and the worst chip; what is refused has no mark.
@@ -103,6 +176,13 @@ class Verdict:
         points = tuple((name, value) for name, value in known if value is not None)
         low, high = self.mean.low, self.mean.high
         return Marks(self.score, points, None if low is None or high is None else (low, high))
+
+    def _beside(self) -> list[tuple[str, str]]:
+        """What a reader holds the mean against: when the chips were read, and the digital score."""
+        rows = [("read", f"{self.read} after programming")] if self.read else []
+        if self.digital is not None:
+            rows.append(("digital", self.score.number(self.digital, digits=self.mean.plain_digits)))
+        return rows
 
     def _pooled_rows(self) -> list[tuple[str, str]]:
         """What pools the chips, each as its name and its value."""

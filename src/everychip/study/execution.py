@@ -127,6 +127,7 @@ class _Execution:
                 "seed": self.experiment.seed,
                 "classes": splits.classes,
                 "digital": digital,
+                **self._trained_time(),
                 **({} if self.experiment.task == Classification() else {"score": self._score()}),
                 "coverage": self._coverage(model, splits),
                 **self.unfinished.treatment(len(self.experiment.conditions())),
@@ -143,6 +144,12 @@ class _Execution:
         above = digital > bar_above_chance(splits.classes)
         return {"status": "above_chance" if above else "at_chance"}
 
+    def _trained_time(self) -> dict[str, Any]:
+        """The time since programming at which a device that ages was in training."""
+        time = self.experiment.hardware.device.age
+        noisy = self.network is None and self.experiment.method.noisy
+        return {"trained_time": time} if noisy and time is not None else {}
+
     def _score(self) -> dict[str, Any]:
         """How the score that is judged is read, for those who read the run."""
         return self.experiment.task.headline.facts()
@@ -156,7 +163,7 @@ class _Execution:
     def _digital(self, model: nn.Module, splits: Splits) -> float | None:
         """The score on the test set without any hardware, beside which every verdict stands."""
         task, asked = self.experiment.task, self.experiment.evaluation
-        if not _finite(model) or task.kind == "embedding":  # which is measured against the digital network
+        if not _finite(model) or task.relative:
             return None
         how: dict[str, Any] = {"batch_size": asked.batch_size, "precision": asked.precision}
         with seeded_global_generator(self.experiment.seed, "digital"):

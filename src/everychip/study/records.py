@@ -56,6 +56,7 @@ class RunEntry(Result):
     classes: int | None = Field(default=None, ge=1)
     digital: float | None = None
     trained_by: str | None = None
+    trained_time: Amount | None = None
     score: ScoreRecord | None = None
     treatment: tuple[dict[str, Any], ...] = ()
     answers: tuple[Answered, ...] = ()

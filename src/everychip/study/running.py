@@ -6,13 +6,16 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from torch import nn
+
 from everychip.progress import Event, Listener, Progress, listening
 from everychip.study import study as studies
 from everychip.study.execution import run
 from everychip.study.executors import Executor
 from everychip.study.experiment import Experiment
 from everychip.study.grid import Study
-from everychip.study.store import Run
+from everychip.study.store import MODEL, Run
+from everychip.study.trained import asked_of, refuse_diverged, trained_model
 
 
 def run_experiment(experiment: Experiment, folder: str | Path, *, progress: Progress = None) -> Run:
@@ -62,6 +65,34 @@ def run_study(
     with listening(progress) as tell:
         chosen = Executor.parse("processes" if on is None else on)
         return studies.run_study(study, Path(folder), workers=workers, on=chosen, watcher=_Telling(tell))
+
+
+def network_of_run(folder: str | Path) -> nn.Module:
+    """The trained network of a complete run, to be used like any other.
+
+    Every file of the run is compared with its SHA-256, and the files of its data and of a model's code with
+    what they were.
+
+    Args:
+        folder: of the run.
+
+    Returns:
+        The network in evaluation mode, where the recipe computes.
+
+    Raises:
+        StoreError: where the run is unfinished, changed, or its weights are not finite.
+
+    >>> import tempfile, everychip as ec
+    >>> quick = ["training.epochs=1", "evaluation.chips=2", "evaluation.sigma=[]", "model=mlp"]
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     _ = run_experiment(ec.Experiment.from_toml("digits", quick), folder)
+    ...     network_of_run(folder).training
+    False
+    """
+    place = Path(folder)
+    network = trained_model(asked_of(place, []), place / MODEL)
+    refuse_diverged(network, place)
+    return network.eval()
 
 
 class _Telling(studies.Watcher):

@@ -39,6 +39,7 @@ KNOWN = (
     "forwards",
     "classes",
     "trained_by",
+    "trained_time",
 )
 """What study.json repeats of each run's record."""
 SAID = ("treatment", "answers")

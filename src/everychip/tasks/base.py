@@ -52,6 +52,11 @@ class Task(Component, family="task"):
     """Whether the loss knows label smoothing."""
 
     @property
+    def relative(self) -> bool:
+        """Whether chips are judged by the digital network, whose own score then says nothing."""
+        return False
+
+    @property
     def headline(self) -> Score:
         """The score that is judged: what verdicts, comparisons and yields are about."""
         if self.score is None:

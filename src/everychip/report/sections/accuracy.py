@@ -26,10 +26,11 @@ def section(results: Results, *, target: float | None) -> Section:
     """How accuracy falls as the device gets worse, and what is left at the training σ."""
     figure = over_sigma(results)
     blocks: list[Block] = [figure] if figure else []
-    blocks += apart(results, lambda part: at_training_sigma(part, target=target))
-    if not results.is_study:
+    if not results.is_study:  # every number of a single run has them all
         blocks += apart(results, lambda part: everything(part, target=target))
-    elif results.sigmas:
+        return Section("accuracy", 20, _heading(results), tuple(blocks))
+    blocks += apart(results, lambda part: at_training_sigma(part, target=target))
+    if results.sigmas:
         blocks += apart(results, overview)
     return Section("accuracy", 20, _heading(results), tuple(blocks))
 

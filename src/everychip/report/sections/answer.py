@@ -28,7 +28,8 @@ def _finding(results: Results, panel: Panel, target: float | None) -> str:
     where = f"At {where}" if panel.sigma is None and panel.time is not None else where
     best, *others = ranked
     kept = _kept(panel, best, _digital(results, best))
-    text = f"**{where}.** {best.method} {_best(best) if others else 'keeps'} {kept}."
+    named = best.method if results.trained else "The network as it is"
+    text = f"**{where}.** {named} {_best(best) if others else 'keeps'} {kept}."
     told = [
         f"{g.method} {_text(g, verdict_of(g).mean.estimate)}"
         for g in others
@@ -86,7 +87,9 @@ def _claims(panel: Panel) -> str:
 
 def _warnings(results: Results) -> tuple[str, ...]:
     warnings = []
-    if results.one_seed():
+    if not results.trained:
+        warnings.append("Over chips of one trained network: not a claim about a way to train it.")
+    elif results.one_seed():
         warnings.append("Over chips, one training seed: not a claim about a method.")
     elif min(group.seeds for group in results.groups) < 3:
         warnings.append("Some methods were trained from fewer than three seeds: no claim about those.")

@@ -45,7 +45,8 @@ def _chart(results: Results, panel: Panel, target: float | None) -> dict[str, An
     y = alt.Y("method:N", title=None, sort=list(results.methods))
     chips = [row for group in panel.at_sigma for row in _chips(group)]
     scale = _scale(chips, results.score)
-    x = alt.X("accuracy:Q", title=_axis(results.score), scale=scale)
+    ticks_apart = alt.Axis(tickCount=8, labelOverlap=True)
+    x = alt.X("accuracy:Q", title=_axis(results.score), scale=scale, axis=ticks_apart)
     named = alt.Tooltip("accuracy:Q", title=results.score.name)
     paint = colour(results.methods, legend=False)
     means = [_mean(group) for group in panel.at_sigma]

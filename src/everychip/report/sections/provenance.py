@@ -13,10 +13,10 @@ def section(results: Results, *, target: float | None) -> Section:
     seeds = sorted({seed for group in results.groups for seed in group.accuracy})
     facts = {
         "command": f"`{results.command}`" if results.command else "",
-        "runs": str(len(results.runs)),
-        "training seeds": ", ".join(str(seed) for seed in seeds),
+        "runs": str(len(results.runs)) if results.trained else "",
+        "training seeds" if results.trained else "seed of the chips": ", ".join(map(str, seeds)),
         "evaluated": count(sum(group.chips for group in results.groups), "chip"),
-        "time": duration(results.seconds),
+        "time": "" if results.seconds is None else duration(results.seconds),
         "processors": "; ".join(results.machines) and f"{'; '.join(results.machines)} (last bits may differ)",
         **{str(name): str(value) for name, value in results.environment.items() if value not in (None, "")},
     }

@@ -19,9 +19,11 @@ from everychip.statistics.outcome import words_of
 CAPTION = "The dotted vertical line marks the epoch whose weights were kept, chosen on the validation split."
 
 
-def section(results: Results, *, target: float | None) -> Section:
-    """How training ended, run by run where it ended badly."""
+def section(results: Results, *, target: float | None) -> Section | None:
+    """How training ended, run by run where it ended badly; nothing where nothing was trained."""
     del target
+    if not any(run.trained for run in results.runs):
+        return None
     blocks: list[Block] = [Text((_counted(results),))]
     failed = [run for run in results.runs if run.status in FAILED]
     if failed:

@@ -1,0 +1,104 @@
+"""The leaderboard's page in a real browser: the filter shows what it says, and nothing is asked for."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import everychip as ec
+from everychip.leaderboard.page import check_folder, write_site
+
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
+
+CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
+METHODS = ("IRS, β = 0.1", "Noise injection", "NOISE, <b>twice")
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Any]:
+    """A headless Chromium: Debian's package, or what CHROMIUM names."""
+    api = pytest.importorskip("playwright.sync_api", reason="playwright is not installed: extra dev")
+    path = os.environ.get("CHROMIUM", CHROMIUM)
+    if not path:
+        pytest.skip("no chromium: apt-get install chromium, or name one in the variable CHROMIUM")
+    with api.sync_playwright() as playwright:
+        started = playwright.chromium.launch(executable_path=path, args=["--no-sandbox"])
+        yield started
+        started.close()
+
+
+@pytest.fixture(scope="module")
+def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Three methods on one task."""
+    folder = tmp_path_factory.mktemp("entries")
+    nets = {seed: ec.models.MLP(hidden=(32,)).build((1, 8, 8), 10, seed=seed) for seed in range(3)}
+    measured = ec.benchmark(nets, "digits-mlp-gaussian-0.2@1")
+    for n, method in enumerate(METHODS):
+        entry = measured.entry(method=method, recipe="everychip run digits", selection="none")
+        entry.write(folder / f"{n}.json")
+    return write_site(check_folder(folder), folder / "site")
+
+
+@pytest.fixture
+def page(browser: Any, site: Path) -> Iterator[Any]:
+    context = browser.new_context(viewport={"width": 390, "height": 844})
+    opened, told, asked = context.new_page(), [], []
+    opened.on("console", lambda message: told.append(message.text))
+    opened.on("pageerror", lambda error: told.append(str(error)))
+    opened.on("request", lambda request: asked.append(request.url))
+    opened.goto(site.as_uri())
+    yield opened
+    assert told == []
+    assert asked == [site.as_uri()]
+    context.close()
+
+
+def shown(page: Any) -> list[str]:
+    cells = page.locator("tr[data-method] td:first-child")
+    return [cells.nth(n).inner_text().strip() for n in range(cells.count()) if cells.nth(n).is_visible()]
+
+
+@pytest.mark.parametrize(
+    ("typed", "expected"),
+    [
+        ("", 3),
+        ("irs", 1),
+        ("IRS", 1),
+        ("β", 1),
+        ("injection noise", 1),
+        ("noise", 2),
+        ("<b>", 1),
+        ("no such method", 0),
+    ],
+)
+def test_the_filter_shows_the_methods_that_have_every_word(page: Any, typed: str, expected: int) -> None:
+    page.get_by_label("Show methods with").type(typed)
+    assert len(shown(page)) == expected
+    assert page.locator("#none").is_visible() == (expected == 0)
+    assert page.locator("section").first.is_visible() == (expected > 0)
+
+
+def test_emptying_the_filter_shows_all_again(page: Any) -> None:
+    box = page.get_by_label("Show methods with")
+    box.fill("irs")
+    box.fill("")
+    assert len(shown(page)) == 3
+
+
+def test_a_phone_scrolls_the_table_and_not_the_page(page: Any) -> None:
+    assert page.evaluate("document.documentElement.scrollWidth") <= 390
+    wide = page.locator(".scroll").first
+    assert wide.evaluate("box => box.scrollWidth > box.clientWidth")
+
+
+def test_every_number_leads_to_a_file_of_the_site(page: Any, site: Path) -> None:
+    links = page.eval_on_selector_all(
+        "td:not(:first-child) a", "all => all.map(one => one.getAttribute('href'))"
+    )
+    assert len(links) == 18
+    assert all((site.parent / link).is_file() for link in links)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import sys
 from pathlib import Path
 
@@ -43,8 +44,10 @@ def main(kind: str, place: Path) -> None:
     weights = [p.detach().flatten().tolist() for p in bound.model.parameters()]
     facts = {"processes": accelerator.num_processes, "losses": losses, "weights": weights}
     (place / f"{accelerator.process_index}.json").write_text(json.dumps(facts))
+    accelerator.wait_for_everyone()
     accelerator.end_training()
 
 
 if __name__ == "__main__":
     main(sys.argv[1], Path(sys.argv[2]))
+    os._exit(0)  # gloo's threads may end the interpreter's shutdown with an abort, after all is written

@@ -39,7 +39,7 @@ def test_each_mitigation_gets_the_chip_that_the_one_before_it_left():
 def test_it_reports_what_each_of_them_reports():
     model, x = nn.Sequential(nn.Linear(6, 8), nn.BatchNorm1d(8)), torch.randn(50, 6, generator=rng_for(0))
     steps = (STEPS[0], DriftCompensation(images=30), STEPS[0].replace(fraction=1, score="random"))
-    facts = Sequence(mitigations=steps).bind(model, HARDWARE, (x, torch.arange(50) % 3)).facts()
+    facts = Sequence(mitigations=steps).bind(model, HARDWARE, (x, torch.arange(50) % 3)).metadata()
     assert [(one["score"], one["share_verified"]) for one in facts] == [("swim", 10 / 48), ("random", 1.0)]
 
 

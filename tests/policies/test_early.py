@@ -105,7 +105,7 @@ def test_a_bound_policy_answers_as_its_thresholds_say(net, data):
         first = next((k for k in range(3) if sure[k, n]), None)
         combined = (chip["combination"].view(-1, 1) * outputs[:, n]).sum(0)
         torch.testing.assert_close(answer[n], combined if first is None else outputs[first, n])
-    (fact,) = treat.facts()
+    (fact,) = treat.metadata()
     assert sum(fact["shares leaving at each output"]) == pytest.approx(1, abs=1e-3)
 
 

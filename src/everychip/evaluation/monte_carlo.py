@@ -114,8 +114,8 @@ def evaluate(
     bench, rule = in_stages(bench, programmed, asked_until, images=images, chips=chips, seed=seed)
     how: dict[str, Any] = {"seed": seed, "purpose": purpose, "until": rule, "progress": progress}
     rows = measured(bench, programmed, chips=chips, **how)
-    facts = treatment.facts()
-    known: dict[str, Any] = {"whole_test": bench.whole_test, "until": rule, "treatment": facts}
+    told = treatment.metadata()
+    known: dict[str, Any] = {"whole_test": bench.whole_test, "until": rule, "treatment": told}
     draws = Draws.of(rows, seed=seed, images=bench.images, score=judged, **known)
     draws = replace(draws, purpose=purpose, cells=placed.cells)
     if purpose != "evaluate":  # validation, epoch after epoch, asks for no more than the chips

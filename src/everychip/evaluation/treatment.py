@@ -15,7 +15,7 @@ from everychip.hardware.chip import Purpose
 from everychip.hardware.hardware import Hardware
 from everychip.hardware.placement import Placed
 from everychip.mitigate import Address, BoundMitigation, InOrder, Mitigation
-from everychip.mitigate.base import Facts
+from everychip.mitigate.base import Metadata
 from everychip.network.running import Runner
 from everychip.policies import Policy
 from everychip.rng import seeded_global_generator
@@ -60,9 +60,9 @@ class Treatment:
 
         return programmed
 
-    def facts(self) -> tuple[Facts, ...]:
+    def metadata(self) -> tuple[Metadata, ...]:
         """What a report says of it beside the accuracies."""
-        return self.bound.facts()
+        return self.bound.metadata()
 
 
 def treatment_of(

@@ -18,7 +18,7 @@ from everychip.rng import rng_for
 Address = tuple[str | int, ...]
 
 
-Facts = Mapping[str, Any]
+Metadata = Mapping[str, Any]
 """What is worth reporting of one mitigation: its kind under `mitigation`, then words and numbers."""
 
 
@@ -29,7 +29,7 @@ class BoundMitigation(ABC):
     def __call__(self, chip: Mapping[str, Tensor], *, seed: int, path: Address) -> dict[str, Tensor]:
         """The chip as it is after the mitigation; (seed, *path) is the address it was programmed at."""
 
-    def facts(self) -> tuple[Facts, ...]:
+    def metadata(self) -> tuple[Metadata, ...]:
         """What a report says of it beside the accuracies, the same for every chip; nothing by default."""
         return ()
 

@@ -17,7 +17,7 @@ from everychip.data.inputs import Inputs, moved
 from everychip.errors import ConfigError
 from everychip.hardware.hardware import Hardware, Placement
 from everychip.hardware.placement import Placed
-from everychip.mitigate.base import Address, BoundMitigation, Facts, Mitigation
+from everychip.mitigate.base import Address, BoundMitigation, Metadata, Mitigation
 from everychip.network.modes import evaluating, without_fast_path
 from everychip.network.running import Runner
 from everychip.network.soundness import device_of
@@ -49,7 +49,7 @@ class DoRA(Mitigation, kind="dora"):
     >>> better = repair(chip, seed=0, path=("evaluate", 3))
     >>> bool((ec.run(model, better, x) - model(x)).norm() < 0.5 * (ec.run(model, chip, x) - model(x)).norm())
     True
-    >>> repair.facts()[0]["digital_parameters"]  # 2·(8 + 8) + 8
+    >>> repair.metadata()[0]["digital_parameters"]  # 2·(8 + 8) + 8
     40
     """
 
@@ -160,7 +160,7 @@ class _Corrected(BoundMitigation):
             for parameter, value in zip(learned, best, strict=True):
                 parameter.copy_(value)
 
-    def facts(self) -> tuple[Facts, ...]:
+    def metadata(self) -> tuple[Metadata, ...]:
         """How many digital parameters the correction has, and as a share of the crossbar's."""
         count = 0
         for row in self.rows:

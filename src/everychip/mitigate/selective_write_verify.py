@@ -17,7 +17,7 @@ from everychip.errors import ModelError
 from everychip.hardware.hardware import Hardware
 from everychip.hardware.layers import must_be_alike
 from everychip.hardware.placement import Placed
-from everychip.mitigate.base import Address, BoundMitigation, Facts, Mitigation
+from everychip.mitigate.base import Address, BoundMitigation, Metadata, Mitigation
 from everychip.mitigate.fisher import empirical_fisher
 from everychip.mitigate.swim import curvature
 from everychip.network.running import Runner
@@ -216,7 +216,7 @@ class _Verified(BoundMitigation):
             for name, value in chip.items()
         }
 
-    def facts(self) -> tuple[Facts, ...]:
+    def metadata(self) -> tuple[Metadata, ...]:
         chosen = self.selection
         return (
             {

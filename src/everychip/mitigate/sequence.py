@@ -9,7 +9,7 @@ from pydantic import Field
 from torch import Tensor, nn
 
 from everychip.hardware.hardware import Hardware
-from everychip.mitigate.base import Address, BoundMitigation, Facts, Mitigation
+from everychip.mitigate.base import Address, BoundMitigation, Metadata, Mitigation
 
 
 class Sequence(Mitigation):
@@ -54,5 +54,5 @@ class InOrder(BoundMitigation):
             chip = treat(chip, seed=seed, path=path)
         return dict(chip)
 
-    def facts(self) -> tuple[Facts, ...]:
-        return tuple(fact for treat in self.treatments for fact in treat.facts())
+    def metadata(self) -> tuple[Metadata, ...]:
+        return tuple(fact for treat in self.treatments for fact in treat.metadata())

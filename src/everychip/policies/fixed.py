@@ -79,7 +79,7 @@ class Set(BoundMitigation):
     def __call__(self, chip: Mapping[str, Tensor], *, seed: int, path: Address) -> dict[str, Tensor]:
         return {**chip, "combination": self.combination, "thresholds": self.thresholds}
 
-    def facts(self) -> tuple[Mapping[str, Any], ...]:
+    def metadata(self) -> tuple[Mapping[str, Any], ...]:
         return self._facts
 
 

@@ -15,7 +15,7 @@ from everychip.exits.multi_exit import NEVER, MultiExit, combine
 from everychip.exits.outputs import predict_all_outputs, running_all_outputs
 from everychip.hardware.hardware import Hardware
 from everychip.mitigate import BNRecalibration, BoundMitigation
-from everychip.mitigate.base import Address, Facts
+from everychip.mitigate.base import Address, Metadata
 from everychip.network.soundness import device_of
 from everychip.policies.base import Policy
 
@@ -92,7 +92,7 @@ class _Fitted(BoundMitigation):
         never = torch.full_like(self.network.thresholds, NEVER)
         return {**held, "combination": weights.to(trained), "thresholds": never}
 
-    def facts(self) -> tuple[Facts, ...]:
+    def metadata(self) -> tuple[Metadata, ...]:
         return (
             {
                 "mitigation": "per_chip",

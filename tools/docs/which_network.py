@@ -21,7 +21,7 @@ from everychip.report.wording import mean_of
 from everychip.statistics.intervals import HEADLINE_SEEDS, Interval, mean_interval, seeds_interval
 from everychip.storage.table import query
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 RESULTS, PAGE = ROOT / "results" / "which-network", ROOT / "docs" / "results" / "which-network.md"
 EXITS = ", exits"
 COLOURS = ("#000000", "#0072b2", "#009e73", "#e69f00", "#d55e00")
@@ -98,8 +98,12 @@ def reading(results: Path = RESULTS) -> str:
             f"- σ {sigma:g}: {model} has the highest mean, {mean_of(interval(found[model, sigma]))} %."
         )
     seeds = {len(by_seed) for by_seed in found.values()}
-    over = "over seeds" if min(seeds) >= HEADLINE_SEEDS else "over the chips of one or two trainings each"
-    return "\n".join([*told, "", f"In %, with 95 % intervals {over}; the best of a column is in bold type."])
+    few = min(seeds) < HEADLINE_SEEDS
+    over = "over the chips of one or two trainings each" if few else "over seeds"
+    caution = " What another training of the same network would change is not in them." if few else ""
+    return "\n".join(
+        [*told, "", f"In %, with 95 % intervals {over}; the best of a column is in bold type.{caution}"]
+    )
 
 
 def panels(results: Path = RESULTS) -> dict[str, Rows]:

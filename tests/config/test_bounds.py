@@ -101,7 +101,7 @@ def said(kind: str, field: str, value: Any) -> str:
 
 
 def test_bounds_are_read_off_fields_of_every_form() -> None:
-    assert limits("distillation", "teacher_share") == {"gt": 0, "lt": 1}  # a number
+    assert limits("distillation", "teacher_share") == {"ge": 0, "lt": 1}  # a number
     assert limits("ovf", "increments") == {"ge": 0}  # the numbers of a list
     assert limits("resilient", "feedback") == {"lt": 1}
 

@@ -257,7 +257,7 @@ def export(
     chips: Annotated[int, typer.Option(min=2, help="How many chips each simulator programs.")] = 100,
     as_json: AsJson = False,
 ) -> None:
-    """Give a run's network to another simulator, or write it as ONNX with its noise card.
+    """Write a run's network for another simulator or as ONNX.
 
     aihwkit: weights, recipe and a script that loads them; with --check and no -o, only compares. onnx: the
     clean network, and how far off each matrix will be on its cells.

@@ -38,7 +38,7 @@ def digital_parameters(model: str, variant: str) -> str:
 
 
 def table(sigma: str) -> str:
-    """A row for each repair: its mean over seeds, the worst chip, what it wins, and what it holds digitally."""
+    """A row for each repair: its mean over seeds, the worst chip, what it wins, what it holds digitally."""
     axes = json.loads((RESULTS / "study.json").read_text(encoding="utf-8"))["axes"]
     lines = [
         "| network | repair | mean [95 %] | worst chip | to the chip as programmed | digital parameters |",

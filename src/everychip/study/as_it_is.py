@@ -29,6 +29,10 @@ CONVERT = (
 )
 
 
+SCALED = {"kind": "bit_sliced", "scale": "column"}
+"""The mapping of a network that is not trained here, where none is set: nothing made its weights alike."""
+
+
 def described(model: str, settings: Sequence[str]) -> Experiment:
     """The recipe around a user's own network: a file of weights, or a function that returns the network.
 
@@ -38,7 +42,8 @@ def described(model: str, settings: Sequence[str]) -> Experiment:
         settings: `a.b=c`, which must name data and hardware.
 
     Returns:
-        An experiment that has the weights as its start.
+        An experiment that has the weights as its start; each column has its own scale, unless the settings
+        say otherwise.
     """
     if Path(model).suffix in PICKLED:
         raise StoreError(
@@ -46,6 +51,7 @@ def described(model: str, settings: Sequence[str]) -> Experiment:
         )
     change = override({}, settings)
     common: dict[str, Any] = {
+        "hardware": {"mapping": SCALED},
         "method": Vanilla().table(),  # which draws nothing while it trains, and here does not train
         "evaluation": {"chips": 200},
         "labels": {"method": LABEL},

@@ -328,6 +328,16 @@ def test_pytorchs_wrappers_do_not_change_the_chips(wrap: Any, array: Array | Non
     assert wrapped.compare(plain).difference.estimate == 0
 
 
+def test_a_compiled_model_is_compiled_once_and_not_for_every_chip() -> None:
+    from torch._dynamo.utils import counters
+
+    model = compiled(mlp())
+    ec.evaluate(model, HW, (X, Y), chips=2, seed=0)
+    graphs = counters["stats"]["unique_graphs"]
+    ec.evaluate(model, HW, (X, Y), chips=20, seed=1)
+    assert counters["stats"]["unique_graphs"] == graphs
+
+
 @pytest.mark.parametrize("gradient", ["detached", "clean"])
 def test_a_compiled_model_trains_as_it_does_uncompiled(gradient: str) -> None:
     hw, method = HW.replace(array=Array(adc_bits=6)), ec.methods.NoiseInjection(noise_gradient=gradient)

@@ -98,3 +98,17 @@ def _goal(work: str, row: dict[str, Any] | None) -> str:
     if goal is None or row is None:
         return ""
     return f"{goal:g}, {'reached' if row['ratio'] <= goal else '**missed**'}"
+
+
+def compiled() -> str:
+    """What torch.compile is worth for a chip, from benchmarks/compiled.json."""
+    facts = json.loads((FILE.parents[1] / "compiled.json").read_text(encoding="utf-8"))
+    lines = [
+        "| network | plain pass, ms | chip, ms | compiled chip, ms | compiled / chip | compilation, s |",
+        "|---|---:|---:|---:|---:|---:|",
+    ]
+    for name, one in facts["networks"].items():
+        times = " | ".join(f"{one[key]:.0f}" for key in ("pass", "chip", "compiled"))
+        ratio = one["compiled"] / one["chip"]
+        lines.append(f"| {name} | {times} | {ratio:.2f} | {one['compilation_s']:.0f} |")
+    return "\n".join(lines)

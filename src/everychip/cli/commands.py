@@ -59,7 +59,12 @@ def executed(recipe: str, settings: list[str], output: Path | None) -> Executed:
     with watching(experiment.title or recipe) as watcher:
         watcher.begin(1, 0)
         watcher.started(experiment)
-        done = execute(experiment, folder, progress=lambda event: watcher.event(experiment.id, event))
+        done = execute(
+            experiment,
+            folder,
+            command=_command(f"run {shlex.quote(recipe)}", settings),
+            progress=lambda event: watcher.event(experiment.id, event),
+        )
         watcher.finished(experiment, done, "")
     return Executed(folder, experiment, done)
 
@@ -182,6 +187,8 @@ def report(
             out.print(f"Chart:  {path}", soft_wrap=True, highlight=False)
     if results.command:
         out.print(f"Made by: {results.command}", soft_wrap=True, highlight=False)
+    if results.repeat:
+        out.print(f"Repeat:  {results.repeat}", soft_wrap=True, highlight=False)
     return 0
 
 

@@ -227,3 +227,16 @@ def test_on_paper_the_charts_stay_and_the_handles_go(browser: Any, page_file: Pa
         assert not opened.page.locator(".yields .slider").is_visible()
         assert opened.page.locator("#figure-accuracy svg.marks").first.is_visible()
         assert opened.page.evaluate("getComputedStyle(document.body).backgroundColor") == "rgb(255, 255, 255)"
+
+
+def test_on_a_phone_the_result_of_every_comparison_is_in_sight_and_no_number_is_cut(
+    browser: Any, page_file: Path
+) -> None:
+    with Opened(browser, page_file, PHONE) as opened:
+        table = opened.page.locator("#controls table.has-brief").first
+        for column in ("td.value .bounds", "td.brief"):
+            for cell in table.locator(column).all():
+                box = cell.bounding_box()
+                assert box is not None
+                assert box["x"] + box["width"] <= PHONE["width"]
+                assert box["height"] < 24  # on one line

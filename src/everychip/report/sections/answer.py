@@ -48,7 +48,7 @@ def _digital(results: Results, group: Group) -> float | None:
 
 
 def digital_words(results: Results) -> tuple[str, ...]:
-    """What a single run's network scores without noise, where no row of its table says so.
+    """What the network that a run trained scores without noise, where no row of its table says so.
 
     Args:
         results: of a run or a study.
@@ -56,7 +56,7 @@ def digital_words(results: Results) -> tuple[str, ...]:
     Returns:
         One line, or none.
     """
-    if results.is_study or 0.0 in results.sigmas or not results.groups:
+    if results.is_study or not results.trained or 0.0 in results.sigmas or not results.groups:
         return ()
     digital = _digital(results, results.groups[0])
     return () if digital is None else (f"Digital network, without noise: {_text(results.groups[0], digital)}.",)

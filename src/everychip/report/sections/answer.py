@@ -59,7 +59,9 @@ def digital_words(results: Results) -> tuple[str, ...]:
     if results.is_study or not results.trained or 0.0 in results.sigmas or not results.groups:
         return ()
     digital = _digital(results, results.groups[0])
-    return () if digital is None else (f"Digital network, without noise: {_text(results.groups[0], digital)}.",)
+    return (
+        () if digital is None else (f"Digital network, without noise: {_text(results.groups[0], digital)}.",)
+    )
 
 
 def _best(group: Group) -> str:

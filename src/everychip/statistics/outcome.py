@@ -64,7 +64,7 @@ def classify_outcome(
     if accuracy <= bar_above_chance(classes):
         return "at_chance", (
             f"validation accuracy {accuracy:.1%} is hardly above chance ({1 / classes:.1%}){_still(history)}; "
-            f"{TRY}"
+            + TRY
         )
     return "above_chance", f"validation accuracy {accuracy:.1%} in the epoch kept"
 
@@ -104,7 +104,6 @@ def judge_score(
     if chance is not None and score.sign * (value - chance) <= 0:
         return "at_chance", (
             f"validation {score.name} {score.text(value)} is no better than chance ({score.text(chance)})"
-            f"{_still(history)}; "
-            f"{TRY}"
+            f"{_still(history)}; " + TRY
         )
     return "above_chance", f"validation {score.name} {score.text(value)} in the epoch kept"

@@ -185,10 +185,9 @@ def report(
     if charts is not None:
         for path in write_charts(results, charts, formats=("svg", "pdf")):
             out.print(f"Chart:  {path}", soft_wrap=True, highlight=False)
-    if results.command:
-        out.print(f"Made by: {results.command}", soft_wrap=True, highlight=False)
-    if results.repeat:
-        out.print(f"Repeat:  {results.repeat}", soft_wrap=True, highlight=False)
+    for name, words in (("Made by:", results.command), ("Repeat: ", results.repeat)):
+        if words:
+            out.print(f"{name} {words}", soft_wrap=True, highlight=False)
     return 0
 
 

@@ -63,8 +63,8 @@ def classify_outcome(
         )
     if accuracy <= bar_above_chance(classes):
         return "at_chance", (
-            f"validation accuracy {accuracy:.1%} is hardly above chance ({1 / classes:.1%}){_still(history)}; "
-            + TRY
+            f"validation accuracy {accuracy:.1%} is hardly above chance ({1 / classes:.1%})"
+            f"{_still(history)}; {TRY}"
         )
     return "above_chance", f"validation accuracy {accuracy:.1%} in the epoch kept"
 

@@ -13,6 +13,9 @@ from everychip.cli.watching import console, waiting, watching
 from everychip.errors import visible
 
 if TYPE_CHECKING:
+    from rich.console import Console
+
+    from everychip.report.results import Results
     from everychip.study.experiment import Experiment
     from everychip.study.grid import Study
     from everychip.study.store import Run
@@ -185,9 +188,7 @@ def report(
     if charts is not None:
         for path in write_charts(results, charts, formats=("svg", "pdf")):
             out.print(f"Chart:  {path}", soft_wrap=True, highlight=False)
-    for name, words in (("Made by:", results.command), ("Repeat: ", results.repeat)):
-        if words:
-            out.print(f"{name} {words}", soft_wrap=True, highlight=False)
+    _commands(results, out)
     return 0
 
 
@@ -240,6 +241,13 @@ def _tell_share(shard: str, outcome: Outcome) -> int:
     words = f"Share {shard} is done: {outcome.executed} runs. Once all shares are, the same command without"
     console().print(f"{words} --shard collects them.", highlight=False, soft_wrap=True)
     return _tell_failures(outcome)
+
+
+def _commands(results: Results, out: Console) -> None:
+    """What made the results, and what makes them again."""
+    for name, words in (("Made by:", results.command), ("Repeat: ", results.repeat)):
+        if words:
+            out.print(f"{name} {words}", soft_wrap=True, highlight=False)
 
 
 def _command(words: str, settings: list[str]) -> str:

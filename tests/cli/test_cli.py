@@ -6,6 +6,7 @@ import csv
 import io
 import json
 import re
+import shlex
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -193,6 +194,9 @@ def test_a_run_is_executed_once_and_reported_and_asked(everychip: Run, tmp_path:
     code, out, _ = everychip("report", str(folder))
     assert code == 0
     assert "report.html" in out
+    typed = shlex.join(["everychip", "run", "digits", *TINY])
+    assert f"Made by: {typed}" in out.replace("\n", "")
+    assert f"everychip run {shlex.quote(str(folder / 'recipe.toml'))} --output FOLDER" in out
     assert "<html" in (folder / "report.html").read_text()
 
     (folder / "draws.parquet").write_bytes(b"damage")

@@ -147,7 +147,7 @@ def test_no_line_is_wider_than_the_terminal_and_nothing_is_cut(
     monkeypatch.setenv("COLUMNS", str(width))
     assert call(JSON[name]) == 0
     lines = capsys.readouterr().out.splitlines()
-    shown = [line.rstrip() for line in lines if not re.match(r"(Report|Made by|Chart|Layers): ", line)]
+    shown = [line.rstrip() for line in lines if not re.match(r"(Report|Made by|Repeat|Chart|Layers): ", line)]
     assert [line for line in shown if cell_len(line) > width] == []
     assert [line for line in shown if re.search(r"\S…$", line)] == []
 

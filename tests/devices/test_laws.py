@@ -161,6 +161,12 @@ def test_a_preset_in_the_place_of_a_kind_is_told_where_it_belongs(table):
         devices.Device.parse(table)
 
 
+@pytest.mark.parametrize("table", ["lab/my.toml", {"kind": "lab/my.toml"}])
+def test_a_file_in_the_place_of_a_kind_is_told_where_it_belongs(table):
+    with pytest.raises(ConfigError, match=r"the file 'lab/my.toml'; expected \{ file = \"lab/my.toml\" \}"):
+        devices.Device.parse(table)
+
+
 def test_a_subclass_of_a_uniform_device_keeps_its_own_law():
     class _Halved(devices.Gaussian):
         def deviation(self, g, rng):

@@ -203,6 +203,11 @@ def write_study() -> Callable[..., Path]:
 
 
 @pytest.fixture(scope="session")
+def write_run() -> Callable[..., Path]:
+    return run_of_irs
+
+
+@pytest.fixture(scope="session")
 def complete_run() -> Callable[[Path, Mapping[str, Any]], Path]:
     """Makes a folder with draws a complete run of this record."""
     return complete

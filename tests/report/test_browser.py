@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 import os
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -227,3 +227,18 @@ def test_on_paper_the_charts_stay_and_the_handles_go(browser: Any, page_file: Pa
         assert not opened.page.locator(".yields .slider").is_visible()
         assert opened.page.locator("#figure-accuracy svg.marks").first.is_visible()
         assert opened.page.evaluate("getComputedStyle(document.body).backgroundColor") == "rgb(255, 255, 255)"
+
+
+def test_on_a_phone_the_result_of_every_comparison_is_in_sight_and_no_number_is_cut(
+    browser: Any, write_study: Callable[..., Path], tmp_path: Path
+) -> None:
+    one = write_study(tmp_path / "study", variants=("plain",), trained=(0.4,), sigmas=(0.0, 0.4), chips=20)
+    with Opened(browser, write_report(one), PHONE) as opened:
+        table = opened.page.locator("#controls table.has-brief").first
+        assert table.locator("td.brief").count() > 5
+        for column in ("td.value .bounds", "td.brief"):
+            for cell in table.locator(column).all():
+                box = cell.bounding_box()
+                assert box is not None
+                assert box["x"] + box["width"] <= PHONE["width"]
+                assert box["height"] < 24 or column == "td.brief"  # an interval stands on one line

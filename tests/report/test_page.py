@@ -196,3 +196,16 @@ def test_the_history_of_a_run_counts_epochs_from_one(run_folder: Path) -> None:
         drawn = layers(dict(panel.spec))
         assert [row["epoch"] for row in drawn[-1][1]] == [1, 2, 3, 4, 5]
         assert drawn[0][1] == [{"epoch": 5}]
+
+
+@pytest.mark.parametrize("epochs", [1, 2, 5, 11, 200])
+def test_every_tick_of_the_history_is_an_epoch_that_there_was_and_no_two_look_alike(
+    tmp_path: Path, write_run: Callable[..., Path], epochs: int
+) -> None:
+    results = load(write_run(tmp_path / "run", epochs=epochs))
+    (figure,) = [figure for figure in figures(results) if figure.name == "training"]
+    for panel in figure.panels:
+        axis = panel.spec["layer"][-1]["encoding"]["x"]["axis"]
+        assert axis["values"][0] == 1
+        assert all(isinstance(tick, int) and tick <= max(2, epochs) for tick in axis["values"])
+        assert 1 < len(set(axis["values"])) == len(axis["values"]) <= 10

@@ -200,3 +200,16 @@ def test_a_damaged_recipe_of_a_run_is_named(run_folder: Path, tmp_path: Path) ->
     (copy / "recipe.toml").write_text("seed = = 1", encoding="utf-8")
     with pytest.raises(StoreError, match=r"recipe\.toml"):
         load(copy)
+
+
+def test_a_run_says_what_was_typed_and_what_repeats_it_and_never_takes_one_for_the_other(
+    run_folder: Path, tmp_path: Path, complete_run: Callable[..., Path]
+) -> None:
+    folder = tmp_path / "my run"
+    shutil.copytree(run_folder, folder)
+    repeat = f"everychip run '{folder / 'recipe.toml'}' --output FOLDER"
+    assert (load(folder).command, load(folder).repeat) == ("", repeat)  # made from Python: nothing was typed
+    record = json.loads((folder / "run.json").read_text(encoding="utf-8"))
+    typed = "everychip run mine.toml --set seed=3"
+    complete_run(folder, {**record, "command": typed})
+    assert (load(folder).command, load(folder).repeat) == (typed, repeat)

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import io
+import json
 import math
 import re
+import shutil
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -187,3 +190,16 @@ def test_markdown_tables_have_as_many_cells_in_every_row(results: Results) -> No
     assert len(blocks) == 4
     for block in blocks:
         assert len({len(re.findall(r"(?<!\\)\|", line)) for line in block.splitlines()}) == 1
+
+
+def test_the_digital_score_stands_under_a_run_that_has_no_row_without_noise(
+    tmp_path: Path, run_folder: Path, complete_run: Callable[..., Path]
+) -> None:
+    folder = tmp_path / "run"
+    shutil.copytree(run_folder, folder)
+    record = json.loads((folder / "run.json").read_text(encoding="utf-8"))
+    complete_run(folder, {**record, "digital": 0.987})
+    results = load(folder)
+    assert not any("Digital" in line for line in printed(results))  # the row of σ = 0 says it
+    noisy = tuple(group for group in results.groups if group.sigma != 0)
+    assert "Digital network, without noise: 98.7 %." in printed(replace(results, groups=noisy))

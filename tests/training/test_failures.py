@@ -14,6 +14,8 @@ from torch import nn
 from everychip import constraints, fit, methods, rng_for
 from everychip.data import Arrays
 from everychip.errors import ConfigError, DataError, ModelError
+from everychip.scores import Score
+from everychip.statistics.outcome import judge_score
 from everychip.training.loop import classify_outcome
 
 
@@ -133,3 +135,19 @@ def test_an_interrupted_training_leaves_a_model_that_works():
     assert all(p.is_contiguous() for p in model.parameters())
     assert model(data.x[:2]).shape == (2, 3)
     assert not any(m._forward_hooks for m in model.modules())
+
+
+@pytest.mark.parametrize(
+    ("losses", "falling"),
+    [((2.3, 2.2), True), ((2.3, 2.2, 2.25), False), ((2.3,), False), ((2.3, 2.3), False), ((), False)],
+)
+def test_a_smoke_test_that_never_learnt_is_advised_to_train_longer_before_less_noise(losses, falling):
+    history = [{"epoch": epoch, "loss": loss} for epoch, loss in enumerate(losses)]
+    score = Score("RMSE", higher_is_better=False)
+    for status, words in (
+        classify_outcome("above_chance", 0.1, 10, history),
+        judge_score("above_chance", 2.0, score, chance=1.0, history=history),
+    ):
+        assert status == "at_chance"
+        assert words.index("more epochs") < words.index("another learning rate") < words.index("less noise")
+        assert (f"still falling in epoch {len(losses)}" in words) is falling

@@ -13,6 +13,9 @@ from everychip.cli.watching import console, waiting, watching
 from everychip.errors import visible
 
 if TYPE_CHECKING:
+    from rich.console import Console
+
+    from everychip.report.results import Results
     from everychip.study.experiment import Experiment
     from everychip.study.grid import Study
     from everychip.study.store import Run
@@ -59,7 +62,12 @@ def executed(recipe: str, settings: list[str], output: Path | None) -> Executed:
     with watching(experiment.title or recipe) as watcher:
         watcher.begin(1, 0)
         watcher.started(experiment)
-        done = execute(experiment, folder, progress=lambda event: watcher.event(experiment.id, event))
+        done = execute(
+            experiment,
+            folder,
+            command=_command(f"run {shlex.quote(recipe)}", settings),
+            progress=lambda event: watcher.event(experiment.id, event),
+        )
         watcher.finished(experiment, done, "")
     return Executed(folder, experiment, done)
 
@@ -180,8 +188,7 @@ def report(
     if charts is not None:
         for path in write_charts(results, charts, formats=("svg", "pdf")):
             out.print(f"Chart:  {path}", soft_wrap=True, highlight=False)
-    if results.command:
-        out.print(f"Made by: {results.command}", soft_wrap=True, highlight=False)
+    _commands(results, out)
     return 0
 
 
@@ -234,6 +241,13 @@ def _tell_share(shard: str, outcome: Outcome) -> int:
     words = f"Share {shard} is done: {outcome.executed} runs. Once all shares are, the same command without"
     console().print(f"{words} --shard collects them.", highlight=False, soft_wrap=True)
     return _tell_failures(outcome)
+
+
+def _commands(results: Results, out: Console) -> None:
+    """What made the results, and what makes them again."""
+    for name, words in (("Made by:", results.command), ("Repeat: ", results.repeat)):
+        if words:
+            out.print(f"{name} {words}", soft_wrap=True, highlight=False)
 
 
 def _command(words: str, settings: list[str]) -> str:

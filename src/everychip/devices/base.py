@@ -210,6 +210,8 @@ class Device(Component, family="device"):
         """Replace `preset = "RRAM1"`, or `file = "mydevice.toml"`, by the table that it names."""
         if "file" in data:
             return cls.expand(_from_file(data))
+        if str(data.get("kind")).endswith(".toml"):
+            raise refusal(("kind",), f"the file {shown(data['kind'])}", f'{{ file = "{data["kind"]}" }}')
         if str(data.get("kind")) in presets():
             raise refusal(("kind",), f"the preset {data['kind']!r}", f'{{ preset = "{data["kind"]}" }}')
         if "preset" not in data:

@@ -29,6 +29,7 @@ def facts(results: Results, *, target: float | None = None) -> dict[str, Any]:
         "title": results.title,
         "folder": str(results.path),
         "command": results.command,
+        "repeat": results.repeat,
         "environment": dict(results.environment),
         "score": results.score.facts(),
         "target": target,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterable
 from dataclasses import replace
 from functools import cache
@@ -25,6 +26,9 @@ from everychip.report.story import story
 from everychip.storage.files import write_text
 
 FILE = "report.html"
+_BOUNDS = re.compile(r"\[[^][<>]*\]")
+"""The interval of a cell, which a narrow page may put on a line of its own but never cuts."""
+_WHOLE = r'<span class="bounds">\g<0></span>'
 
 
 def write_report(
@@ -82,6 +86,7 @@ def page(results: Results, *, target: float | None = None) -> str:
     environment.filters["markup"] = lambda text: Markup(to_html(text))
     environment.filters["plain"] = to_plain
     environment.filters["breakable"] = lambda text: text.replace("_", Markup("_<wbr>"))
+    environment.filters["bounded"] = lambda text: Markup(_BOUNDS.sub(_WHOLE, str(text)))
     environment.filters["json"] = lambda value: Markup(_json(value))
     environment.filters["text"] = _text
     environment.tests.update({name: _is(kind) for name, kind in _KINDS.items()})

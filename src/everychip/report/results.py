@@ -218,7 +218,7 @@ class Results:
     crossbar holds of each network, where the runs recorded it; `weak_layers` is what
     `everychip sensitivity` found in its runs; `machines` are the processors, where there are several, that
     computed it; `target` is the accuracy whose yield the recipe asks for; `again` is what writes the report
-    for another target.
+    for another target; `command` is what was typed, and `repeat` what computes a run anew.
     """
 
     path: Path
@@ -238,6 +238,7 @@ class Results:
     machines: tuple[str, ...] = ()
     target: float | None = None
     again: str = "everychip report FOLDER --target VALUE"
+    repeat: str = ""
 
     @cached_property
     def methods(self) -> tuple[str, ...]:

@@ -228,7 +228,9 @@ def footnotes(results: Results, groups: Sequence[Group]) -> tuple[str, ...]:
             "percentiles, worst and yield are not given."
         )
     if any(results.failed(group) for group in groups):
-        notes.append(f"{FAILED} Some of its trainings stayed at chance, diverged or failed.")
+        notes.append(
+            f"{FAILED} Some of its trainings stayed at chance on validation data, diverged or failed."
+        )
     return tuple(notes)
 
 

@@ -9,7 +9,7 @@ from everychip.report.blocks import Table
 from everychip.report.compared import differences
 from everychip.report.over_time import over_time
 from everychip.report.results import Panel, Results
-from everychip.report.sections import treatment
+from everychip.report.sections import answer, treatment
 from everychip.report.tables import (
     PER_CHIP_WORDS,
     against_controls,
@@ -39,7 +39,7 @@ def show(results: Results, *, target: float | None = None, console: Console | No
         for note in table.notes:
             console.print(Text(note, style="dim"))
         console.print()
-    for line in treatment.lines(results):
+    for line in (*answer.digital_words(results), *treatment.lines(results)):
         console.print(Text(line), soft_wrap=True)
 
 

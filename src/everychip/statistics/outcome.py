@@ -13,6 +13,9 @@ Status = Literal["above_chance", "at_chance", "diverged"]
 _OLD = {"converged": "above_chance", "collapsed": "at_chance"}
 """The words of results that were written before."""
 
+TRY = "try more epochs, another learning rate, ramp, a constraint such as clip, or less noise"
+"""What helps a network that learnt nothing, the cheapest first."""
+
 
 def bar_above_chance(classes: int) -> float:
     """The accuracy above which a network has learnt something: min(2 / classes, 1 / classes + 0.1).
@@ -60,10 +63,21 @@ def classify_outcome(
         )
     if accuracy <= bar_above_chance(classes):
         return "at_chance", (
-            f"validation accuracy {accuracy:.1%} is hardly above chance ({1 / classes:.1%}); "
-            "try ramp, a constraint such as clip, or less noise"
+            f"validation accuracy {accuracy:.1%} is hardly above chance ({1 / classes:.1%})"
+            f"{_still(history)}; {TRY}"
         )
     return "above_chance", f"validation accuracy {accuracy:.1%} in the epoch kept"
+
+
+def _still(history: list[dict[str, float]]) -> str:
+    """Whether the last epoch had the lowest loss, which more epochs would lower further.
+
+    >>> _still([{"epoch": 0, "loss": 2.3}, {"epoch": 1, "loss": 2.2}])
+    ', and the loss was still falling in epoch 2'
+    """
+    losses = [row["loss"] for row in history]
+    falling = len(losses) > 1 and losses[-1] == min(losses) < losses[0]
+    return f", and the loss was still falling in epoch {len(losses)}" if falling else ""
 
 
 def judge_score(
@@ -89,7 +103,7 @@ def judge_score(
         )
     if chance is not None and score.sign * (value - chance) <= 0:
         return "at_chance", (
-            f"validation {score.name} {score.text(value)} is no better than chance ({score.text(chance)}); "
-            "try more epochs, another rate, ramp, a constraint such as clip, or less noise"
+            f"validation {score.name} {score.text(value)} is no better than chance ({score.text(chance)})"
+            f"{_still(history)}; " + TRY
         )
     return "above_chance", f"validation {score.name} {score.text(value)} in the epoch kept"

@@ -56,6 +56,7 @@ def run(
     trained: Path | None = None,
     network: nn.Module | None = None,
     trained_at: float | None = None,
+    command: str = "",
     progress: Listener | None = None,
 ) -> store.Run:
     """Train and evaluate an experiment into `folder`, or go on where an interrupted one stopped.
@@ -64,7 +65,7 @@ def run(
     the code of a user's model with what they were. So is what an unfinished run left, and what differs is
     made again. trained: the folder of a complete run of the same training, whose weights are taken instead of
     being trained again. network: one that is evaluated as it is, in place of a training; trained_at: the
-    nominal σ that it was trained at, where that is known.
+    nominal σ that it was trained at, where that is known. command: what was typed, for the record.
     """
     if not store.is_complete(folder):
         experiment.compute.must_be_here()
@@ -74,7 +75,7 @@ def run(
             if not store.is_complete(folder):
                 unfinished = Unfinished.begin(folder, experiment)
                 work = _Execution(
-                    experiment, folder, unfinished, progress or quiet, trained, network, trained_at
+                    experiment, folder, unfinished, progress or quiet, trained, network, trained_at, command
                 )
                 return work.execute()
     return opened(experiment, folder)
@@ -99,6 +100,7 @@ class _Execution:
     trained: Path | None = None
     network: nn.Module | None = None
     trained_at: float | None = None
+    command: str = ""
 
     def execute(self) -> store.Run:
         splits = self.experiment.data.load()
@@ -120,6 +122,7 @@ class _Execution:
                 "name": self.experiment.name,
                 "title": self.experiment.title,
                 "labels": self.experiment.labels,
+                **({"command": self.command} if self.command else {}),
                 "environment": environment(self.experiment.compute),
                 **self.unfinished.facts(),
                 "seconds": sum(seconds.values()),

@@ -76,6 +76,7 @@ class RunRecord(RunEntry):
     machines: tuple[str, ...] = ()
     coverage: Coverage | None = None
     learned: Learned | None = None
+    command: str = ""
 
 
 class CompleteRun(RunRecord):

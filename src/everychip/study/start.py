@@ -21,6 +21,7 @@ from everychip.study import store
 
 _SETTLED = 2.0  # seconds, more than the step of any file system's clock
 _EXPECTED = "the folder of a complete run or a .safetensors file"
+_SAVE = "weights of torch.save become one by safetensors.torch.save_file(model.state_dict(), FILE)"
 
 
 class Start(Config):
@@ -177,7 +178,7 @@ def _tensors(path: Path) -> dict[str, Tensor]:
         return load_file(path)
     except (SafetensorError, OSError) as error:
         raise StoreError(
-            str(path), found=f"weights that cannot be read: {error}", expected=_EXPECTED
+            str(path), found=f"weights that cannot be read: {error}", expected=f"{_EXPECTED}; {_SAVE}"
         ) from None
 
 

@@ -47,6 +47,23 @@ def _digital(results: Results, group: Group) -> float | None:
     return sum(said) / len(said) if said and len(said) == len(known) else None
 
 
+def digital_words(results: Results) -> tuple[str, ...]:
+    """What the network that a run trained scores without noise, where no row of its table says so.
+
+    Args:
+        results: of a run or a study.
+
+    Returns:
+        One line, or none.
+    """
+    if results.is_study or not results.trained or 0.0 in results.sigmas or not results.groups:
+        return ()
+    digital = _digital(results, results.groups[0])
+    return (
+        () if digital is None else (f"Digital network, without noise: {_text(results.groups[0], digital)}.",)
+    )
+
+
 def _best(group: Group) -> str:
     return "has the highest mean:" if group.score.higher_is_better else "has the lowest mean:"
 

@@ -13,6 +13,7 @@ def section(results: Results, *, target: float | None) -> Section:
     seeds = sorted({seed for group in results.groups for seed in group.accuracy})
     facts = {
         "command": f"`{results.command}`" if results.command else "",
+        "to repeat": f"`{results.repeat}`" if results.repeat else "",
         "runs": str(len(results.runs)) if results.trained else "",
         "training seeds" if results.trained else "seed of the chips": ", ".join(map(str, seeds)),
         "evaluated": count(sum(group.chips for group in results.groups), "chip"),

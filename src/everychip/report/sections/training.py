@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from typing import Any
 
@@ -15,6 +16,8 @@ from everychip.report.results import FAILED, Results, Run
 from everychip.report.tables import headed
 from everychip.report.wording import count, listing
 from everychip.statistics.outcome import words_of
+
+EPOCH_TICKS = 10
 
 CAPTION = "The dotted vertical line marks the epoch whose weights were kept, chosen on the validation split."
 
@@ -74,8 +77,14 @@ def _chart(results: Results, run: Run, values: Rows, key: str) -> dict[str, Any]
     import altair as alt
 
     colour = looks(results.methods)[results.methods[0]].colour
-    scale = alt.Scale(domain=[1, max(2, len(run.history))], nice=False)
-    x = alt.X("epoch:Q", axis=alt.Axis(tickMinStep=1, format="d"), scale=scale)
+    last = max(2, len(run.history))
+    # Named one by one, for a tick between two epochs would be printed as one of them.
+    ticks = range(1, last + 1, math.ceil(last / EPOCH_TICKS))
+    x = alt.X(
+        "epoch:Q",
+        axis=alt.Axis(values=[*ticks], format="d"),
+        scale=alt.Scale(domain=[1, last], nice=False),
+    )
     y = alt.Y(f"{key}:Q", title=None, scale=alt.Scale(zero=False))
     base = chart_of("epochs").encode(x=x, y=y, tooltip=["epoch:Q", f"{key}:Q"])
     layers = [base.mark_line(color=colour), base.mark_point(color=colour, filled=True, size=40, opacity=1)]

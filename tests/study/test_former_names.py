@@ -22,6 +22,7 @@ def test_all_renamed_fields_are_tried():
         (kind, new, old)
         for family in Component.families.values()
         for kind, one in family.kinds().items()
+        if one.__module__.startswith("everychip.")  # other tests register kinds of their own
         for new, old in former_names(one).items()
     }
     assert everywhere == set(RENAMED)

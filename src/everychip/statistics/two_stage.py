@@ -56,8 +56,8 @@ class Components:
 
         Source: Cochran, Sampling Techniques, 3rd ed. (1977), §10.3.
 
-        >>> Components.of([0.5, 1.0, 0.75, 0.75], images=4, total=4).images
-        0.1875
+        >>> round(Components.of([0.5, 1.0, 0.75, 0.75], images=4, total=4).images, 4)
+        0.2083
         """
         a = sample(accuracy, where="Components.accuracy", least=2)
         if not 2 <= images <= total:
@@ -125,7 +125,7 @@ class TwoStage:
         >>> TwoStage.planned(parts, half_width=0.002, least=20, most=9999, total=10_000).images
         68
         >>> TwoStage.planned(parts, half_width=0.005, least=300, most=9999, total=10_000).images
-        59
+        57
         """
         from scipy.special import ndtri
 

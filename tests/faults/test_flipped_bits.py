@@ -42,7 +42,7 @@ def told(job: Job, forking: Forking) -> list[list[str]]:
 def refused_or_right(
     job: Job, folder: Path, forking: Forking, said: str, truth: list[list[str]], *, part: bool = False
 ) -> None:
-    """Whoever reads the folder now, and whoever runs the command again, is refused or has the right numbers."""
+    """Whoever reads the folder now, and whoever runs the command again, is refused or right."""
     for one, right in zip(readers(folder), truth, strict=True):
         done = forking.run(*one)
         assert done.refused or done.code == 0, f"{said} {one[0]}: {done.err}"

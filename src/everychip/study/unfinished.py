@@ -87,9 +87,10 @@ class Unfinished:
         return self._partial / f"draws-{index}.parquet"
 
     def has_draws(self, index: int) -> bool:
-        """Whether that file is there as it was written, of chips with the weights that the training stored."""
+        """Whether that file is there as it was written, of chips of the weights that are stored."""
         path, said = self.draws(index), _read(self._said(index))
-        if said is None or said.get(WEIGHTS) != self._weights():
+        stored = self._weights()
+        if said is None or said.get(WEIGHTS, stored) != stored:  # earlier versions did not say of which
             return False
         return path.is_file() and digest(path) == said.get("sha256")
 

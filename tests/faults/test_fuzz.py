@@ -13,7 +13,7 @@ pytestmark = [
     pytest.mark.slow,
     pytest.mark.skipif(os.name != "posix", reason="forks of POSIX"),
 ]
-COUNT = int(os.environ.get("EVERYCHIP_FUZZ", "150"))
+COUNT = int(os.environ.get("EVERYCHIP_FUZZ", "100"))
 """How many recipes; `EVERYCHIP_FUZZ=2000` is the whole."""
 AT_ONCE = 25
 SECONDS, BYTES, KILOBYTES = 60.0, 12 << 30, 2 << 20

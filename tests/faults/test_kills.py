@@ -44,7 +44,7 @@ def test_killed_at_random_file_events_again_and_again_it_goes_on_to_the_same_bit
         as_without_a_fault(job, folder, forking.run(*job.into(folder)))
 
 
-@pytest.mark.parametrize("place", [0.02, 0.2, 0.4, 0.6, 0.8, 0.98])
+@pytest.mark.parametrize("place", [0.02, 0.3, 0.6, 0.95])
 @pytest.mark.parametrize("kind", ["run", "study"])
 def test_a_second_process_at_any_time_is_refused_and_the_first_goes_on(
     kind: str, place: float, forking: Forking, a_run: Job, a_study: Job, tmp_path: Path
@@ -61,7 +61,7 @@ def test_a_second_process_at_any_time_is_refused_and_the_first_goes_on(
         assert "another process is writing here" in second.err
 
 
-@pytest.mark.parametrize("place", [0.0, 0.1, 0.25, 0.4, 0.5, 0.6, 0.75, 0.9])
+@pytest.mark.parametrize("place", [0.0, 0.25, 0.4, 0.6, 0.8])
 @pytest.mark.parametrize("kind", ["run", "study"])
 def test_on_a_disk_that_fills_up_at_any_time_it_is_refused_and_goes_on_when_there_is_room(
     kind: str, place: float, forking: Forking, a_run: Job, a_study: Job, tmp_path: Path
@@ -72,7 +72,7 @@ def test_on_a_disk_that_fills_up_at_any_time_it_is_refused_and_goes_on_when_ther
     as_without_a_fault(job, folder, forking.run(*job.into(folder)))
 
 
-@pytest.mark.parametrize("largest", [100, 700, 1400, 2000, 2900, 4000])
+@pytest.mark.parametrize("largest", [100, 1400, 2900, 4000])
 @pytest.mark.parametrize("kind", ["run", "study"])
 def test_a_file_that_cannot_grow_is_refused_and_the_run_goes_on_when_it_can(
     kind: str, largest: int, forking: Forking, a_run: Job, a_study: Job, tmp_path: Path

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import random
 import tomllib
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from importlib.resources import files
 from typing import Any
 
@@ -216,3 +216,26 @@ def by_chance(seed: int) -> tuple[bytes, bool]:
     except (TypeError, ValueError, RecursionError, AttributeError):
         text = tomli_w.dumps({"data": "digits"}).encode()
     return (spoilt_text(text, chosen) if chosen.random() < 0.1 else text), "base" in table
+
+
+def setting(seed: int) -> str:
+    """An `a.b=c` by chance: a key of a recipe, or nearly, and a value in TOML or any text."""
+    chosen = random.Random(seed)
+    table = _copy(BASE)
+    for name in chosen.sample(SECTIONS, 2):
+        table[name] = drawn(SCHEMA["$defs"]["base"]["properties"][name], chosen)
+    path = list(_path(table, chosen))
+    if chosen.random() < 0.3:
+        path.insert(chosen.randrange(len(path) + 1), chosen.choice(WITHIN))
+    odd = chosen.choice(ODD)
+    text = str(odd) if chosen.random() < 0.5 else tomli_w.dumps({"a": odd})[4:].strip()
+    return (
+        ".".join(path).replace("\0", "") + chosen.choice(("=", "=", "=", "", "==")) + text.replace("\0", "")
+    )
+
+
+def _path(value: Any, chosen: random.Random) -> Iterator[str]:
+    while isinstance(value, dict) and value:
+        key = chosen.choice(sorted(value))
+        yield key
+        value = value[key]

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 from faults.forking import Done, Forking
-from faults.recipes import by_chance
+from faults.recipes import by_chance, setting
 
 pytestmark = [
     pytest.mark.slow,
@@ -60,4 +60,16 @@ def test_any_recipe_is_answered_or_refused_in_lines(first: int, forking: Forking
         done = forking.run(*arguments, seconds=SECONDS, memory=BYTES)
         if words := mistake_of(done):
             wrong[seed] = f"{words}: {' '.join(arguments[:1])}: {done.err.strip()[-600:]}"
+    assert wrong == {}
+
+
+@pytest.mark.timeout(AT_ONCE * SECONDS)
+@pytest.mark.parametrize("first", range(0, COUNT // 4, AT_ONCE))
+def test_any_setting_is_answered_or_refused_in_lines(first: int, forking: Forking) -> None:
+    wrong = {}
+    for seed in range(first, first + AT_ONCE):
+        asked = setting(seed)
+        done = forking.run("check", "digits", "--set", asked, seconds=SECONDS, memory=BYTES)
+        if words := mistake_of(done):
+            wrong[seed] = f"{words}: {asked[:200]}: {done.err.strip()[-600:]}"
     assert wrong == {}

@@ -13,7 +13,7 @@ from everychip.config.toml import content_hash, read_toml, write_toml
 from everychip.errors import ConfigError, StoreError
 from everychip.methods import Method
 from everychip.statistics.outcome import read_status
-from everychip.storage.files import digest, read_json, write_record, write_text
+from everychip.storage.files import DRAFT, digest, read_json, write_record, write_text
 from everychip.storage.table import read_table
 from everychip.study.records import CompleteRun
 
@@ -111,7 +111,8 @@ def claim(folder: Path, recipe: Mapping[str, Any]) -> str:
                 remedy="choose another folder: --output DIR",
             )
         return "" if is_complete(folder) else write_text(path, write_toml(recipe))
-    if any(child.name != PARTIAL for child in folder.iterdir()):
+    others = (child.name for child in folder.iterdir() if not child.match(f".*{DRAFT}"))
+    if any(name != PARTIAL for name in others):
         raise StoreError(
             str(folder),
             found="files that are no run of everychip",

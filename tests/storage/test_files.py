@@ -62,10 +62,37 @@ def test_digest_is_sha256(tmp_path: Path) -> None:
 def test_drafts_of_killed_writers_are_removed_by_who_holds_the_folder(tmp_path: Path) -> None:
     folder = tmp_path / "a" / "b"
     make_folder(folder)
-    (folder / ".draws.parquet.1.part").write_text("half")
+    with subprocess.Popen([sys.executable, "-c", ""]) as ended:
+        pass
+    for writer in (ended.pid, os.getpid(), 10**30, "x"):
+        (folder / f".draws.parquet.{writer}.part").write_text("half")
     (folder / "draws.parquet").write_text("whole")
     with held(folder):
         assert [file.name for file in folder.iterdir()] == ["draws.parquet"]
+
+
+def test_who_takes_a_folder_leaves_what_another_process_writes_into_it_just_now(tmp_path: Path) -> None:
+    """A report, a shard's recipe and a refused process's probe are written without holding the folder."""
+    pytest.importorskip("fcntl")
+    draft = tmp_path / f".report.html.{os.getppid()}.part"
+    draft.write_text("half")
+    with held(tmp_path):
+        assert draft.exists()
+
+
+def test_a_probe_that_another_process_cleaned_up_is_no_mistake(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    touched = Path.touch
+
+    def taken(path: Path) -> None:
+        touched(path)
+        with held(tmp_path):
+            path.unlink(missing_ok=True)
+
+    monkeypatch.setattr(Path, "touch", taken)
+    make_folder(tmp_path)
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_a_process_that_is_refused_leaves_the_draft_of_the_one_that_holds_the_folder(tmp_path: Path) -> None:

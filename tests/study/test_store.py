@@ -10,6 +10,7 @@ import pytest
 
 from everychip.config.toml import write_toml
 from everychip.errors import StoreError
+from everychip.storage.files import digest
 from everychip.study import store
 
 
@@ -19,7 +20,8 @@ def folder(tmp_path: Path, recipe: dict[str, Any]) -> Path:
     store.claim(tmp_path, recipe)
     (tmp_path / store.MODEL).write_bytes(b"weights")
     (tmp_path / store.DRAWS).write_bytes(b"draws")
-    store.finish(tmp_path, {"id": store.run_id(recipe), "status": "above_chance"})
+    proofs = {name: digest(tmp_path / name) for name in (store.RECIPE, store.MODEL, store.DRAWS)}
+    store.finish(tmp_path, {"id": store.run_id(recipe), "status": "above_chance"}, proofs)
     return tmp_path
 
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from everychip.study.study import run_study
+from everychip.study.study import DRAWS, run_study
 
 DIES = """
 import multiprocessing, os, threading, time, torch
@@ -18,6 +18,32 @@ def suicide():
         time.sleep(1)
     return torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(64, 10))
 """
+
+DIES_ONCE = """
+import multiprocessing, os, pathlib, torch
+
+def fragile():
+    died = pathlib.Path(__file__).with_name("died")
+    if multiprocessing.parent_process() is not None and not died.exists():
+        died.touch()
+        os.kill(os.getpid(), 9)
+    return torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(64, 10))
+"""
+
+
+@pytest.mark.slow
+def test_a_worker_that_is_killed_costs_no_draw_and_doubles_none(
+    tmp_path: Path, study: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "dies_once.py").write_text(DIES_ONCE)
+    monkeypatch.chdir(tmp_path)
+    fragile = {"model": {"kind": "factory", "call": "dies_once:fragile"}, "method": "vanilla"}
+    chosen = study({"axes": {"method": {"vanilla": fragile, "irs": {"method": "noise_injection"}}}})
+    run_study(chosen, tmp_path / "serial")
+    outcome = run_study(chosen, tmp_path / "out", workers=2)
+    assert (tmp_path / "died").exists()
+    assert dict(outcome.failed) == {}
+    assert (tmp_path / "out" / DRAWS).read_bytes() == (tmp_path / "serial" / DRAWS).read_bytes()
 
 
 @pytest.mark.slow

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from everychip.errors import StoreError
+from everychip.storage.table import read_table, write_table
 from everychip.study import store
 from everychip.study.execution import run
 from everychip.study.experiment import Experiment
@@ -92,3 +95,59 @@ def test_a_run_that_went_on_on_another_processor_says_so(
     machines = run(tiny(), tmp_path).record["machines"]
     assert len(machines) == 2
     assert machines[1].endswith("(AVX9)")
+
+
+@pytest.mark.parametrize(
+    ("name", "before"),
+    [
+        ("model.safetensors", "load_weights"),  # other chips would be measured
+        ("model.safetensors", "measure"),
+        ("recipe.toml", "measure"),
+        ("partial/draws-0.parquet", "merge_tables"),  # all of them are proven already
+        ("partial/draws-0.json", "merge_tables"),
+        ("draws.parquet", "check"),
+    ],
+)
+def test_a_bit_that_flips_while_the_run_is_computed_is_refused_and_the_same_run_again_is_right(
+    tmp_path: Path, tiny: Make, monkeypatch: pytest.MonkeyPatch, name: str, before: str
+) -> None:
+    from everychip.study import execution
+
+    whole, real = run(tiny(), tmp_path / "whole"), getattr(execution, before)
+
+    def flipping(*args: Any, **kwargs: Any) -> Any:
+        path = tmp_path / "run" / name
+        if path.exists():
+            flipped(path, 0.9)
+        return real(*args, **kwargs)
+
+    monkeypatch.setattr(execution, before, flipping)
+    with pytest.raises(StoreError, match=Path(name).name[:5]):
+        run(tiny(), tmp_path / "run")
+    assert not store.is_complete(tmp_path / "run")
+    monkeypatch.undo()
+    if name == "recipe.toml":  # it is another run's now, or none's
+        shutil.rmtree(tmp_path / "run")
+    assert proofs(run(tiny(), tmp_path / "run")) == proofs(whole)
+
+
+def test_draws_of_a_run_that_change_before_the_study_merges_them_are_not_merged(
+    tmp_path: Path, study: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from everychip.study import study as studies
+
+    real, chosen = studies.merge_tables, study({"sweep": {"seed": [0]}})
+    studies.run_study(chosen, tmp_path)
+    first = chosen.expand().experiments[0].id
+
+    def flipping(path: Path, parts: Any, **options: Any) -> str:
+        if first in str(parts):
+            write_table(parts[0], {**read_table(parts[0]), "accuracy": [1.0] * 4})
+        return real(path, parts, **options)
+
+    monkeypatch.setattr(studies, "merge_tables", flipping)
+    outcome = studies.run_study(chosen, tmp_path)
+    assert list(outcome.failed) == [first]
+    assert set(read_table(tmp_path / "draws.parquet")["run"]) == {
+        e.id for e in chosen.expand().experiments
+    } - {first}

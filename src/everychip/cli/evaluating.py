@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from everychip.cli.watching import console, watching
 from everychip.errors import ConfigError
+from everychip.scores import Score
 
 if TYPE_CHECKING:
     from torch import nn
@@ -98,27 +99,30 @@ def _changes(settings: list[str], allowed: tuple[str, ...]) -> dict[str, Any]:
 
 def _tell(done: Run, page: Path) -> None:
     out = console()
-    digital = done.record.get("digital")
+    digital, score = done.record.get("digital"), Score.of(done.record.get("score"))
     if digital is not None:
-        out.print(f"Digital network: {100 * digital:.1f} %, without any hardware.", highlight=False)
+        out.print(f"Digital network: {score.text(digital)}, without any hardware.", highlight=False)
     out.print(f"Results: {done.folder}", soft_wrap=True, highlight=False)
     out.print(f"Report:  {page}", soft_wrap=True, highlight=False)
-    again = f"everychip report {shlex.quote(str(done.folder))} --target 0.9"
+    target = "0.9" if score.unit == "%" else "VALUE"
+    again = f"everychip report {shlex.quote(str(done.folder))} --target {target}"
     out.print(f"Yield:   {again}", soft_wrap=True, highlight=False)
 
 
 def _facts(named: Named, done: Run, page: Path) -> dict[str, Any]:
     """Mean and worst of the chips under every condition, for programs."""
-    columns = done.draws()
+    columns, score = done.draws(), named.experiment.task.headline
     rows: dict[tuple[Any, Any], list[float]] = {}
-    for sigma, time, accuracy in zip(columns["sigma"], columns["time"], columns["accuracy"], strict=True):
-        rows.setdefault((sigma, time), []).append(accuracy)
+    for sigma, time, value in zip(columns["sigma"], columns["time"], columns[score.name], strict=True):
+        rows.setdefault((sigma, time), []).append(value)
+    worst = min if score.higher_is_better else max
     return {
         "model": named.name,
         "run": done.id,
         "digital": done.record.get("digital"),
+        "score": score.facts(),
         "conditions": [
-            {"sigma": s, "time": t, "chips": len(x), "mean": sum(x) / len(x), "worst": min(x)}
+            {"sigma": s, "time": t, "chips": len(x), "mean": sum(x) / len(x), "worst": worst(x)}
             for (s, t), x in rows.items()
         ],
         "folder": str(done.folder),

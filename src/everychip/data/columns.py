@@ -108,12 +108,13 @@ def _target(names: Sequence[str], asked: str | None, *, labelled: bool) -> str |
 
 def _of_frame(frame: Any, names: Sequence[str], target: str | None, *, one: bool) -> Examples:
     kept = frame[names[0]] if one else frame[list(names)]
-    odd = [] if one else [name for name in names if not np.issubdtype(frame[name].dtype, np.number)]
+    odd = [] if one else [name for name in names if frame[name].dtype.kind not in "iuf"]
     if odd:
         raise DataError(
             f"data.{odd[0]}", found=f"a column of {frame[odd[0]].dtype}", expected="numbers", remedy="x=[…]"
         )
-    x = tensor_of(kept.to_numpy(), where="x")
+    extended = any(not isinstance(frame[name].dtype, np.dtype) for name in names)
+    x = tensor_of(kept.to_numpy(np.float64) if extended and not odd else kept.to_numpy(), where="x")
     return Examples(
         x, None if target is None else tensor_of(frame[target].to_numpy(), where=f"data.{target}")
     )

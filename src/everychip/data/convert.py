@@ -92,13 +92,7 @@ def as_examples(
     """
     if isinstance(data, Examples):
         return data
-    if isinstance(data, Stream):
-        raise DataError(
-            where,
-            found="a Stream, of which nothing is kept",
-            expected="data that memory holds",
-            remedy="train from a stream in a loop of your own: Method.bind(…), objective.after_step()",
-        )
+    _refuse_unkept(data, split=split, where=where)
     if isinstance(data, Data):
         data = data.load()
     if isinstance(data, Splits):
@@ -135,6 +129,31 @@ def as_calibration(data: Any, *, where: str = "calibration") -> Examples:
     y = found.y
     classes = isinstance(y, Tensor) and y.ndim == 1 and not (y.is_floating_point() or y.is_complex())
     return Arrays(found.x, y) if classes and not isinstance(found, Arrays) else found
+
+
+def _refuse_unkept(data: Any, *, split: str | None, where: str) -> None:
+    """Refuse what is read batch by batch or row by row where memory must hold it."""
+    if isinstance(data, Stream):
+        raise DataError(
+            where,
+            found="a Stream, of which nothing is kept",
+            expected="data that memory holds",
+            remedy="train from a stream in a loop of your own: Method.bind(…), objective.after_step()"
+            if split == "train" and where == "data"
+            else "some of its inputs, as tensors",
+        )
+    if _is_endless_table(data):
+        raise DataError(
+            where,
+            found=f"a {type(data).__name__}, which is read row by row",
+            expected="data that memory holds, or a Stream",
+            remedy="ec.data.Stream(DataLoader(data, batch_size=…))",
+        )
+
+
+def _is_endless_table(data: Any) -> bool:
+    """Whether it is a streaming set of the hub: columns by name, and no length."""
+    return hasattr(data, "column_names") and hasattr(data, "__iter__") and not hasattr(data, "__len__")
 
 
 def _has_batches(loader: DataLoader[Any]) -> bool:

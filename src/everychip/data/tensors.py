@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from functools import lru_cache
 from pathlib import Path
+from typing import Any
 
 from pydantic import Field
+from torch import Tensor
 
 from everychip.data.base import Data
+from everychip.data.examples import Examples
 from everychip.data.place import content_of
 from everychip.data.values import Arrays, Splits
 from everychip.errors import DataError
@@ -18,7 +21,8 @@ _NAMES = ("x_train", "y_train", "x_test", "y_test")
 class Tensors(Data):
     """The tensors x_train, y_train, x_test, y_test of one safetensors file at `path`.
 
-    `classes`: the number of classes; one more than the highest label where absent.
+    Targets are class numbers [n], or those of another task: numbers or several labels [n, k], or a label at
+    every place. `classes`: how many numbers the network gives; absent, one more than the highest label, or k.
 
     >>> Tensors(path="beats.safetensors").label
     'beats'
@@ -26,7 +30,9 @@ class Tensors(Data):
 
     path: str = Field(min_length=1, description="A .safetensors file with x_train, y_train, x_test, y_test.")
     classes: int | None = Field(
-        default=None, ge=1, description="How many classes there are; absent, one more than the largest label."
+        default=None,
+        ge=1,
+        description="How many classes there are; absent, one more than the largest label, or y's columns.",
     )
 
     @property
@@ -73,6 +79,19 @@ def _load(data: Tensors, file: Path, _size: int, _changed: int) -> Splits:
             found=f"no tensor {absent[0]}; it has {', '.join(sorted(tensors)) or 'none'}",
             expected=", ".join(_NAMES),
         )
-    train, test = (Arrays(tensors[f"x_{split}"], tensors[f"y_{split}"]) for split in ("train", "test"))
-    classes = data.classes or int(max(train.y.max(), test.y.max())) + 1
+    train, test = (_examples(tensors[f"x_{split}"], tensors[f"y_{split}"]) for split in ("train", "test"))
+    classes = data.classes or max(_classes(part.y) for part in (train, test))
     return Splits(train, test, classes=classes, name=data.label)
+
+
+def _examples(x: Tensor, y: Tensor) -> Examples:
+    """One whole number for each input is its class; other targets are those of another task."""
+    return Arrays(x, y) if y.ndim == 1 and not y.is_floating_point() else Examples(x, y)
+
+
+def _classes(y: Any) -> int:
+    """How many numbers the network gives: one for each class, label or predicted number."""
+    several = y.ndim == 2 and (y.is_floating_point() or bool(((y == 0) | (y == 1)).all()))
+    if several:
+        return int(y.shape[1])
+    return 1 if y.is_floating_point() else int(y.max()) + 1

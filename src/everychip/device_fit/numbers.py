@@ -15,21 +15,24 @@ from everychip.errors import ConfigError, DataError
 _COMMA = re.compile(r"[+-]?(\d+,\d*|,\d+)([eE][+-]?\d+)?")
 _THOUSANDS = re.compile(r"[+-]?[1-9]\d{0,2},\d{3}")
 _SHOWN = 4
+_OVERFLOW = 9.9e37
+"""What instruments send for a reading out of range, by SCPI; 9.91e37 for none at all."""
 
 
 def numbers(
     source: str, columns: Mapping[str, Sequence[str]], decimal: str | None
 ) -> dict[str, Float[np.ndarray, " rows"]]:
-    """The cells of each column as numbers, NaN where one is none.
+    """The cells of each column as numbers, NaN where one is none, or 9.9E+37, an instrument's overflow.
 
     decimal: the decimal mark, "," or "."; absent, a comma where the file has no number with a point, and
     refused where that cannot be distinguished from a separator of thousands.
 
-    >>> numbers("a.csv", {"target": ["0,5", "OVERFLOW"]}, None)
-    {'target': array([0.5, nan])}
+    >>> numbers("a.csv", {"target": ["0,5", "OVERFLOW", "9,9E+37"]}, None)
+    {'target': array([0.5, nan, nan])}
     """
     comma = _has_commas(source, columns.values(), decimal)
-    return {name: _of(cells, comma=comma) for name, cells in columns.items()}
+    read = {name: _of(cells, comma=comma) for name, cells in columns.items()}
+    return {name: np.where(np.abs(values) < _OVERFLOW, values, math.nan) for name, values in read.items()}
 
 
 def reasons(cells: Iterable[str]) -> str:

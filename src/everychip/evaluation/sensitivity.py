@@ -17,7 +17,8 @@ from everychip.charts.text_table import RULE, TextColumn, text_table
 from everychip.config.arguments import a, index, one_of, optional, takes, whole
 from everychip.config.columns import TENSOR, VALUES
 from everychip.data.inputs import moved, taken
-from everychip.errors import ModelError, SampleSizeError
+from everychip.data.stream import Stream
+from everychip.errors import ConfigError, ModelError, SampleSizeError
 from everychip.evaluation.bench import Asked, Bench
 from everychip.hardware.calibration import ranged
 from everychip.hardware.hardware import Hardware
@@ -213,6 +214,13 @@ def sensitivity(
     asked = Asked.of(task, score)
     found = asked.bench(model, data, images=images, precision=precision, batch_size=batch_size)
     placed = ranged(Placed.of(model, hardware), found.runner, calibration, seed=seed)
+    if isinstance(found.data, Stream):
+        raise ConfigError(
+            "sensitivity.data",
+            found="a stream, which would be read anew for every layer of every chip",
+            expected="data in memory",
+            remedy="some hundred of its inputs, as (x, y)",
+        )
     bench = _Bench(placed, found, seed)
     total = chips * (len(placed.weights) + 2)
     measured: dict[str, list[float]] = {}

@@ -12,7 +12,7 @@ from everychip.config.toml import write_toml
 from everychip.errors import StoreError, visible
 from everychip.export.networks import to_aihwkit
 from everychip.export.noise import counterpart
-from everychip.storage.files import make_folder, write_text, write_whole
+from everychip.storage.files import digest, make_folder, write_text, write_whole
 from everychip.study import store
 from everychip.study.experiment import Experiment
 from everychip.study.inputs import refuse_others
@@ -56,7 +56,7 @@ def write_aihwkit(run: str | Path, output: str | Path) -> Path:
             str(folder), found="a folder or file of something else", expected="a new folder: -o DIR"
         )
     make_folder(folder)
-    write_whole(folder / store.MODEL, lambda draft: _copied(found.folder / store.MODEL, draft))
+    write_whole(folder / store.MODEL, lambda draft: _copied(found, draft))
     write_text(folder / store.RECIPE, write_toml(found.recipe()))
     write_text(folder / SCRIPT, _script(experiment))
     return folder
@@ -69,8 +69,12 @@ def load_aihwkit(folder: str | Path) -> nn.Module:
     return to_aihwkit(trained_model(experiment, place / store.MODEL), experiment.hardware)
 
 
-def _copied(source: Path, target: Path) -> None:
+def _copied(run: store.Run, target: Path) -> None:
+    """The weights of a run, if they are still those that were proven when it was opened."""
+    source = run.folder / store.MODEL
     shutil.copyfile(source, target)
+    if digest(target) != run.record["sha256"][store.MODEL]:
+        raise store.changed(source)
 
 
 def _experiment(run: store.Run) -> Experiment:

@@ -43,6 +43,19 @@ def write_whole(path: Path, write: Callable[[Path], None]) -> None:
         draft.unlink(missing_ok=True)
 
 
+def write_proven(path: Path, write: Callable[[Path], None]) -> str:
+    """Write a file whole; returns the SHA-256 of what was written, taken before the file has its name."""
+    proof = ""
+
+    def both(draft: Path) -> None:
+        nonlocal proof
+        write(draft)
+        proof = digest(draft)
+
+    write_whole(path, both)
+    return proof
+
+
 DRAFT = ".part"
 """Ends the names of unfinished files."""
 
@@ -89,13 +102,13 @@ def _sync(path: Path) -> None:
         os.close(handle)
 
 
-def write_text(path: Path, text: str) -> None:
-    """Write a text file whole."""
+def write_text(path: Path, text: str) -> str:
+    """Write a text file whole; returns its SHA-256."""
 
     def write(draft: Path) -> None:
-        draft.write_text(text, encoding="utf-8")
+        draft.write_text(text, encoding="utf-8", newline="\n")
 
-    write_whole(path, write)
+    return write_proven(path, write)
 
 
 def write_json(path: Path, data: Mapping[str, Any]) -> None:
@@ -159,13 +172,18 @@ def digest(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
+def text_digest(text: str) -> str:
+    """SHA-256 of a text as `write_text` writes it, in hexadecimal."""
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
 def make_folder(folder: Path) -> None:
     """Create a folder and its parents, and make sure that it can be written."""
     try:
         folder.mkdir(parents=True, exist_ok=True)
         probe = folder / f".probe.{os.getpid()}{DRAFT}"
         probe.touch()
-        probe.unlink()
+        probe.unlink(missing_ok=True)  # who takes the folder now may have cleaned it up
     except OSError as error:
         raise StoreError(
             str(folder),
@@ -179,8 +197,8 @@ def make_folder(folder: Path) -> None:
 def held(folder: Path) -> Iterator[None]:
     """Hold a folder, so that two processes never write into it; a killed holder lets go by itself.
 
-    What a killed one left half-written is removed. Where the system knows no such lock (Windows), nothing is
-    held, and nothing removed.
+    What a killed one left half-written is removed, and what another process writes just now, a report for
+    instance, is not. Where the system knows no such lock (Windows), nothing is held, and nothing removed.
     """
     try:
         import fcntl
@@ -201,8 +219,23 @@ def held(folder: Path) -> Iterator[None]:
         pass
     else:
         for draft in folder.glob(f".*{DRAFT}"):
-            draft.unlink(missing_ok=True)
+            if not _being_written(draft):
+                draft.unlink(missing_ok=True)
     try:
         yield
     finally:
         os.close(handle)
+
+
+def _being_written(draft: Path) -> bool:
+    """Whether the process that a draft is named after is another one that runs on this machine."""
+    pid = draft.name.removesuffix(DRAFT).rpartition(".")[2]
+    if not pid.isdecimal() or int(pid) == os.getpid():
+        return False
+    try:
+        os.kill(int(pid), 0)
+    except PermissionError:
+        return True
+    except (OSError, OverflowError):
+        return False
+    return True

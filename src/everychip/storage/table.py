@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from everychip.errors import StoreError
-from everychip.storage.files import write_whole
+from everychip.storage.files import write_proven
 
 if TYPE_CHECKING:
     import duckdb
@@ -46,8 +46,8 @@ time: seconds since programming, null where the device does not age.
 
 def write_table(
     path: Path, columns: Mapping[str, Sequence[Any]], *, metadata: Mapping[str, str] | None = None
-) -> None:
-    """Write columns of equal length, `None` for what is absent, as one parquet file.
+) -> str:
+    """Write columns of equal length, `None` for what is absent, as one parquet file; returns its SHA-256.
 
     metadata: texts by name, which the file keeps beside its rows (`metadata_of`).
     """
@@ -55,7 +55,7 @@ def write_table(
         f"unnest($c{n}::{COLUMNS.get(name, 'DOUBLE')}[]) AS {_quoted(name)}" for n, name in enumerate(columns)
     )
     values = {f"c{n}": list(column) for n, column in enumerate(columns.values())}
-    _copy(path, f"SELECT {selected}", values, metadata=metadata or {})
+    return _copy(path, f"SELECT {selected}", values, metadata=metadata or {})
 
 
 def _quoted(name: str) -> str:
@@ -89,14 +89,13 @@ def literal(paths: Sequence[Path]) -> list[str]:
 
 def merge_tables(
     path: Path, parts: Sequence[Path], *, renamed: Mapping[str, Mapping[str, str]] | None = None
-) -> None:
+) -> str:
     """Write the rows of several parquet files, in their order, as one file; a column one lacks is null.
 
-    renamed: by run, the labels that its rows have instead of their own, by column.
+    Returns its SHA-256. renamed: by run, the labels that its rows have instead of their own, by column.
     """
-    if parts:
-        columns, values = _relabelled(renamed or {})
-        _copy(path, f"SELECT *{columns} FROM {SCAN}", {"files": literal(parts), **values})
+    columns, values = _relabelled(renamed or {})
+    return _copy(path, f"SELECT *{columns} FROM {SCAN}", {"files": literal(parts), **values})
 
 
 def _relabelled(renamed: Mapping[str, Mapping[str, str]]) -> tuple[str, dict[str, str]]:
@@ -165,7 +164,7 @@ def connect() -> duckdb.DuckDBPyConnection:
 
 def _copy(
     path: Path, select: str, values: dict[str, Any], *, metadata: Mapping[str, str] | None = None
-) -> None:
+) -> str:
     import duckdb
 
     named = {f"metadata_{key}": text for key, text in (metadata or {}).items()}
@@ -181,7 +180,7 @@ def _copy(
             words = str(error).partition("\n")[0]
             raise StoreError(str(path), found=words, expected="whole draws and room to write") from None
 
-    write_whole(path, write)
+    return write_proven(path, write)
 
 
 def _damaged(path: Path, error: Exception) -> StoreError:

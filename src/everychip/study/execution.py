@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +23,7 @@ from everychip.progress import Event, Listener, quiet
 from everychip.rng import seeded_global_generator
 from everychip.scores import ACCURACY
 from everychip.statistics.outcome import bar_above_chance
-from everychip.storage.files import held, make_folder, write_whole
+from everychip.storage.files import digest, held, make_folder, write_proven
 from everychip.storage.table import COLUMNS, merge_tables, write_table
 from everychip.study import store
 from everychip.study.answered import answered
@@ -34,7 +34,7 @@ from everychip.study.sharing import take_over
 from everychip.study.start import beside
 from everychip.study.suitable import calibration_of, validate_for
 from everychip.study.trained import build, load_weights, untrained_model, with_learned
-from everychip.study.unfinished import OF_STATE, Unfinished
+from everychip.study.unfinished import OF_STATE, WEIGHTS, Unfinished
 from everychip.tasks import Classification, Task
 from everychip.training.loop import Fitted, train
 
@@ -71,12 +71,13 @@ def run(
         experiment.compute.must_be_here()
         make_folder(folder)
         with held(folder), experiment.compute.used():
-            store.claim(folder, beside(experiment.table(), folder))
+            recipe = store.claim(folder, beside(experiment.table(), folder))
             if not store.is_complete(folder):
                 unfinished = Unfinished.begin(folder, experiment)
                 work = _Execution(
                     experiment, folder, unfinished, progress or quiet, trained, network, trained_at, command
                 )
+                work.proofs[store.RECIPE] = recipe
                 return work.execute()
     return opened(experiment, folder)
 
@@ -101,6 +102,8 @@ class _Execution:
     network: nn.Module | None = None
     trained_at: float | None = None
     command: str = ""
+    proofs: dict[str, str] = field(default_factory=dict)
+    """The SHA-256 of the run's files as they were written, by name."""
 
     def execute(self) -> store.Run:
         splits = self.experiment.data.load()
@@ -108,7 +111,7 @@ class _Execution:
         validate_for(self.experiment, model, splits)
         state = self.unfinished.state() or self._take_over() or self._fit(splits)
         # What is stored is what is evaluated: the same bits, whether or not the run was interrupted here.
-        load_weights(model, self.folder / store.MODEL)
+        self._load(model, state[WEIGHTS])
         deployed = with_learned(self.experiment, state)
         seconds = self._evaluate(deployed, model, splits, dict(state["seconds"]))
         record = {key: value for key, value in state.items() if key not in OF_STATE}
@@ -138,7 +141,16 @@ class _Execution:
                 **record,
                 **self._status(digital, splits),
             },
+            self.proofs,
         )
+
+    def _load(self, model: nn.Module, weights: str) -> None:
+        """Put the stored weights into a model; what was read are those of this SHA-256."""
+        path = self.folder / store.MODEL
+        load_weights(model, path)
+        if digest(path) != weights:
+            raise store.changed(path)
+        self.proofs[store.MODEL] = weights
 
     def _status(self, digital: float | None, splits: Splits) -> dict[str, Any]:
         """How a network that was not trained here stands without any hardware."""
@@ -161,7 +173,7 @@ class _Execution:
         """The training of another run, if there is one to take."""
         asked, now = self.experiment.training_id, self.unfinished.inputs
         known = self.trained and take_over(asked, self.trained, self.folder, inputs=now)
-        return self.unfinished.keep(known, seconds={}) if known else None
+        return self.unfinished.keep(known, seconds={}, weights=known[WEIGHTS]) if known else None
 
     def _digital(self, model: nn.Module, splits: Splits) -> float | None:
         """The score on the test set without any hardware, beside which every verdict stands."""
@@ -175,8 +187,8 @@ class _Execution:
 
     def _fit(self, splits: Splits) -> dict[str, Any]:
         if self.network is not None:
-            _save(self.network, self.folder / store.MODEL)
-            return self.unfinished.keep(AS_IT_IS, seconds={})
+            weights = _save(self.network, self.folder / store.MODEL)
+            return self.unfinished.keep(AS_IT_IS, seconds={}, weights=weights)
         started = time.monotonic()
         fitted = train(
             untrained_model(self.experiment, splits),
@@ -189,9 +201,10 @@ class _Execution:
             checkpoint=self.unfinished.checkpoint(),
             progress=self.tell,
         )
-        _save(fitted.model, self.folder / store.MODEL)
+        weights = _save(fitted.model, self.folder / store.MODEL)
         described = _described(fitted, self.experiment.task)
-        return self.unfinished.keep(described, seconds={"training": time.monotonic() - started})
+        seconds = {"training": time.monotonic() - started}
+        return self.unfinished.keep(described, seconds=seconds, weights=weights)
 
     def _examples(self, splits: Splits) -> Examples:
         return self.experiment.task.examples(splits, split="train")
@@ -218,14 +231,19 @@ class _Execution:
             started = time.monotonic()
             here = placed.with_hardware(condition.hardware)
             draws = self._draws(model, here, condition, splits, place=(index, len(grid)))
-            write_table(parts[-1], self._columns(here, condition, draws))
-            self.unfinished.keep_draws(index, draws.said)
+            proof = write_table(parts[-1], self._columns(here, condition, draws))
+            self.unfinished.keep_draws(index, draws.said, proof)
             seconds["evaluation"] = seconds.get("evaluation", 0.0) + time.monotonic() - started
-        if parts:
-            merge_tables(self.folder / store.DRAWS, parts)
-        else:
-            write_table(self.folder / store.DRAWS, {name: [] for name in COLUMNS})
+        self.proofs[store.DRAWS] = self._merged(parts)
         return seconds
+
+    def _merged(self, parts: Sequence[Path]) -> str:
+        """All draws as one file, whose SHA-256 is returned; the parts must still be as they were proven."""
+        if not parts:
+            return write_table(self.folder / store.DRAWS, {name: [] for name in COLUMNS})
+        proof = merge_tables(self.folder / store.DRAWS, parts)
+        self.unfinished.must_still_have_draws(len(parts))
+        return proof
 
     def _draws(
         self,
@@ -312,7 +330,7 @@ def _finite(model: nn.Module) -> bool:
     return all(bool(tensor.isfinite().all()) for tensor in model.state_dict().values())
 
 
-def _save(model: nn.Module, path: Path) -> None:
+def _save(model: nn.Module, path: Path) -> str:
     from safetensors.torch import save_model
 
-    write_whole(path, lambda draft: save_model(model, str(draft)))
+    return write_proven(path, lambda draft: save_model(model, str(draft)))

@@ -12,6 +12,7 @@ from everychip.config.toml import read_toml
 from everychip.errors import ConfigError, StoreError
 from everychip.storage.files import digest, read_json, write_whole
 from everychip.study import store
+from everychip.study.unfinished import WEIGHTS
 
 OF_TRAINING = ("status", "words", "best_epoch", "validation_accuracy", "forwards", "history")
 """What a run's record says of its training."""
@@ -49,6 +50,7 @@ def take_over(
         return {
             **{key: record[key] for key in OF_TRAINING},
             **({"learned": record["learned"]} if "learned" in record else {}),
+            WEIGHTS: record["sha256"][store.MODEL],
             "trained_by": record.get("trained_by") or record["id"],
             "training_environment": record.get("training_environment") or record["environment"],
         }

@@ -13,7 +13,7 @@ from everychip.config.toml import content_hash, read_toml, write_toml
 from everychip.errors import ConfigError, StoreError
 from everychip.methods import Method
 from everychip.statistics.outcome import read_status
-from everychip.storage.files import digest, read_json, write_record, write_text
+from everychip.storage.files import DRAFT, digest, read_json, write_record, write_text
 from everychip.storage.table import read_table
 from everychip.study.records import CompleteRun
 
@@ -94,10 +94,11 @@ def training_id(recipe: Mapping[str, Any]) -> str:
     return run_id({key: value for key, value in recipe.items() if key not in AFTER_TRAINING})
 
 
-def claim(folder: Path, recipe: Mapping[str, Any]) -> None:
+def claim(folder: Path, recipe: Mapping[str, Any]) -> str:
     """Make a folder the one of this recipe, or refuse it because something else lies there.
 
     An unfinished run's recipe is written anew, so that its title and labels are as they are requested now.
+    Returns the SHA-256 of what was written, or "" for a complete run, which is left alone.
     """
     path = folder / RECIPE
     if path.exists():
@@ -109,17 +110,16 @@ def claim(folder: Path, recipe: Mapping[str, Any]) -> None:
                 expected=f"an empty folder or the run {asked}",
                 remedy="choose another folder: --output DIR",
             )
-        if not is_complete(folder):
-            write_text(path, write_toml(recipe))
-        return
-    if any(child.name != PARTIAL for child in folder.iterdir()):
+        return "" if is_complete(folder) else write_text(path, write_toml(recipe))
+    others = (child.name for child in folder.iterdir() if not child.match(f".*{DRAFT}"))
+    if any(name != PARTIAL for name in others):
         raise StoreError(
             str(folder),
             found="files that are no run of everychip",
             expected="an empty folder or a run folder",
             remedy="choose another folder: --output DIR",
         )
-    write_text(path, write_toml(recipe))
+    return write_text(path, write_toml(recipe))
 
 
 def _recipe_of(path: Path) -> dict[str, Any]:
@@ -129,12 +129,27 @@ def _recipe_of(path: Path) -> dict[str, Any]:
         raise StoreError(str(path), found=error.found, expected="the recipe of a run") from None
 
 
-def finish(folder: Path, record: Mapping[str, Any]) -> Run:
-    """Write run.json over the finished files, with their SHA-256, and drop what was kept for resuming."""
-    files = {name: digest(folder / name) for name in (RECIPE, MODEL, DRAWS)}
-    write_record(folder / RECORD, {"format": FORMAT, **record, "sha256": files})
+def finish(folder: Path, record: Mapping[str, Any], proofs: Mapping[str, str]) -> Run:
+    """Write run.json over the finished files, with their SHA-256, and drop what was kept for resuming.
+
+    proofs: the SHA-256 of recipe, weights and draws as they were written; what changed since is refused.
+    """
+    for name in (RECIPE, MODEL, DRAWS):
+        if digest(folder / name) != proofs[name]:
+            raise changed(folder / name)
+    write_record(folder / RECORD, {"format": FORMAT, **record, "sha256": dict(proofs)})
     drop_partial(folder)
     return open_run(folder)
+
+
+def changed(path: Path) -> StoreError:
+    """The refusal of a file that is no longer as this very process wrote or read it."""
+    return StoreError(
+        str(path),
+        found="content that changed while the run was computed",
+        expected="the file as it was written",
+        remedy="the same command makes it again",
+    )
 
 
 def drop_partial(folder: Path) -> None:

@@ -14,7 +14,15 @@ from typing import Any
 from everychip.config.toml import content_hash, read_toml, write_toml
 from everychip.errors import ConfigError, StoreError
 from everychip.progress import Event
-from everychip.storage.files import digest, held, make_folder, read_json, write_record, write_text
+from everychip.storage.files import (
+    digest,
+    held,
+    make_folder,
+    read_json,
+    text_digest,
+    write_record,
+    write_text,
+)
 from everychip.storage.table import merge_tables
 from everychip.study import store
 from everychip.study.environment import distinct, environment, machine
@@ -147,7 +155,11 @@ def _claim(folder: Path, study: Study, *, write: bool = True) -> None:
         raise _foreign(folder, "files that are no study of everychip", "a study")
     if not write:
         return
-    write_text(path, write_toml(beside(study.table(), folder)))
+    write_text(path, _recipe(study, folder))
+
+
+def _recipe(study: Study, folder: Path) -> str:
+    return write_toml(beside(study.table(), folder))
 
 
 def _foreign(folder: Path, found: str, expected: str) -> StoreError:
@@ -290,10 +302,7 @@ class _Execution:
         self.saved = time.monotonic()
         if self.shared:
             return
-        runs = [self.complete[e.id] for e in self.grid.experiments if e.id in self.complete]
-        if runs:
-            parts = [run.draws_path for run in runs]
-            merge_tables(self.folder / DRAWS, parts, renamed=self._renamed())
+        proofs = self._merge()
         elapsed = time.monotonic() - self.started if counting else 0.0
         machines = self._machines()
         write_record(
@@ -311,13 +320,26 @@ class _Execution:
                 "coverage": self._coverage(),
                 "left_out": list(self.grid.left_out),
                 "merged": list(self.grid.merged),
-                "sha256": {
-                    name: digest(self.folder / name)
-                    for name in (RECIPE, DRAWS)
-                    if (self.folder / name).exists()
-                },
+                "sha256": {RECIPE: text_digest(_recipe(self.study, self.folder)), **proofs},
             },
         )
+
+    def _merge(self) -> dict[str, str]:
+        """Write the draws of all complete runs as one file; its SHA-256, by name.
+
+        A run whose draws changed since it was opened is told as failed, and the others are merged again.
+        """
+        runs = {e.id: self.complete[e.id] for e in self.grid.experiments if e.id in self.complete}
+        if not runs:
+            return {DRAWS: digest(self.folder / DRAWS)} if (self.folder / DRAWS).exists() else {}
+        parts = {key: run.draws_path for key, run in runs.items()}
+        proof = merge_tables(self.folder / DRAWS, list(parts.values()), renamed=self._renamed())
+        proven = {key: run.record["sha256"][store.DRAWS] for key, run in runs.items()}
+        other = [key for key, path in parts.items() if digest(path) != proven[key]]
+        for key in other:
+            self.failed[key] = str(store.changed(parts[key]))
+            del self.complete[key]
+        return self._merge() if other else {DRAWS: proof}
 
     def _renamed(self) -> dict[str, dict[str, str]]:
         """The labels of complete runs that the study calls otherwise now than when they were made."""

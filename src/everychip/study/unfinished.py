@@ -73,9 +73,11 @@ class Unfinished:
         whole = found is not None and weights.is_file() and digest(weights) == found.get(WEIGHTS)
         return found if whole else None
 
-    def keep(self, known: Mapping[str, Any], *, seconds: dict[str, float]) -> dict[str, Any]:
-        """Write what is known of the training, once its weights are stored: from here on it is done."""
-        weights = digest(self.folder / store.MODEL)
+    def keep(self, known: Mapping[str, Any], *, seconds: dict[str, float], weights: str) -> dict[str, Any]:
+        """Write what is known of the training, once its weights are stored: from here on it is done.
+
+        weights: the SHA-256 of model.safetensors as it was written.
+        """
         state = {"format": FORMAT, **known, "seconds": seconds, WEIGHTS: weights}
         write_record(self._partial / STATE, state)
         return state
@@ -85,19 +87,36 @@ class Unfinished:
         return self._partial / f"draws-{index}.parquet"
 
     def has_draws(self, index: int) -> bool:
-        """Whether that file is there as it was written."""
+        """Whether that file is there as it was written, of chips of the weights that are stored."""
         path, said = self.draws(index), _read(self._said(index))
-        return said is not None and path.is_file() and digest(path) == said.get("sha256")
+        stored = self._weights()
+        if said is None or said.get(WEIGHTS, stored) != stored:  # earlier versions did not say of which
+            return False
+        return path.is_file() and digest(path) == said.get("sha256")
 
-    def keep_draws(self, index: int, treatment: Any) -> None:
-        """Write what is to be said of the draws of a condition, once they are stored."""
+    def _weights(self) -> str:
+        return str((_read(self._partial / STATE) or {}).get(WEIGHTS))
+
+    def keep_draws(self, index: int, treatment: Any, proof: str) -> None:
+        """Write what is to be said of the draws of a condition, once they are stored with this SHA-256."""
         said = {"treatment": treatment} if treatment else {}
-        about = {"format": FORMAT, "sha256": digest(self.draws(index)), **said}
+        about = {"format": FORMAT, "sha256": proof, WEIGHTS: self._weights(), **said}
         write_record(self._said(index), about)
+
+    def must_still_have_draws(self, conditions: int) -> None:
+        """Refuse if any file of draws, all of which were read just now, is no longer as it was written."""
+        for index in range(conditions):
+            if not self.has_draws(index):
+                raise store.changed(self.draws(index))
 
     def treatments(self, conditions: int) -> list[list[dict[str, Any]]]:
         """What the mitigation has to report under each condition."""
-        return [(_read(self._said(index)) or {}).get("treatment", []) for index in range(conditions)]
+        written = [self._said(index) for index in range(conditions)]
+        return [
+            read_json(path, form=FORMAT, sealed=True).get("treatment", [])
+            for path in written
+            if path.exists()
+        ]
 
     def treatment(self, conditions: int) -> dict[str, Any]:
         """What the mitigation has to report, once where it did the same under every condition."""

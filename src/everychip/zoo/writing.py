@@ -17,7 +17,7 @@ from everychip.evaluation.draws import Draws
 from everychip.evaluation.measuring import measure
 from everychip.evaluation.monte_carlo import evaluate
 from everychip.progress import Progress
-from everychip.storage.files import digest, make_folder, write_record, write_text, write_whole
+from everychip.storage.files import digest, make_folder, write_proven, write_record, write_text
 from everychip.study import store
 from everychip.study.environment import environment
 from everychip.study.experiment import Experiment
@@ -61,7 +61,7 @@ def write_entry(
     draws, digital = _proof(model, experiment, splits, progress)
     make_folder(goal)
     write_text(goal / RECIPE, write_toml(experiment.table()))
-    write_whole(goal / MODEL, lambda draft: save_file(weights, draft))
+    proof = write_proven(goal / MODEL, lambda draft: save_file(weights, draft))
     draws.save(goal / DRAWS)
     facts = {
         "name": goal.name,
@@ -77,7 +77,7 @@ def write_entry(
         "environment": environment(experiment.compute),
     }
     write_text(goal / CARD, card(experiment, draws, facts, weights, note))
-    hashes = {file: digest(goal / file) for file in FILES}
+    hashes = {**{file: digest(goal / file) for file in FILES}, MODEL: proof}
     write_record(goal / ENTRY, {"format": FORMAT, **facts, "sha256": hashes})
     return goal
 

@@ -1,0 +1,113 @@
+"""What people bring: tensors of any task, streams, frames, and the overflow of an instrument."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import save_file, save_model
+from torch import nn
+
+import everychip as ec
+from everychip.cli import call
+from everychip.device_fit import read_csv
+from everychip.errors import ConfigError, DataError
+
+HW = ec.Hardware(device=ec.devices.Gaussian(sigma=0.1))
+X = torch.randn(40, 6, generator=torch.Generator().manual_seed(0))
+TARGETS: dict[str, Any] = {
+    "multilabel": (X[:, :3] > 0).long(),
+    "regression": X[:, :1] * 2,
+}
+
+
+def tensors(folder: Path, y: torch.Tensor) -> Path:
+    file = folder / "mine.safetensors"
+    save_file({"x_train": X, "y_train": y, "x_test": X.clone(), "y_test": y.clone()}, str(file))
+    return file
+
+
+@pytest.mark.parametrize("task", TARGETS)
+def test_a_file_of_tensors_serves_every_task_at_the_command_line(tmp_path, capsys, monkeypatch, task):
+    monkeypatch.chdir(tmp_path)
+    y = TARGETS[task]
+    file = tensors(tmp_path, y)
+    model = ec.models.MLP(hidden=(8,)).build((6,), y.shape[1], seed=0)
+    save_model(model, "net.safetensors")
+    words = ["evaluate", "net.safetensors", "--set", "model.kind=mlp", "--set", "model.hidden=[8]"]
+    words += ["--set", f"task={task}", "--set", "evaluation.chips=3"]
+    words += [
+        "--data",
+        f'{{kind="tensors", path="{file}"}}',
+        "--hardware",
+        'device={kind="gaussian", sigma=0.1}',
+    ]
+    assert call([*words, "--json"]) == 0
+    said = json.loads(capsys.readouterr().out)
+    mapping = ec.mapping.BitSliced(scale="column")
+    draws = ec.evaluate(model, HW.replace(mapping=mapping), (X, y), task=task, chips=3)
+    (row,) = said["conditions"]
+    assert row["mean"] == pytest.approx(float(draws.values.mean()))
+    worst = draws.values.min() if draws.score.higher_is_better else draws.values.max()
+    assert row["worst"] == pytest.approx(float(worst))
+    assert said["score"]["name"] == draws.score.name
+    assert said["digital"] == pytest.approx(draws.digital)
+    assert call([*words, "--output", "shown"]) == 0
+    assert draws.score.text(draws.digital) in capsys.readouterr().out
+
+
+def batches() -> Any:
+    return ((X[i : i + 10], (X[i : i + 10, 0] > 0).long()) for i in range(0, 40, 10))
+
+
+def test_a_function_that_runs_the_chip_goes_through_a_stream_itself():
+    def right(run: Any, data: Any) -> float:
+        seen = [(run(part.x).argmax(1) == part.y).float() for part in data]
+        return float(torch.cat(seen).mean())
+
+    model = nn.Linear(6, 2)
+    streamed = ec.evaluate(model, HW, ec.data.Stream(batches), score=right, chips=3)
+    kept = ec.evaluate(model, HW, (X, (X[:, 0] > 0).long()), chips=3)
+    assert streamed.values.tolist() == pytest.approx(kept.accuracy.tolist())
+
+
+def test_sensitivity_of_a_stream_is_refused_in_one_line():
+    with pytest.raises(ConfigError, match=r"^sensitivity.data: found a stream"):
+        ec.sensitivity(nn.Linear(6, 2), HW, ec.data.Stream(batches), chips=2)
+
+
+def test_a_streaming_set_of_the_hub_is_refused_with_what_takes_it():
+    datasets = pytest.importorskip("datasets", reason="of the extra hub")
+    table = datasets.Dataset.from_dict({"x": X.tolist(), "label": (X[:, 0] > 0).long().tolist()})
+    with pytest.raises(DataError, match=r"row by row.*ec\.data\.Stream\(DataLoader"):
+        ec.evaluate(nn.Linear(6, 2), HW, table.to_iterable_dataset(), chips=2)
+
+
+def test_a_frame_of_pandas_own_numbers_is_read_as_one_of_numpy_s():
+    pandas = pytest.importorskip("pandas", reason="of the extra pandas")
+    plain = pandas.DataFrame(X.numpy().astype(np.float64), columns=list("abcdef"))
+    own = plain.astype("Float64")
+    for frame in (plain, own):
+        frame["label"] = (X[:, 0] > 0).long().numpy()
+    one, other = (ec.evaluate(nn.Linear(6, 2).requires_grad_(False), HW, f, chips=2) for f in (plain, plain))
+    assert len(one) == len(other)
+    model = nn.Linear(6, 2)
+    assert torch.equal(
+        ec.evaluate(model, HW, plain, chips=2).accuracy, ec.evaluate(model, HW, own, chips=2).accuracy
+    )
+
+
+@pytest.mark.parametrize("reading", ["9.9E+37", "-9.9e37", "9.91E37"])
+def test_an_instrument_s_overflow_is_no_measurement(tmp_path, reading):
+    rows = [f"{t},{t + 0.1 * (n % 3)}" for t in (0, 10, 20) for n in range(12)]
+    file = tmp_path / "k.csv"
+    file.write_text("\n".join(["target,measured", *rows, f"10,{reading}"]) + "\n")
+    with pytest.raises(DataError, match="skip-invalid"):
+        read_csv(file, unit="uS")
+    read = read_csv(file, unit="uS", skip_invalid=True)
+    assert len(read.target) == 36
+    assert "1 of 37 rows left out" in read.notes[0]

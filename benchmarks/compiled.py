@@ -16,6 +16,7 @@ import statistics
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import torch
 import torch._inductor.config as inductor
@@ -46,7 +47,7 @@ def measured(network: nn.Module, shape: tuple[int, ...]) -> dict[str, float | bo
     hardware = ec.Hardware(device=ec.devices.Gaussian(sigma=0.1))
     runner, data = runner_for(network, x[:2]), ec.data.Arrays(x, y)
     torch._dynamo.reset()
-    compiled = torch.compile(network)
+    compiled: Any = torch.compile(network)
     begun = time.perf_counter()
     ec.evaluate(compiled, hardware, (x, y), chips=1)
     waited = time.perf_counter() - begun

@@ -301,8 +301,9 @@ def test_the_same_set_is_decoded_once_and_a_changed_one_again(toy: Path) -> None
 
 
 def test_the_bars_of_datasets_stay_as_the_user_has_them(toy: Path, capfd: pytest.CaptureFixture[str]) -> None:
-    from datasets.utils.tqdm import are_progress_bars_disabled
+    from datasets.utils.tqdm import are_progress_bars_disabled, enable_progress_bars
 
+    enable_progress_bars()  # a page of the documentation, run by this process before, may have disabled them
     Hub(name="toy", path=str(toy)).load()
     assert not are_progress_bars_disabled()
     assert capfd.readouterr() == ("", "")

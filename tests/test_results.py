@@ -53,7 +53,7 @@ def test_every_row_of_the_page_on_feedback_stands_in_a_report() -> None:
 def test_every_page_with_results_asks_for_its_tables() -> None:
     asked = {page.stem for page in FILL["pages"]()}
     pages = "analog-foundation benchmarks buechel-table-1 does-feedback-help leaderboards statistics"
-    pages += " after-programming the-bars what-survives where-time-goes zoo"
+    pages += " after-programming the-bars what-survives where-time-goes which-network zoo"
     assert asked == set(pages.split())
 
 

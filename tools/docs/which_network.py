@@ -1,6 +1,6 @@
 """Write docs/results/which-network.md and its plot: `python tools/docs/which_network.py`.
 
-Nothing is written while there are no results in results/which-network. A network is a row, a device σ a
+Nothing is written while there are no results. A network is a row, a device σ a
 column: mean accuracy of the chips of networks trained at that σ, over seeds where there are three or more,
 else over the chips of one.
 """
@@ -22,6 +22,7 @@ from everychip.statistics.intervals import HEADLINE_SEEDS, Interval, mean_interv
 from everychip.storage.table import query
 
 ROOT = Path(__file__).parents[2]
+UNFINISHED = ROOT / "results" / "unfinished" / "which-network.parquet"
 RESULTS, PAGE = ROOT / "results" / "which-network", ROOT / "docs" / "results" / "which-network.md"
 EXITS = ", exits"
 COLOURS = ("#000000", "#0072b2", "#009e73", "#e69f00", "#d55e00")
@@ -33,6 +34,10 @@ residual, with the same number of cells within 3 %, each trained by ramp + clip 
 on CIFAR-10 at 16 × 16 pixels for 20 epochs (`everychip study which-network`, then
 `python tools/docs/which_network.py`, which writes this page).
 """
+UNFINISHED_WORDS = """**Not finished**: plain networks, one training each, those that are complete
+([draws](../../results/unfinished/README.md)); a dash is a training that still runs. Residual networks, exits
+and two more seeds are to come; until then, close networks are not told apart.
+"""
 TAIL = """
 Layers are the convolutions, one hidden linear layer and the output. "Exits": two exits stay, and all outputs
 are combined; their heads are paid for with width. σ is the nominal σ of RRAM1 before the mapping; the clip is
@@ -42,6 +47,12 @@ the one that `resilient` chooses for it, and none at σ = 0.
 Found = dict[tuple[str, float], dict[int, list[float]]]
 
 
+def draws_of(results: Path) -> Path:
+    """The draws of the finished study, or until then those of its complete runs."""
+    finished = results / "draws.parquet"
+    return UNFINISHED if results == RESULTS and not finished.exists() else finished
+
+
 def measured(results: Path = RESULTS) -> Found:
     """The accuracies of every network at the σ it was trained for, by seed."""
     words = """
@@ -49,7 +60,7 @@ def measured(results: Path = RESULTS) -> Found:
         where abs(sigma - sigma_train) < 1e-9 order by seed, chip
     """
     found: Found = {}
-    for model, sigma, seed, accuracy in query(results / "draws.parquet", words)[1]:
+    for model, sigma, seed, accuracy in query(draws_of(results), words)[1]:
         found.setdefault((model, round(sigma, 6)), {}).setdefault(int(seed), []).append(accuracy)
     return found
 
@@ -150,7 +161,7 @@ def chart(title: str, rows: Rows, *, domain: list[float]) -> dict[str, Any]:
 
 def write(results: Path = RESULTS, page: Path = PAGE) -> bool:
     """Write the page and its plot; whether there were results to write from."""
-    if not (results / "draws.parquet").exists():
+    if not draws_of(results).exists():
         print(f"{results}: no results yet; nothing was written")
         return False
     shown = panels(results)
@@ -161,7 +172,8 @@ def write(results: Path = RESULTS, page: Path = PAGE) -> bool:
     write_plot(plot, side_by_side(charts, columns=2), mark_of("points", shown))
     words = f"![Accuracy against depth at equal cells, for five σ](plots/{plot.name})"
     shown_table = f"<!-- table: which_network table -->\n{table(results)}"
-    text = f"{HEAD}\n{words}\n\n{reading(results)}\n\n{shown_table}\n{TAIL}"
+    unfinished = "" if draws_of(results) != UNFINISHED else f"\n{UNFINISHED_WORDS}"
+    text = f"{HEAD}{unfinished}\n{words}\n\n{reading(results)}\n\n{shown_table}\n{TAIL}"
     page.write_text(text, encoding="utf-8")
     return True
 

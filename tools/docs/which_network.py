@@ -88,7 +88,8 @@ def table(results: Path = RESULTS) -> str:
         for sigma in sigmas:
             seeds = found.get((model, sigma))
             text = "–" if seeds is None else mean_of(interval(seeds))
-            cells.append(f"**{text}**" if best[sigma] == model else text)
+            told = seeds is not None and len(seeds) >= HEADLINE_SEEDS and best[sigma] == model
+            cells.append(f"**{text}**" if told else text)
         lines.append(f"| {model} | {' | '.join(cells)} |")
     return "\n".join(lines)
 
@@ -110,10 +111,13 @@ def reading(results: Path = RESULTS) -> str:
         )
     seeds = {len(by_seed) for by_seed in found.values()}
     few = min(seeds) < HEADLINE_SEEDS
-    over = "over the chips of one or two trainings each" if few else "over seeds"
-    caution = " What another training of the same network would change is not in them." if few else ""
+    if few:  # one training is no result: no network is named
+        return (
+            "In %, with 95 % intervals over the chips of one or two trainings each. **No result yet**: what another "
+            "training of the same network would change is not in them."
+        )
     return "\n".join(
-        [*told, "", f"In %, with 95 % intervals {over}; the best of a column is in bold type.{caution}"]
+        [*told, "", "In %, with 95 % intervals over seeds; the best of a column is in bold type."]
     )
 
 

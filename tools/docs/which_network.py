@@ -113,8 +113,8 @@ def reading(results: Path = RESULTS) -> str:
     few = min(seeds) < HEADLINE_SEEDS
     if few:  # one training is no result: no network is named
         return (
-            "In %, with 95 % intervals over the chips of one or two trainings each. **No result yet**: what another "
-            "training of the same network would change is not in them."
+            "In %, with 95 % intervals over the chips of one or two trainings each. **No result yet**: "
+            "what another training of the same network would change is not in them."
         )
     return "\n".join(
         [*told, "", "In %, with 95 % intervals over seeds; the best of a column is in bold type."]

@@ -85,10 +85,13 @@ def test_the_page_says_what_its_draws_say(tmp_path, seeds):
     assert which_network.write(made_up(tmp_path / "which-network", seeds=seeds), page)
     text = page.read_text()
     mean = 80 - 16 - 0.25 - (1 if seeds == 3 else 0)
-    assert f"10 layers, residual has the highest mean, {mean:.1f}"[:-1] in text
+    named = f"10 layers, residual has the highest mean, {mean:.1f}"[:-1] in text
+    assert named == (seeds == 3), "one training each names no network"
+    assert ("**No result yet**" in text) == (seeds == 1)
     rows = [line for line in text.splitlines() if line.startswith("| ")]
     assert [row.split(" | ")[0] for row in rows[1:]] == ["| 3 layers", "| 10 layers", "| 10 layers, residual"]
-    assert "**" in rows[3] and "**" not in rows[1]
+    assert f"{mean:.1f}"[:-1] in rows[3]
+    assert ("**" in rows[3]) == (seeds == 3) and "**" not in rows[1]
     assert ("over seeds" in text) == (seeds == 3)
     drawn = (page.parent / "plots" / "which-network.svg").read_text()
     assert drawn.startswith("<svg") and "residual" in drawn

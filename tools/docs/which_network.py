@@ -34,8 +34,8 @@ residual, with the same number of cells within 3 %, each trained by ramp + clip 
 on CIFAR-10 at 16 × 16 pixels for 20 epochs (`everychip study which-network`, then
 `python tools/docs/which_network.py`, which writes this page).
 """
-UNFINISHED_WORDS = """**Not finished**: plain networks, one training each, those that are complete
-([draws](../../results/unfinished/README.md)); a dash is a training that still runs. Residual networks, exits
+UNFINISHED_WORDS = """**Not finished**: the plain networks, one training each
+([draws](../../results/unfinished/README.md)). Residual networks, exits
 and two more seeds are to come; until then, close networks are not told apart.
 """
 TAIL = """

@@ -71,6 +71,20 @@ def test_types_see_the_names_that_are_loaded_lazily() -> None:
     assert {name for name in ec.__all__ if name != "__version__"} <= set(re.findall(r"\w+", typed))
 
 
+@pytest.mark.parametrize("switch", ["enable", "disable"])
+def test_loading_names_leaves_the_garbage_collector_as_it_was(switch: str) -> None:
+    code = f"import gc, everychip as ec; gc.{switch}(); before = gc.isenabled(); ec.Hardware; ec.evaluate"
+    assert python(code + "; print(before == gc.isenabled(), before)") == f"True {switch == 'enable'}"
+
+
+def test_a_name_that_cannot_be_loaded_leaves_the_garbage_collector_on() -> None:
+    code = (
+        "import gc, sys, everychip as ec; sys.modules['everychip.hardware.hardware'] = None\n"
+        "try:\n    ec.Hardware\nexcept ImportError:\n    print(gc.isenabled())"
+    )
+    assert python(code) == "True"
+
+
 def test_import_everychip_does_not_import_torch() -> None:
     assert python("import sys, everychip; print('torch' in sys.modules)") == "False"
 
@@ -80,7 +94,7 @@ def test_importing_costs_little_over_torch() -> None:
     # Processor time, the median of five: what else the machine does is not our cost.
     code = (
         "import time, torch; start = time.process_time(); "
-        "import everychip; print(time.process_time() - start)"
+        "import everychip; everychip.evaluate; print(time.process_time() - start)"
     )
     seconds = [float(python(code)) for _ in range(5)]
     assert median(seconds) <= 0.3, seconds

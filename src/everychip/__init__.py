@@ -6,6 +6,7 @@ Names are loaded when they are first used, so that `import everychip` does not i
 
 from __future__ import annotations
 
+import gc
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
@@ -127,11 +128,22 @@ _HOMES = {
 _MODULES = {"constraints": "methods.constraints", "metrics": "tasks.metrics"}
 
 
+def _imported(module: str) -> Any:
+    """Import a module of the package with garbage collection paused: passing over PyTorch is slow."""
+    collects = gc.isenabled()
+    gc.disable()
+    try:
+        return import_module(f"everychip.{module}")
+    finally:
+        if collects:
+            gc.enable()
+
+
 def __getattr__(name: str) -> Any:
     if name in _HOMES:
-        value = getattr(import_module(f"everychip.{_HOMES[name]}"), name)
+        value = getattr(_imported(_HOMES[name]), name)
     elif name in __all__:
-        value = import_module(f"everychip.{_MODULES.get(name, name)}")
+        value = _imported(_MODULES.get(name, name))
     else:
         raise AttributeError(f"module 'everychip' has no attribute {name!r}")
     globals()[name] = value

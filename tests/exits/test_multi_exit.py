@@ -98,6 +98,22 @@ def test_it_is_saved_and_loaded_like_any_network(net, x, tmp_path):
     torch.testing.assert_close(other(x), net(x), rtol=0, atol=0)
 
 
+@pytest.mark.parametrize("wrapped", [False, True])
+def test_a_threshold_that_an_earlier_version_wrote_as_infinite_is_read_as_never(net, x, wrapped):
+    before = net.state_dict()["thresholds"].clone()
+    stored = {**net.state_dict(), "thresholds": torch.full_like(before, torch.inf)}
+    where = nn.Sequential(net) if wrapped else net
+    where.load_state_dict({f"0.{name}": value for name, value in stored.items()} if wrapped else stored)
+    assert torch.equal(net.thresholds, before)
+    assert all(tensor.isfinite().all() for tensor in net.state_dict().values())
+
+
+def test_a_threshold_that_a_policy_chose_is_loaded_as_it_is(net, x):
+    chosen = torch.tensor([0.5, 0.9, 2.0])
+    net.load_state_dict({**net.state_dict(), "thresholds": chosen})
+    assert torch.equal(net.thresholds, chosen)
+
+
 def test_exit_loss_adds_the_mean_cross_entropy_of_the_exits_on_the_same_chip(net, x):
     y = torch.arange(6) % 5
     plain = methods.NoiseInjection().bind(net, HARDWARE, seed=3)

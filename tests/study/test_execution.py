@@ -176,6 +176,15 @@ def test_a_diverged_training_is_stored_in_words(tmp_path: Path, tiny: Make) -> N
     assert store.open_run(tmp_path).draws()["chip"] == []
 
 
+def test_a_diverged_network_with_exits_is_stored_in_words_too(tmp_path: Path, tiny: Make) -> None:
+    wild: Mapping[str, Any] = {
+        "model": {"kind": "multi_exit", "of": {"kind": "mlp", "hidden": [8]}},
+        "training": {"lr": 1e30, "optimizer": "sgd", "epochs": 2},
+    }
+    assert run(tiny(wild), tmp_path).status == "diverged"
+    assert store.open_run(tmp_path).draws()["chip"] == []
+
+
 def test_the_threads_of_a_recipe_hold_for_its_run_only(tmp_path: Path, tiny: Make) -> None:
     before = torch.get_num_threads()
     try:

@@ -96,6 +96,12 @@ class MultiExit(nn.Module):
         self.combination = nn.Parameter(torch.full((outputs,), 1 / outputs, device=device))
         self.register_buffer("thresholds", torch.full((outputs - 1,), NEVER, device=device))
 
+    def _load_from_state_dict(self, state_dict: dict[str, Any], prefix: str, *rest: Any) -> None:
+        """Load as any module does; earlier versions wrote ∞ for a threshold that no input reaches."""
+        if (thresholds := state_dict.get(f"{prefix}thresholds")) is not None:
+            state_dict = {**state_dict, f"{prefix}thresholds": thresholds.clamp(max=NEVER)}
+        super()._load_from_state_dict(state_dict, prefix, *rest)
+
     def all_logits(self, x: Any) -> Float[Tensor, "outputs images classes"]:
         """The logits of every output in one forward: the exits', earliest first, and the backbone's last.
 

@@ -26,12 +26,13 @@ def answered(
         experiment: whose policy answers, and under which conditions.
         model: its network.
         splits: its data, of which one input is run.
-        treatments: what the treatment of the chips reported under each condition, in their order.
+        treatments: what the treatment of the chips reported under each condition, in their order; none where
+            the training diverged, so that no chip was measured.
 
     Returns:
         `{"answers": […]}`, an entry per condition, or nothing.
     """
-    if not isinstance(model, MultiExit):
+    if not isinstance(model, MultiExit) or not treatments:
         return {}
     sample = splits.train.x[:2].to(experiment.compute.place)
     try:

@@ -9,6 +9,7 @@ import pytest
 import everychip as ec
 from everychip.errors import ModelError
 from everychip.export import to_aihwkit
+from everychip.export.networks import INSTALL
 from everychip.study import store
 from everychip.study.execution import run
 from everychip.study.experiment import Experiment
@@ -55,6 +56,7 @@ def test_a_run_of_the_same_training_takes_over_what_it_learned(done, tmp_path):
 def test_weights_that_are_clipped_are_not_exported(done):
     experiment = asked_of(done.folder, ())
     model = trained_model(experiment, done.folder / store.MODEL)
+    pytest.importorskip("aihwkit", reason=INSTALL)
     with pytest.raises(ModelError, match="learned full scales, which clip weights"):
         to_aihwkit(model, experiment.hardware)
 

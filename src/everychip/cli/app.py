@@ -56,7 +56,7 @@ def demo(
     workers: Workers = 2,
     as_json: AsJson = False,
 ) -> None:
-    """Train on embedded digits in seven ways, program chips, compare.
+    """Train on digits in seven ways, program chips, compare.
 
     No download; under two minutes on two cores. Prints the verdicts, writes report.html, and says in three
     sentences what came of it.

@@ -8,7 +8,7 @@ from everychip.report.blocks import Block, Column, Table, Text
 from everychip.report.results import Results
 from everychip.report.sections import build
 
-IN_MARKDOWN = ("answer", "time", "accuracy", "controls", "treatment", "sensitivity", "training")
+IN_MARKDOWN = ("answer", "time", "accuracy", "contrasts", "controls", "treatment", "sensitivity", "training")
 """The sections that a README wants."""
 
 

@@ -14,6 +14,7 @@ from everychip.report.results import Results, Run
 from everychip.report.weak_layers import read_answer
 from everychip.scores import Score
 from everychip.storage.files import read_json
+from everychip.study.asked import Contrasts
 from everychip.study.proof import draws_of
 from everychip.study.records import RunEntry, RunRecord, StudyRecord
 
@@ -85,6 +86,7 @@ def _load_study(folder: Path) -> Results:
         groups=groups_of(files, about.axes, runs),
         left_out=tuple(", ".join(label for label in labels.values() if label) for labels in about.left_out),
         coverage=about.coverage,
+        contrasts=_contrasts(recipe),
         weak_layers=tuple(
             answer for run in runs for answer in read_answer(folder / "runs" / run.id, run.name) if run.id
         ),
@@ -127,6 +129,12 @@ def _target(table: Mapping[str, Any], *parts: str) -> float | None:
         asked = evaluation.get("target") if isinstance(evaluation, Mapping) else None
         found = asked if isinstance(asked, int | float) else found
     return found
+
+
+def _contrasts(recipe: Path) -> tuple[Contrasts, ...]:
+    """What the recipe of a study asks beforehand."""
+    families = read_toml(recipe).get("contrasts", []) if recipe.is_file() else []
+    return tuple(Contrasts.read(family, where=f"{recipe.name}.contrasts") for family in families)
 
 
 def _text(path: Path) -> str:

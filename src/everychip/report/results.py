@@ -13,6 +13,7 @@ from everychip.hardware.coverage import Coverage
 from everychip.scores import ACCURACY, Score
 
 if TYPE_CHECKING:
+    from everychip.study.asked import Contrasts
     from everychip.study.records import Answered
     from everychip.study.sensitivity import SensitivityRecord
 
@@ -216,9 +217,10 @@ class Results:
     `axes` maps an axis of the grid to its labels in order; `recipe` is the resolved TOML as it stands in
     the folder; `left_out` names combinations that the study skipped on purpose; `coverage` tells what the
     crossbar holds of each network, where the runs recorded it; `weak_layers` is what
-    `everychip sensitivity` found in its runs; `machines` are the processors, where there are several, that
-    computed it; `target` is the accuracy whose yield the recipe asks for; `again` is what writes the report
-    for another target; `command` is what was typed, and `repeat` what computes a run anew.
+    `everychip sensitivity` found in its runs; `contrasts` are what its recipe asks beforehand; `machines`
+    are the processors, where there are several, that computed it; `target` is the accuracy whose yield the
+    recipe asks for; `again` is what writes the report for another target; `command` is what was typed, and
+    `repeat` what computes a run anew.
     """
 
     path: Path
@@ -235,6 +237,7 @@ class Results:
     left_out: tuple[str, ...] = ()
     coverage: tuple[Coverage, ...] = ()
     weak_layers: tuple[WeakLayers, ...] = ()
+    contrasts: tuple[Contrasts, ...] = ()
     machines: tuple[str, ...] = ()
     target: float | None = None
     again: str = "everychip report FOLDER --target VALUE"

@@ -9,7 +9,7 @@ from everychip.report.blocks import Table
 from everychip.report.compared import differences
 from everychip.report.over_time import over_time
 from everychip.report.results import Panel, Results
-from everychip.report.sections import answer, treatment
+from everychip.report.sections import answer, contrasts, treatment
 from everychip.report.tables import (
     PER_CHIP_WORDS,
     against_controls,
@@ -59,7 +59,7 @@ def tables(results: Results, *, target: float | None = None) -> tuple[Table, ...
         ]
         note = (PER_CHIP_WORDS,) if context.per_chip else ()
         shown += [_titled(part, results.heading(context), note) for part in parts]
-    return tuple(shown)
+    return (*shown, *contrasts.tables(results))
 
 
 def _has_sigma(panels: Sequence[Panel]) -> bool:

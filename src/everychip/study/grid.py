@@ -13,6 +13,7 @@ from pydantic import Field, field_validator
 from everychip.config.component import Config, merge, override
 from everychip.errors import ConfigError, known_names
 from everychip.study import recipes
+from everychip.study.asked import Contrasts
 from everychip.study.experiment import Experiment
 
 Labels = dict[str, str]
@@ -40,7 +41,8 @@ class Study(Config):
     base: the recipe that all share. axes: `[axes.<axis>.<label>]`, a table of changes to the base; the axes
     `method`, `variant`, `model`, `data` and `device` give the draws their names. sweep: the short form of
     an axis, `hardware.device.sigma = [0.2, 0.4]`, named by the last part of its key. skip: combinations that
-    make no sense, as labels by axis. always: changes laid over every combination (`--set`).
+    make no sense, as labels by axis. contrasts: what is asked beforehand, a family of pairs each. always:
+    changes laid over every combination (`--set`).
 
     >>> study = Study.from_toml("demo")
     >>> list(study.labels())
@@ -53,6 +55,7 @@ class Study(Config):
     axes: dict[str, dict[str, Table]] = Field(default_factory=dict)
     sweep: dict[str, Annotated[list[Any], Field(min_length=1)]] = Field(default_factory=dict)
     skip: tuple[dict[str, Any], ...] = ()
+    contrasts: tuple[Contrasts, ...] = ()
     always: Table = Field(default_factory=dict)
 
     @classmethod
@@ -96,7 +99,7 @@ class Study(Config):
         return study
 
     def check(self) -> None:
-        """Refuse axes of one name, skips of what there is not, and settings that an axis would undo."""
+        """Refuse axes of one name, skips and contrasts of what there is not, settings that an axis undoes."""
         names = [*self.axes, *map(_last, self.sweep)]
         for name in names:
             if names.count(name) > 1:
@@ -105,6 +108,8 @@ class Study(Config):
         labels = self.labels()
         for combination in self.skip:
             _check_skip(combination, labels, where=f"{self.name}.skip")
+        for family in self.contrasts:
+            family.check(labels, where=f"{self.name}.contrasts")
         swept = {key for change in self._changes() for key, _ in leaves(change)}
         for key, _ in leaves(self.always):
             if key in swept:

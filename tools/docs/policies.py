@@ -19,17 +19,17 @@ sys.path.insert(0, str(Path(__file__).parent))  # the scripts stand beside this 
 from plot_files import mark_of, side_by_side, write_plot
 
 from everychip.charts.macs_chart import Point, macs_chart
-from everychip.hardware.coverage import short
 from everychip.report.wording import percent, points, quantity
-from everychip.statistics.intervals import Difference, seeds_interval
+from everychip.statistics.intervals import HEADLINE_SEEDS, Difference, seeds_interval
 from everychip.statistics.paired_comparison import compare_seeds
 from everychip.statistics.percentiles import kpp
 from everychip.storage.table import query
 
 ROOT = Path(__file__).parents[2]
 RESULTS, PLOT = ROOT / "results" / "policies-cifar10", ROOT / "docs" / "results" / "plots" / "policies.svg"
-COMBINED, RECALIBRATED, POINT = "combined", "bn_recalibration", 0.01
-HALF = 0.5
+COMBINED, RECALIBRATED, PLAIN = "combined", "bn_recalibration", "ramp + clip"
+EARLY, FITTED = ("early, loss 0.01",), ("per_chip, labels", "per_chip, no labels")
+POINT, HALF = 0.01, 0.5
 
 Chips = dict[int, list[float]]
 
@@ -40,17 +40,20 @@ def study() -> dict[str, Any]:
     return dict(json.loads((RESULTS / "study.json").read_text(encoding="utf-8")))
 
 
-def policies(sigma: str) -> list[str]:
-    """The ways to answer that were measured at a σ, in the order of the recipe."""
-    measured = {run["labels"]["policy"] for run in study()["runs"] if run["labels"]["sigma_train"] == sigma}
+def runs(**labels: str) -> list[dict[str, Any]]:
+    """What the study says of the runs with these labels."""
+    return [run for run in study()["runs"] if labels.items() <= run["labels"].items()]
+
+
+def policies(**labels: str) -> list[str]:
+    """The ways to answer that were measured, in the order of the recipe."""
+    measured = {run["labels"]["policy"] for run in runs(**labels)}
     return [name for name in study()["axes"]["policy"] if name in measured]
 
 
-def accuracies(policy: str, sigma: str) -> Chips:
+def accuracies(**labels: str) -> Chips:
     """The accuracy of every chip, by seed."""
-    asked = {"policy": policy, "sigma_train": sigma}
-    runs = [run["id"] for run in study()["runs"] if asked.items() <= run["labels"].items()]
-    names = ", ".join(f"'{name}'" for name in runs)
+    names = ", ".join(f"'{run['id']}'" for run in runs(**labels))
     found: Chips = {}
     words = f"select seed, accuracy from draws where run in ({names}) order by seed, chip"
     for seed, accuracy in query(RESULTS / "draws.parquet", words)[1]:
@@ -58,10 +61,9 @@ def accuracies(policy: str, sigma: str) -> Chips:
     return found
 
 
-def taken(policy: str, sigma: str) -> dict[str, float]:
+def taken(**labels: str) -> dict[str, float]:
     """What one input takes, on average over the trainings."""
-    asked = {"policy": policy, "sigma_train": sigma}
-    said = [run["answers"][0] for run in study()["runs"] if asked.items() <= run["labels"].items()]
+    said = [run["answers"][0] for run in runs(**labels)]
     return {name: fmean(one[name] for one in said) for name in ("macs", "layers", "energy_j", "of_combined")}
 
 
@@ -70,39 +72,43 @@ def pooled(chips: Chips) -> list[float]:
 
 
 def table(sigma: str) -> str:
-    """A row for each way to answer: what its chips reach and what an input takes."""
-    combined = accuracies(COMBINED, sigma)
+    """A row for each training and way to answer: what its chips reach and what an input takes."""
     lines = [
-        "| answer | mean [95 %] | KPP5 | worst | less combined [95 %] | MACs | of all | layers | energy |",
-        "|---|---:|---:|---:|---:|---:|---:|---:|---:|",
+        "| training | answer | seeds | mean [95 %] | KPP5 | worst | less combined [95 %] | MACs | energy |",
+        "|---|---|---:|---:|---:|---:|---:|---:|---:|",
     ]
-    for policy in policies(sigma):
-        chips, cost = accuracies(policy, sigma), taken(policy, sigma)
-        mean = seeds_interval(chips)
-        gain = "–" if policy == COMBINED else points(compare_seeds(chips, combined).difference)
-        low = kpp(pooled(chips)).estimate
-        lines.append(
-            f"| {policy} | {percent(mean.estimate)} {mean.bounds(scale=100, digits=1)} | {percent(low)} "
-            f"| {percent(min(pooled(chips)))} | {gain} | {short(round(cost['macs']))} "
-            f"| {cost['of_combined']:.0%} | {cost['layers']:.1f} | {quantity(cost['energy_j'], 'J')} |"
-        )
+    for training in study()["axes"]["training"]:
+        at = {"sigma_train": sigma, "training": training}
+        combined = accuracies(policy=COMBINED, **at)
+        for policy in policies(**at):
+            chips, cost = accuracies(policy=policy, **at), taken(policy=policy, **at)
+            all_chips = pooled(chips)
+            mean = percent(fmean(all_chips))
+            gain = "–"
+            if len(chips) >= HEADLINE_SEEDS:
+                mean += f" {seeds_interval(chips).bounds(scale=100, digits=1)}"
+                gain = "–" if policy == COMBINED else points(compare_seeds(chips, combined).difference)
+            lines.append(
+                f"| {training} | {policy} | {len(chips)} | {mean} | {percent(kpp(all_chips).estimate)} "
+                f"| {percent(min(all_chips))} | {gain} | {cost['of_combined']:.0%} "
+                f"| {quantity(cost['energy_j'], 'J')} |"
+            )
     return "\n".join(lines)
 
 
 def bars(sigma: str) -> str:
     """Bars (c) and (d) of the work that asked for this, each with what was measured."""
-    lines = ["| bar | measured | shown |", "|---|---|---|"]
-    early = [name for name in policies(sigma) if name.startswith("early")]
-    combined = accuracies(COMBINED, sigma)
-    for policy in early:
-        lost = compare_seeds(accuracies(policy, sigma), combined).difference
-        share = taken(policy, sigma)["of_combined"]
+    lines = ["| bar | measured [95 %] | shown |", "|---|---|---|"]
+    at = {"sigma_train": sigma, "training": PLAIN}
+    combined, plain = accuracies(policy=COMBINED, **at), accuracies(policy=RECALIBRATED, **at)
+    for policy in EARLY:
+        lost = compare_seeds(accuracies(policy=policy, **at), combined).difference
+        share = taken(policy=policy, **at)["of_combined"]
         shown = share <= HALF and lost.low is not None and lost.low >= -POINT
         words = f"{points(lost)} points at {share:.0%} of the MACs"
         lines.append(f"| (c) {policy}: half the MACs, within a point of combined | {words} | {yes(shown)} |")
-    plain = accuracies(RECALIBRATED, sigma)
-    for policy in (name for name in policies(sigma) if name.startswith("per_chip")):
-        own = accuracies(policy, sigma)
+    for policy in FITTED:
+        own = accuracies(policy=policy, **at)
         for what, gain in (("mean", compare_seeds(own, plain).difference), ("KPP5", fifth(own, plain))):
             bar = f"(d) {policy}: {what} above batch norm measured again"
             lines.append(f"| {bar} | {points(gain)} points | {yes(above(gain))} |")
@@ -123,26 +129,30 @@ def yes(shown: bool) -> str:
     return "yes" if shown else "no"
 
 
-def points_of(sigma: str) -> list[Point]:
-    """A point for each way to answer, with its interval over trainings and its chips."""
-    found = []
-    for policy in policies(sigma):
-        chips = accuracies(policy, sigma)
-        mean = seeds_interval(chips)
-        low, high = (mean.estimate if bound is None else bound for bound in (mean.low, mean.high))
-        family = policy.split(",")[0]
-        family = {"early": "early", COMBINED: COMBINED, "last": "one output alone"}.get(family, family)
-        family = "one output alone" if family.startswith("exit") else family
-        family = "fitted to each chip" if family in ("per_chip", RECALIBRATED) else family
-        macs = taken(policy, sigma)["macs"]
-        found.append(Point(policy, family, macs, mean.estimate, low, high, tuple(pooled(chips))))
+FAMILIES = {"last": "one output alone", "exit": "one output alone", RECALIBRATED: "fitted to each chip"}
+FAMILIES |= {"early": "early", COMBINED: COMBINED, "per_chip": "fitted to each chip"}
+
+
+def drawn(training: str) -> list[Point]:
+    """A point for each way to answer, with its chips and, of three trainings or more, its interval."""
+    found, at = [], {"sigma_train": "0.4", "training": training}
+    for policy in policies(**at):
+        chips = accuracies(policy=policy, **at)
+        low = high = mean = fmean(pooled(chips))
+        if len(chips) >= HEADLINE_SEEDS:
+            interval = seeds_interval(chips)
+            low, high = (mean if bound is None else bound for bound in (interval.low, interval.high))
+        family = next(FAMILIES[name] for name in FAMILIES if policy.startswith(name))
+        macs = taken(policy=policy, **at)["macs"]
+        found.append(Point(policy, family, macs, mean, low, high, tuple(pooled(chips))))
     return found
 
 
 def main() -> None:
-    drawn = points_of("0.4")
-    charts = side_by_side([macs_chart(drawn)], columns=1)
-    write_plot(PLOT, charts, mark_of("policies", [vars(point) for point in drawn]))
+    panels = {training: drawn(training) for training in study()["axes"]["training"]}
+    charts = [{**macs_chart(points), "title": name} for name, points in panels.items()]
+    told = {name: [vars(point) for point in points] for name, points in panels.items()}
+    write_plot(PLOT, side_by_side(charts, columns=1), mark_of("policies", told))
 
 
 if __name__ == "__main__":

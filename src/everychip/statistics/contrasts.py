@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, Literal
 
 from pydantic.dataclasses import dataclass
 
@@ -32,18 +32,27 @@ class Contrast(Shown):
     p_equivalence: float | None
 
     @property
-    def finding(self) -> str:
-        """What is shown: better, worse, equivalent, or nothing; with "within the margin" where both hold.
+    def shows(self) -> Literal["better", "worse", "none"]:
+        """What the test of a difference shows, at α = 1 − the level of the interval."""
+        if self.p_difference is None or self.p_difference > self._alpha:
+            return "none"
+        return "better" if self.difference.score.sign * self.difference.estimate > 0 else "worse"
 
-        The level is that of the interval: α = 1 − level, for each of the two families of tests.
-        """
-        alpha = 1 - self.difference.level
-        differs = self.p_difference is not None and self.p_difference <= alpha
-        alike = self.p_equivalence is not None and self.p_equivalence <= alpha
-        if not differs:
-            return "equivalent" if alike else "nothing shown"
-        gains = self.difference.score.sign * self.difference.estimate > 0
-        return f"{'better' if gains else 'worse'}{', within the margin' if alike else ''}"
+    @property
+    def alike(self) -> bool:
+        """Whether a difference of the margin or more is ruled out, at the same α."""
+        return self.p_equivalence is not None and self.p_equivalence <= self._alpha
+
+    @property
+    def finding(self) -> str:
+        """What is shown, in words; "within the margin" where both a difference and equivalence are."""
+        if self.shows == "none":
+            return "equivalent" if self.alike else "nothing shown"
+        return f"{self.shows}{', within the margin' if self.alike else ''}"
+
+    @property
+    def _alpha(self) -> float:
+        return 1 - self.difference.level
 
     def __str__(self) -> str:
         within = self.difference.score.scale * self.margin

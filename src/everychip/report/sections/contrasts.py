@@ -69,11 +69,9 @@ def _tables(results: Results, family: Contrasts) -> Iterator[Table]:
 
 
 def _row(setting: str, name: str, found: Contrast) -> Row:
-    finding = found.finding
-    shows = "none" if finding in ("equivalent", "nothing shown") else finding.partition(",")[0]
     p, q = (("–" if value is None else f"{value:.2g}") for value in (found.p_difference, found.p_equivalence))
-    cells = (setting, name, str(found.seeds), points(found.difference), p, q, finding)
-    return Row(cells, shows=shows)  # type: ignore[arg-type]
+    cells = (setting, name, str(found.seeds), points(found.difference), p, q, found.finding)
+    return Row(cells, shows=found.shows)
 
 
 def _missing(setting: str, number: int) -> Row:

@@ -73,7 +73,7 @@ def test_a_pair_is_judged_over_its_chips_seed_by_seed_and_the_whole_family_is_co
 def test_the_report_tells_findings_margin_and_what_is_missing(results):
     words = to_markdown(results)
     assert "What was asked beforehand" in words
-    assert "margin ±2 points" in words
+    assert "margin 2 points either way" in words
     assert "1 more asked" in words
     assert "slow − fast" in words
     assert section(results, target=None) is not None

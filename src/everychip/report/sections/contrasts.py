@@ -8,6 +8,7 @@ from everychip.report.blocks import Column, Row, Section, Table
 from everychip.report.grouping import OWN_AXES
 from everychip.report.results import Group, Panel, Results, kin, paired
 from everychip.report.wording import MINUS, points, sigma_text
+from everychip.scores import Score
 from everychip.statistics.contrasts import Contrast, contrasts
 from everychip.statistics.intervals import HEADLINE_SEEDS
 from everychip.study.asked import Contrasts
@@ -58,14 +59,24 @@ def _tables(results: Results, family: Contrasts) -> Iterator[Table]:
         rows += [_row(setting, name, contrast) for name, contrast in found.items()]
         rows += [_missing(setting, missing)] if missing else []
     if rows:
-        score = results.score
-        margin = f"±{score.scale * family.margin:g} {score.step}"
+        size = margin_text(results.score, family.margin)
         note = (
-            f"Fixed in the recipe; margin {margin}. p: no difference (t test over training seeds). p of "
-            f"equivalence: a difference of {margin} or more (two one-sided tests). Both are corrected for "
+            f"Fixed in the recipe; margin {size} either way. p: no difference (t test over training seeds). "
+            f"p of equivalence: a difference of {size} or more (two one-sided tests). Both are corrected for "
             "all contrasts asked in a setting (Holm); the intervals are not."
         )
         yield Table("Contrasts fixed before the first run", COLUMNS, tuple(rows), (note,))
+
+
+def margin_text(score: Score, margin: float) -> str:
+    """A margin with what it is counted in.
+
+    >>> from everychip.scores import ACCURACY
+    >>> margin_text(ACCURACY, 0.01), margin_text(ACCURACY, 0.02)
+    ('1 point', '2 points')
+    """
+    size = score.scale * margin
+    return f"{size:g} {score.step.removesuffix('s') if size == 1 else score.step}"
 
 
 def _row(setting: str, name: str, found: Contrast) -> Row:

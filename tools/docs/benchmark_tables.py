@@ -100,6 +100,22 @@ def _goal(work: str, row: dict[str, Any] | None) -> str:
     return f"{goal:g}, {'reached' if row['ratio'] <= goal else '**missed**'}"
 
 
+def freed_memory() -> str:
+    """What kept memory is worth for a chip, from benchmarks/freed_memory.json."""
+    facts = json.loads((FILE.parents[1] / "freed_memory.json").read_text(encoding="utf-8"))
+    lines = [
+        "| network | chip, ms | with kept memory, ms | kept / given back | page faults a chip | peak, MiB |",
+        "|---|---:|---:|---:|---:|---:|",
+    ]
+    for row in facts["rows"]:
+        faults = f"{row['faults_leave']:,.0f} → {row['faults_keep']:,.0f}"
+        peak = f"{row['peak_mib_leave']:.0f} → {row['peak_mib_keep']:.0f}"
+        name = f"{row['network']}, {row['precision']}"
+        times = f"{row['ms_leave']:.0f} | {row['ms_keep']:.0f} | {row['ratio']:.2f}"
+        lines.append(f"| {name} | {times} | {faults} | {peak} |")
+    return "\n".join(lines)
+
+
 def compiled() -> str:
     """What torch.compile is worth for a chip, from benchmarks/compiled.json."""
     facts = json.loads((FILE.parents[1] / "compiled.json").read_text(encoding="utf-8"))

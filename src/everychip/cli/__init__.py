@@ -7,12 +7,14 @@ from collections.abc import Sequence
 
 from everychip.cli.printing import tolerate
 from everychip.errors import EverychipError, visible
+from everychip.freed_memory import keep_freed_memory
 
 MISTAKE, INTERRUPTED = 2, 130
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run a command and exit: 0 done, 1 some runs failed, 2 a mistake in one line, 130 interrupted."""
+    keep_freed_memory()
     sys.exit(call(arguments))
 
 

@@ -15,6 +15,7 @@ from pathlib import Path
 from queue import Empty
 from typing import Any
 
+from everychip.freed_memory import keep_freed_memory
 from everychip.study.executors.base import Executor, Pool, Tell
 from everychip.study.executors.work import execute
 from everychip.study.experiment import Experiment
@@ -122,6 +123,7 @@ _busy = threading.Event()
 def _prepare(messages: Any) -> None:
     global _queue  # noqa: PLW0603 - a pool hands an initializer nothing it could return to
     _queue = messages
+    keep_freed_memory()
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, _end)
     threading.Thread(target=_die_with_parent, daemon=True).start()

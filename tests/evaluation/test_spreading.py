@@ -1,4 +1,4 @@
-"""Chips measured in blocks, by several workers or one after the other, are those of one evaluation, to the bit."""
+"""Chips measured in blocks, by several workers or one after the other, are those of one evaluation."""
 
 from __future__ import annotations
 
@@ -8,7 +8,6 @@ import os
 import signal
 import subprocess
 import sys
-import textwrap
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -77,7 +76,9 @@ ASKED: dict[str, dict[str, Any]] = {
     "plain": {},
     "images": {"images": 30},
     "fewer chips than workers": {"chips": 1},
-    "a score of one's own": {"score": lambda prediction, y: float((prediction.argmax(-1) == y).double().mean())},
+    "a score of one's own": {
+        "score": lambda prediction, y: float((prediction.argmax(-1) == y).double().mean())
+    },
     "batch norm measured on each chip": {"mitigation": {"kind": "bn_recalibration", "images": 50}},
     "low-rank layers trained on each chip": {"mitigation": {"kind": "dora", "images": 40, "steps": 3}},
     "verified cells": {"mitigation": {"kind": "selective_write_verify", "fraction": 0.3, "images": 40}},
@@ -134,26 +135,30 @@ def test_blocks_measured_one_after_the_other_join_to_one_evaluation(
 
 def test_a_stream_read_from_chip_7_on_has_the_same_chips(tmp_path: Path, net: nn.Module) -> None:
     x = torch.randn(60, 1, 8, 8, generator=ec.rng_for(0, "x"))
-    stream = ec.data.Stream(lambda: iter([(x[:40], torch.arange(40) % 10), (x[40:], torch.arange(20) % 10)]), chips=2)
+    stream = ec.data.Stream(
+        lambda: iter([(x[:40], torch.arange(40) % 10), (x[40:], torch.arange(20) % 10)]), chips=2
+    )
     whole = ec.evaluate(net, HARDWARE, stream, chips=10)
     parts = [ec.evaluate(net, HARDWARE, stream, chips=n, first=first) for first, n in ((0, 7), (7, 3))]
     assert same(Draws.join(parts), whole)
 
 
 def test_an_error_of_a_chip_is_raised_as_in_one_process(data: tuple[torch.Tensor, torch.Tensor]) -> None:
-    class Odd(ValueError):
+    class OddError(ValueError):
         pass
 
     def score(prediction: torch.Tensor, y: torch.Tensor) -> float:
-        raise Odd("of its own kind")
+        raise OddError("of its own kind")
 
     model = nn.Sequential(nn.Flatten(), nn.Linear(64, 10))
-    with pytest.raises(Odd, match="of its own kind"):
+    with pytest.raises(OddError, match="of its own kind"):
         ec.evaluate(model, HARDWARE, data, chips=5, workers=2, score=score)
     assert multiprocessing.active_children() == []
 
 
-def test_a_listener_hears_of_every_chip_in_order(net: nn.Module, data: tuple[torch.Tensor, torch.Tensor]) -> None:
+def test_a_listener_hears_of_every_chip_in_order(
+    net: nn.Module, data: tuple[torch.Tensor, torch.Tensor]
+) -> None:
     heard: list[Event] = []
     draws = ec.evaluate(net, HARDWARE, data, chips=9, workers=2, progress=heard.append)
     assert [(event.done, event.total) for event in heard] == [(n, 9) for n in range(1, 10)]
@@ -187,7 +192,9 @@ def test_a_worker_killed_in_a_block_costs_that_block_and_no_chip_is_double(tmp_p
 
 
 def test_a_block_that_kills_two_workers_ends_the_evaluation_in_one_line(tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match=r"workers = 2: found that chips 28 … 34 ended their worker 2 times .*-9"):
+    with pytest.raises(
+        ConfigError, match=r"workers = 2: found that chips 28 … 34 ended their worker 2 times .*-9"
+    ):
         list(spread(dying(tmp_path, at=33, times=2), range(100), workers=2))
     assert multiprocessing.active_children() == []
 
@@ -218,7 +225,8 @@ def slow(prediction, y):
     time.sleep(0.2)
     return 0.5
 data = torch.randn(20, 64), torch.zeros(20, dtype=torch.long)
-ec.evaluate(model, ec.Hardware(device=ec.devices.Gaussian(sigma=0.1)), data, chips=1000, workers=2, score=slow)
+hw = ec.Hardware(device=ec.devices.Gaussian(sigma=0.1))
+ec.evaluate(model, hw, data, chips=1000, workers=2, score=slow)
 """
 
 

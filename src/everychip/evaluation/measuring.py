@@ -60,12 +60,12 @@ def measured(
     def of(numbers: range) -> Iterator[Row]:
         return bench.rows(programmed, chips=numbers, seed=seed, purpose=purpose)
 
-    with torch.no_grad(), evaluating(bench.runner.model), listening(progress) as tell:
-        # A rule of stopping takes the chips in order, whoever measures them; what was measured ahead is left.
-        with closing(of(chips) if workers == 1 else spread(of, chips, workers=workers)) as measured_rows:
-            for row in measured_rows:
-                rows.append(row)
-                tell(Event("chips", len(rows), len(chips), {name: row[name]}))
-                if stops(row[name]):
-                    break
+    # A rule of stopping takes the chips in order, whoever measures them; what was measured ahead is left.
+    found = of(chips) if workers == 1 else spread(of, chips, workers=workers)
+    with torch.no_grad(), evaluating(bench.runner.model), listening(progress) as tell, closing(found):
+        for row in found:
+            rows.append(row)
+            tell(Event("chips", len(rows), len(chips), {name: row[name]}))
+            if stops(row[name]):
+                break
     return rows

@@ -30,8 +30,8 @@ Row = dict[str, float]
 Rows = Callable[[range], Iterable[Row]]
 """Measures the chips of these numbers, one row of scores for each."""
 LARGEST, FOR_EACH, AHEAD, LIVES = 50, 8, 2, 2
-"""Chips of a block at most; blocks of each worker, for balance; how many of them may wait for an earlier one to
-land; how many workers a block may cost."""
+"""Chips of a block at most; blocks of each worker, for balance; how many of them may wait for an earlier one;
+how many workers a block may cost."""
 
 
 def numbers_of(chips: int, *, first: int, until: str | None) -> range:

@@ -102,9 +102,12 @@ def test_a_run_that_fails_elsewhere_brings_its_one_line() -> None:
 
 
 @pytest.mark.slow
-def test_slurm_jobs_give_the_draws_of_the_whole(study: Study, serial: bytes, tmp_path: Path) -> None:
+@pytest.mark.parametrize("block", [None, 2])
+def test_slurm_jobs_give_the_draws_of_the_whole(
+    study: Study, serial: bytes, tmp_path: Path, block: int | None
+) -> None:
     pytest.importorskip("submitit")
-    outcome = run_study(study, tmp_path / "out", workers=2, on=Slurm(cluster="local"))
+    outcome = run_study(study, tmp_path / "out", workers=2, on=Slurm(cluster="local", block=block))
     assert outcome.failed == {}
     assert (tmp_path / "out" / DRAWS).read_bytes() == serial
 
@@ -125,7 +128,7 @@ RAY = textwrap.dedent(
     from everychip.study.grid import Study
     from everychip.study.study import Watcher, run_study
 
-    recipe, folder = sys.argv[1:]
+    recipe, folder, block = sys.argv[1:]
     cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 1, "object_store_memory": 10**8})
     victim = cluster.add_node(num_cpus=1, object_store_memory=10**8)
     ray.init(address=cluster.address, log_to_driver=False, logging_level="error")
@@ -140,7 +143,8 @@ RAY = textwrap.dedent(
                 time.sleep(4)  # their workers are up, and not done
                 cluster.remove_node(victim, allow_graceful=False)
 
-    outcome = run_study(Study.from_toml(recipe), Path(folder), workers=2, on=Ray(), watcher=Killer())
+    on = Ray(block=int(block) or None)
+    outcome = run_study(Study.from_toml(recipe), Path(folder), workers=2, on=on, watcher=Killer())
     for _ in range(60):  # the head notices after some missed heartbeats
         if len([n for n in ray.nodes() if n["Alive"]]) == 1:
             break
@@ -151,10 +155,13 @@ RAY = textwrap.dedent(
 
 
 @pytest.mark.slow
-def test_ray_on_two_nodes_one_killed_gives_the_draws_of_the_whole(serial: bytes, tmp_path: Path) -> None:
+@pytest.mark.parametrize("block", [0, 2])
+def test_ray_on_two_nodes_one_killed_gives_the_draws_of_the_whole(
+    serial: bytes, tmp_path: Path, block: int
+) -> None:
     pytest.importorskip("ray")
     (tmp_path / "spread.toml").write_text(RECIPE)
-    words = [RAY, str(tmp_path / "spread.toml"), str(tmp_path / "out")]
+    words = [RAY, str(tmp_path / "spread.toml"), str(tmp_path / "out"), str(block)]
     done = subprocess.run(
         [sys.executable, "-c", *words], capture_output=True, text=True, timeout=300, check=False
     )

@@ -53,6 +53,7 @@ class Dispatch:
     tell: Tell
     folder: Path
     trained: dict[str, Path]
+    _rest: bool = True
     _waiting: deque[Experiment] = field(default_factory=deque)
     _parts: deque[Job] = field(default_factory=deque)
     _suspects: deque[Job] = field(default_factory=deque)
@@ -67,6 +68,13 @@ class Dispatch:
             if self._waiting or self._parts:
                 with self.on.opened(self.workers, self.tell, self.folder) as pool:
                     self._work(pool, self._next, self.workers)
+
+    def blocks_of(self, experiment: Experiment) -> None:
+        """Only the blocks of one run, which is trained; the rest is left to the caller."""
+        self._rest = False
+        self._open[experiment.id] = experiment
+        self._go_on(Job(experiment, "training"))
+        self.execute([])
 
     def _retry_alone(self) -> None:
         """Do what was under way when a worker died, each in a process by itself: who dies again is it."""
@@ -152,8 +160,12 @@ class Dispatch:
             chips = experiment.evaluation.chips * len(experiment.conditions())
             done = sum(block.chips for known in blocks_in(self.place(experiment)).values() for block in known)
             self.tell(experiment.id, Event("chips", done, chips))
-        if self._blocks[experiment.id] == 0:
+        if self._blocks[experiment.id] > 0:
+            return
+        if self._rest:
             self._parts.append(Job(experiment, "run"))
+        else:
+            self._end(experiment, "")
 
     def _end(self, experiment: Experiment, words: str) -> None:
         """A run is over: what of it still waits is dropped."""

@@ -109,10 +109,7 @@ class Spread:
         from everychip.study.executors import Executor
 
         on = Executor.parse(override({}, [f"on={self.on}"])["on"])
-        return {
-            "workers": self.workers,
-            "on": None if on.table() == Executor.parse("processes").table() else on,
-        }
+        return {"workers": self.workers, "on": None if on == Executor.parse("processes") else on}
 
     def words(self) -> str:
         """The options that say it."""

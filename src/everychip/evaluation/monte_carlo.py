@@ -14,7 +14,7 @@ from everychip.evaluation.bench import Asked
 from everychip.evaluation.draws import Draws
 from everychip.evaluation.measuring import measured
 from everychip.evaluation.setting import Setting
-from everychip.evaluation.spreading import numbers_of, workers_for
+from everychip.evaluation.spreading import chips_of, workers_for
 from everychip.evaluation.treatment import must_be_of, treatment_of
 from everychip.evaluation.two_stage import in_stages
 from everychip.hardware.calibration import ranged
@@ -25,7 +25,6 @@ from everychip.mitigate import Mitigation
 from everychip.network.running import Precision
 from everychip.policies import Policy
 from everychip.progress import Progress
-from everychip.statistics.stopping import Until
 from everychip.tasks import OwnScore, Task, a_score
 
 
@@ -113,8 +112,7 @@ def evaluate(
     """
     asked = Asked.of(task, score)
     seed, judged = operator.index(seed), asked.score
-    asked_until = None if until is None else Until.parse(until, chips=chips, score=judged)
-    numbers = numbers_of(chips, first=first, until=until)
+    numbers, asked_until = chips_of(chips, first=first, until=until, score=judged)
     bench = asked.bench(model, data, images=images, precision=precision, batch_size=batch_size)
     placed = ranged(Placed.of(model, hardware), bench.runner, calibration, seed=seed)
     must_be_of(asked.task, mitigation, policy)
@@ -124,8 +122,7 @@ def evaluate(
     how: dict[str, Any] = {"seed": seed, "purpose": purpose, "until": rule, "progress": progress}
     rows = measured(bench, programmed, chips=numbers, workers=workers_for(bench, workers), **how)
     known: dict[str, Any] = {"until": rule, "treatment": treatment.metadata(), "chips": numbers[: len(rows)]}
-    known |= {"whole_test": bench.whole_test, "images": bench.images}
-    draws = Draws.of(rows, seed=seed, score=judged, **known)
+    draws = Draws.of(rows, seed=seed, score=judged, images=bench.images, whole_test=bench.whole_test, **known)
     draws = replace(draws, purpose=purpose, cells=placed.cells)
     if purpose != "evaluate":  # validation, epoch after epoch, asks for no more than the chips
         return draws

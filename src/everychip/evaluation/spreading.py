@@ -25,6 +25,8 @@ import torch
 from everychip.data.stream import Stream
 from everychip.errors import ConfigError
 from everychip.evaluation.bench import Bench
+from everychip.scores import Score
+from everychip.statistics.stopping import Until
 
 Row = dict[str, float]
 Rows = Callable[[range], Iterable[Row]]
@@ -34,25 +36,27 @@ LARGEST, FOR_EACH, AHEAD, LIVES = 50, 8, 2, 2
 how many workers a block may cost."""
 
 
-def numbers_of(chips: int, *, first: int, until: str | None) -> range:
-    """The numbers of the chips that are asked for; a rule of stopping takes them from 0 on.
+def chips_of(chips: int, *, first: int, until: str | None, score: Score) -> tuple[range, Until | None]:
+    """The numbers of the chips that are asked for, and the rule that may stop before the last of them.
 
     Args:
         chips: how many.
-        first: the first one's number.
-        until: a rule of stopping, or None.
+        first: the first one's number; 0 beside a rule.
+        until: the rule, in words, or None.
+        score: what it watches.
 
     Returns:
-        first … first + chips − 1.
+        first … first + chips − 1, and the rule.
     """
-    if first and until is not None:
+    rule = None if until is None else Until.parse(until, chips=chips, score=score)
+    if first and rule is not None:
         raise ConfigError(
             "evaluate.first",
             found=f"{first} beside until = {until!r}",
             expected="0: a rule of stopping takes the chips in order, from the first",
             remedy="workers = N spreads such an evaluation",
         )
-    return range(first, first + chips)
+    return range(first, first + chips), rule
 
 
 def workers_for(bench: Bench, workers: int) -> int:

@@ -11,6 +11,8 @@ import pytest
 
 from everychip.errors import ConfigError
 from everychip.study import store
+from everychip.study.divided import run_divided
+from everychip.study.execution import run
 from everychip.study.executors import Executor, Slurm
 from everychip.study.executors.work import FAILURE, executed_apart, put
 from everychip.study.experiment import Experiment
@@ -39,6 +41,17 @@ some = { evaluation = { images = 50 } }
 [sweep]
 seed = [0, 1]
 """
+
+
+ONE_RUN = (
+    RECIPE.partition("[axes.images]")[0].replace("chips = 3", "chips = 12")
+    + """
+[always.evaluation]
+batch_size = 500
+[sweep]
+seed = [0]
+"""
+)
 
 
 @pytest.fixture
@@ -109,6 +122,15 @@ def test_slurm_jobs_give_the_draws_of_the_whole(study: Study, serial: bytes, tmp
     assert (tmp_path / "out" / DRAWS).read_bytes() == serial
 
 
+@pytest.mark.slow
+def test_slurm_jobs_of_blocks_give_the_run_of_one_worker(study: Study, tmp_path: Path) -> None:
+    pytest.importorskip("submitit")
+    experiment = study.expand().experiments[0]
+    whole = run(experiment, tmp_path / "whole").record["sha256"]
+    on = Slurm(cluster="local", block=2)
+    assert run_divided(experiment, tmp_path / "out", workers=2, on=on).record["sha256"] == whole
+
+
 def test_slurm_where_there_is_none_is_one_line(study: Study, tmp_path: Path) -> None:
     pytest.importorskip("submitit")
     with pytest.raises(ConfigError, match=r"sbatch"):
@@ -140,7 +162,19 @@ RAY = textwrap.dedent(
                 time.sleep(4)  # their workers are up, and not done
                 cluster.remove_node(victim, allow_graceful=False)
 
-    outcome = run_study(Study.from_toml(recipe), Path(folder), workers=2, on=Ray(), watcher=Killer())
+    class KillerInABlock(Watcher):
+        dead = False
+
+        def event(self, run, event):
+            if not self.dead:  # the first block has landed, others are under way
+                self.dead = True
+                cluster.remove_node(victim, allow_graceful=False)
+
+    study = Study.from_toml(recipe)
+    if study.always:  # one run in blocks
+        outcome = run_study(study, Path(folder), workers=2, on=Ray(block=2), watcher=KillerInABlock())
+    else:
+        outcome = run_study(study, Path(folder), workers=2, on=Ray(), watcher=Killer())
     for _ in range(60):  # the head notices after some missed heartbeats
         if len([n for n in ray.nodes() if n["Alive"]]) == 1:
             break
@@ -150,16 +184,30 @@ RAY = textwrap.dedent(
 )
 
 
-@pytest.mark.slow
-def test_ray_on_two_nodes_one_killed_gives_the_draws_of_the_whole(serial: bytes, tmp_path: Path) -> None:
+def on_ray(recipe: str, place: Path) -> list[str]:
+    """How many runs were executed on two nodes, which failed, how many nodes are left."""
     pytest.importorskip("ray")
-    (tmp_path / "spread.toml").write_text(RECIPE)
-    words = [RAY, str(tmp_path / "spread.toml"), str(tmp_path / "out")]
+    (place / "spread.toml").write_text(recipe)
+    words = [RAY, str(place / "spread.toml"), str(place / "out")]
     done = subprocess.run(
-        [sys.executable, "-c", *words], capture_output=True, text=True, timeout=300, check=False
+        [sys.executable, "-c", *words], capture_output=True, text=True, timeout=600, check=False
     )
     assert done.returncode == 0, done.stderr[-2000:]
-    assert done.stdout.split()[-3:] == ["4", "{}", "1"]
+    return done.stdout.split()[-3:]
+
+
+@pytest.mark.slow
+def test_ray_with_a_node_killed_while_blocks_are_measured_gives_the_run_of_one_worker(tmp_path: Path) -> None:
+    recipe = ONE_RUN
+    (tmp_path / "one.toml").write_text(recipe)
+    run_study(Study.from_toml(str(tmp_path / "one.toml")), tmp_path / "whole")
+    assert on_ray(recipe, tmp_path) == ["1", "{}", "1"]
+    assert (tmp_path / "out" / DRAWS).read_bytes() == (tmp_path / "whole" / DRAWS).read_bytes()
+
+
+@pytest.mark.slow
+def test_ray_on_two_nodes_one_killed_gives_the_draws_of_the_whole(serial: bytes, tmp_path: Path) -> None:
+    assert on_ray(RECIPE, tmp_path) == ["4", "{}", "1"]
     assert (tmp_path / "out" / DRAWS).read_bytes() == serial
     assert len(list((tmp_path / "out" / RUNS).iterdir())) == 4
 

@@ -128,3 +128,34 @@ def compiled() -> str:
         ratio = one["compiled"] / one["chip"]
         lines.append(f"| {name} | {times} | {ratio:.2f} | {one['compilation_s']:.0f} |")
     return "\n".join(lines)
+
+
+def scaling() -> str:
+    """What a second worker is worth, from benchmarks/scaling.json."""
+    lines = [
+        "| work | chips | one worker, s | two workers, s | speed-up | least … most |",
+        "|---|---:|---:|---:|---:|---|",
+    ]
+    for row in _scaling()["rows"]:
+        times = f"{row['one']:.1f} | {row['two']:.1f} | {row['speedup']:.2f}"
+        spread = f"{row['speedup_least']:.2f} … {row['speedup_most']:.2f}"
+        lines.append(f"| {row['work']} | {row['chips']} | {times} | {spread} |")
+    return "\n".join(lines)
+
+
+def overheads() -> str:
+    """What there is to wait for beside the chips, from benchmarks/scaling.json."""
+    words = {
+        "fork": "a fork of `evaluate`, until it has answered",
+        "process": "a worker process, until it has answered; PyTorch is imported",
+        "job": "a further job of the same process",
+        "block": "a block of one chip: data and network read, one chip measured",
+        "driver": "the driver, for each run",
+    }
+    found = _scaling()["overheads"]
+    lines = ["| what | ms |", "|---|---:|"]
+    return "\n".join([*lines, *(f"| {words[name]} | {1e3 * found[name]:.3g} |" for name in words)])
+
+
+def _scaling() -> dict[str, Any]:
+    return dict(json.loads((FILE.parents[1] / "scaling.json").read_text(encoding="utf-8")))

@@ -14,9 +14,11 @@ from everychip.cli.options import (
     Folder,
     JsonFile,
     Network,
+    On,
     Output,
     Recipe,
     Settings,
+    Sharing,
     Workers,
 )
 
@@ -71,6 +73,8 @@ def run(
     recipe: Recipe,
     settings: Settings = [],  # noqa: B006
     output: Output = None,
+    workers: Sharing = 1,
+    on: On = "processes",
     as_json: AsJson = False,
 ) -> None:
     """Execute one recipe: train, program chips, measure them.
@@ -79,7 +83,7 @@ def run(
     """
     from everychip.cli import commands
 
-    raise typer.Exit(commands.run(recipe, settings, output, as_json=as_json))
+    raise typer.Exit(commands.run(recipe, settings, output, commands.Spread(workers, on), as_json=as_json))
 
 
 @app.command(epilog="Example: everychip study demo --plan")
@@ -89,9 +93,7 @@ def study(
     output: Output = None,
     workers: Workers = 1,
     plan: Annotated[bool, typer.Option("--plan", help="Only list the runs, and which are complete.")] = False,
-    on: Annotated[
-        str, typer.Option("--on", help="Where runs are computed: processes, ray, slurm, or a TOML table.")
-    ] = "processes",
+    on: On = "processes",
     shard: Annotated[str, typer.Option("--shard", help="Only this share of the runs, such as 2/8.")] = "",
     as_json: AsJson = False,
 ) -> None:

@@ -46,13 +46,15 @@ def demo(settings: list[str], output: Path | None, workers: int, *, as_json: boo
     return code or _tell_failures(outcome)
 
 
-def executed(recipe: str, settings: list[str], output: Path | None) -> Executed:
+def executed(recipe: str, settings: list[str], output: Path | None, spread: Spread | None = None) -> Executed:
     """One recipe into one folder, watched."""
-    from everychip.study.execution import run as execute
+    from everychip.study.divided import run_divided as execute
     from everychip.study.experiment import Experiment
     from everychip.study.store import is_complete
 
     experiment = Experiment.from_toml(recipe, settings)
+    spread = spread or Spread()
+    how = spread.how()
     folder = output or RESULTS / f"{Path(recipe).stem}-{experiment.id}"
     if is_complete(folder):
         done = execute(experiment, folder)
@@ -65,16 +67,19 @@ def executed(recipe: str, settings: list[str], output: Path | None) -> Executed:
         done = execute(
             experiment,
             folder,
-            command=_command(f"run {shlex.quote(recipe)}", settings),
+            command=_command(f"run {shlex.quote(recipe)}", settings) + spread.words(),
+            **how,
             progress=lambda event: watcher.event(experiment.id, event),
         )
         watcher.finished(experiment, done, "")
     return Executed(folder, experiment, done)
 
 
-def run(recipe: str, settings: list[str], output: Path | None, *, as_json: bool = False) -> int:
+def run(
+    recipe: str, settings: list[str], output: Path | None, spread: Spread, *, as_json: bool = False
+) -> int:
     """One recipe into one folder, and its verdict."""
-    folder, experiment, done = executed(recipe, settings, output)
+    folder, experiment, done = executed(recipe, settings, output, spread)
     measured = done.record["status"] != "diverged" or bool(done.draws()["chip"])
     if as_json:
         return _print_facts(folder, experiment.evaluation.target) if measured else print_json(done.record)
@@ -97,6 +102,14 @@ class Spread:
     workers: int = 1
     on: str = "processes"
     shard: str = ""
+
+    def how(self) -> dict[str, Any]:
+        """The same as arguments: how many workers, and where; None where it is not said."""
+        from everychip.config.component import override
+        from everychip.study.executors import Executor
+
+        on = Executor.parse(override({}, [f"on={self.on}"])["on"])
+        return {"workers": self.workers, "on": None if on == Executor.parse("processes") else on}
 
     def words(self) -> str:
         """The options that say it."""
@@ -255,18 +268,13 @@ def _command(words: str, settings: list[str]) -> str:
 
 
 def _execute(study: Study, output: Path | None, spread: Spread, command: str) -> Outcome:
-    from everychip.config.component import override
-    from everychip.study.executors import Executor
     from everychip.study.shards import Shard
     from everychip.study.study import run_study
 
-    on = Executor.parse(override({}, [f"on={spread.on}"])["on"])
     shard = Shard.parse(spread.shard) if spread.shard else None
-    folder = output or RESULTS / study.name
+    folder, how = output or RESULTS / study.name, spread.how()
     with watching(study.title or study.name) as watcher:
-        return run_study(
-            study, folder, workers=spread.workers, on=on, shard=shard, watcher=watcher, command=command
-        )
+        return run_study(study, folder, **how, shard=shard, watcher=watcher, command=command)
 
 
 def _outcome(outcome: Outcome) -> dict[str, Any]:

@@ -7,6 +7,7 @@ import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from everychip.cli.commands import Spread
 from everychip.cli.watching import console, watching
 from everychip.errors import ConfigError
 from everychip.scores import Score
@@ -27,7 +28,9 @@ class Named(NamedTuple):
     trained_at: float | None = None
 
 
-def evaluate(model: str, settings: list[str], output: Path | None, *, as_json: bool) -> int:
+def evaluate(
+    model: str, settings: list[str], output: Path | None, spread: Spread | None = None, *, as_json: bool
+) -> int:
     """Find the network, program its chips, say what became of it beside its digital score."""
     from everychip.report.html import write_report
     from everychip.report.reading import load
@@ -35,6 +38,7 @@ def evaluate(model: str, settings: list[str], output: Path | None, *, as_json: b
     from everychip.study.as_it_is import evaluate_as_it_is
 
     named = _named(model, settings)
+    how = (spread or Spread()).how()
     with watching(named.name) as watcher:
         watcher.begin(1, 0)
         watcher.started(named.experiment)
@@ -43,6 +47,7 @@ def evaluate(model: str, settings: list[str], output: Path | None, *, as_json: b
             named.experiment,
             output,
             trained_at=named.trained_at,
+            **how,
             progress=lambda event: watcher.event(named.experiment.id, event),
         )
         watcher.finished(named.experiment, done, "")

@@ -21,6 +21,12 @@ Output = Annotated[
     Path | None, typer.Option("--output", "-o", metavar="DIR", help="The folder of the results.")
 ]
 Workers = Annotated[int, typer.Option(min=1, help="How many runs at a time, each in a process of its own.")]
+Sharing = Annotated[
+    int, typer.Option("--workers", min=1, help="How many processes measure blocks of the chips side by side.")
+]
+On = Annotated[
+    str, typer.Option("--on", help="Where runs are computed: processes, ray, slurm, or a TOML table.")
+]
 AsJson = Annotated[bool, typer.Option("--json", help="JSON on standard output, for programs.")]
 JsonFile = Annotated[
     Path | None, typer.Option("--output", "-o", metavar="FILE", help="Write the JSON into a file, too.")

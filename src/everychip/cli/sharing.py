@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from everychip.cli.options import AsJson, Output, Settings
+from everychip.cli.options import AsJson, On, Output, Settings, Sharing
 
 
 def evaluate(
@@ -27,6 +27,8 @@ def evaluate(
     ] = "",
     settings: Settings = [],  # noqa: B006
     output: Output = None,
+    workers: Sharing = 1,
+    on: On = "processes",
     as_json: AsJson = False,
 ) -> None:
     """Prove a network as it is, on chips, without training.
@@ -35,10 +37,12 @@ def evaluate(
     run) needs neither data nor hardware; --set changes both.
     """
     from everychip.cli import evaluating
+    from everychip.cli.commands import Spread
 
     table = hardware if hardware.lstrip().startswith("{") else f"{{{hardware}}}"
     asked = [f"data={data}"] * bool(data) + [f"hardware={table}"] * bool(hardware)
-    raise typer.Exit(evaluating.evaluate(model, [*asked, *settings], output, as_json=as_json))
+    spread = Spread(workers, on)
+    raise typer.Exit(evaluating.evaluate(model, [*asked, *settings], output, spread, as_json=as_json))
 
 
 def leaderboard(

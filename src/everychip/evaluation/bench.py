@@ -90,13 +90,13 @@ class Bench:
         return not isinstance(self.data, Examples) or self.images == len(self.data)
 
     def rows(
-        self, programmed: Programmed, *, chips: int, seed: int, purpose: str
+        self, programmed: Programmed, *, chips: range, seed: int, purpose: str
     ) -> Iterator[dict[str, float]]:
-        """The scores of chip after chip, by name."""
+        """The scores of chip after chip, by name; chips: their numbers."""
         if isinstance(self.data, Stream) and not (self.asked.own is not None and self.asked.own.runs):
             yield from self._streamed(self.data, programmed, chips=chips, seed=seed, purpose=purpose)
             return
-        for chip in range(chips):
+        for chip in chips:
             seen = self.part(seed=seed, chip=chip)
             with seeded_global_generator(
                 seed, purpose, chip, "forward"
@@ -129,7 +129,7 @@ class Bench:
         return part_of(self.data, self.images, seed=seed, chip=chip)
 
     def _streamed(
-        self, stream: Stream, programmed: Programmed, *, chips: int, seed: int, purpose: str
+        self, stream: Stream, programmed: Programmed, *, chips: range, seed: int, purpose: str
     ) -> Iterator[dict[str, float]]:
         """Several chips for each pass over the data, every batch read once for all of them."""
         if self.asked.own is not None:
@@ -139,11 +139,11 @@ class Bench:
                 expected="data in memory, or a function of a chip that runs itself: fn(run, data)",
             )
         task = self.asked.task
-        for start in range(0, chips, stream.chips):
-            numbers = range(start, min(start + stream.chips, chips))
+        for start in range(0, len(chips), stream.chips):
+            numbers = chips[start : start + stream.chips]
             written = {chip: programmed(chip) for chip in numbers}
             meters = {chip: task.meter() for chip in numbers}
-            digital = task.meter() if start == 0 else None
+            digital = task.meter() if 0 in numbers else None
             self.images = 0
             for batch, seen in enumerate(stream):
                 part = task.prepared(self.runner, task.examples(seen, split="test"))

@@ -157,11 +157,13 @@ class Draws(metaclass=InOwnWords):
             first._must_share_setting(part, where="Draws.join")
         order = torch.cat([part.chip for part in parts]).argsort(stable=True)
         until = next((part.until for part in parts if part.until), None)
+        digital = next((part.digital for part in parts if part.digital is not None), None)
         return replace(
             first,
             scores={name: torch.cat([part.scores[name] for part in parts])[order] for name in first.scores},
             chip=torch.cat([part.chip for part in parts])[order],
             until=until,
+            digital=digital,
         )
 
     def __len__(self) -> int:

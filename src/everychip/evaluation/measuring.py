@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import closing
 from dataclasses import replace
 
 import torch
@@ -11,6 +12,7 @@ from torch import Tensor, nn
 from everychip.data import Examples
 from everychip.data.inputs import taken
 from everychip.evaluation.bench import Bench, Programmed
+from everychip.evaluation.spreading import Row, spread
 from everychip.hardware.chip import Purpose
 from everychip.network.modes import evaluating
 from everychip.network.probing import runner_for
@@ -44,19 +46,26 @@ def measured(
     bench: Bench,
     programmed: Programmed,
     *,
-    chips: int,
+    chips: range,
     seed: int,
     purpose: Purpose,
     until: Until | TwoStage | None,
     progress: Progress,
+    workers: int = 1,
 ) -> list[dict[str, float]]:
-    """The scores of chip after chip, until they are enough."""
+    """The scores of chip after chip, until they are enough; chips: their numbers."""
     name, stops = bench.asked.score.name, until.stops() if isinstance(until, TwoStage) else enough(until)
     rows: list[dict[str, float]] = []
-    with torch.no_grad(), evaluating(bench.runner.model), listening(progress) as tell:
-        for row in bench.rows(programmed, chips=chips, seed=seed, purpose=purpose):
+
+    def of(numbers: range) -> Iterator[Row]:
+        return bench.rows(programmed, chips=numbers, seed=seed, purpose=purpose)
+
+    # A rule of stopping takes the chips in order, whoever measures them; what was measured ahead is left.
+    found = of(chips) if workers == 1 else spread(of, chips, workers=workers)
+    with torch.no_grad(), evaluating(bench.runner.model), listening(progress) as tell, closing(found):
+        for row in found:
             rows.append(row)
-            tell(Event("chips", len(rows), chips, {name: row[name]}))
+            tell(Event("chips", len(rows), len(chips), {name: row[name]}))
             if stops(row[name]):
                 break
     return rows

@@ -14,6 +14,7 @@ from everychip.evaluation.bench import Asked
 from everychip.evaluation.draws import Draws
 from everychip.evaluation.measuring import measured
 from everychip.evaluation.setting import Setting
+from everychip.evaluation.spreading import chips_of, workers_for
 from everychip.evaluation.treatment import must_be_of, treatment_of
 from everychip.evaluation.two_stage import in_stages
 from everychip.hardware.calibration import ranged
@@ -24,7 +25,6 @@ from everychip.mitigate import Mitigation
 from everychip.network.running import Precision
 from everychip.policies import Policy
 from everychip.progress import Progress
-from everychip.statistics.stopping import Until
 from everychip.tasks import OwnScore, Task, a_score
 
 
@@ -32,6 +32,8 @@ from everychip.tasks import OwnScore, Task, a_score
     model=a(nn.Module, "a torch.nn.Module"),
     hardware=a(Hardware, "an everychip.Hardware"),
     chips=whole(least=1),
+    first=whole(least=0),
+    workers=whole(least=1),
     score=optional(a_score),
     seed=index,
     batch_size=whole(least=1),
@@ -47,6 +49,8 @@ def evaluate(
     task: Task | Mapping[str, Any] | str = "classification",
     score: Callable[..., Any] | OwnScore | None = None,
     chips: int = 100,
+    first: int = 0,
+    workers: int = 1,
     seed: int = 0,
     batch_size: int = 500,
     precision: Precision = "float32",
@@ -72,6 +76,9 @@ def evaluate(
             a chip that can be run (`everychip.tasks.scored_by`).
         chips: how many, or the most where `until` stops; chips 0 … chips−1 of a seed are the same whatever is
             asked beside them.
+        first: the number of the first chip: the blocks of a divided evaluation, which `Draws.join` makes one.
+        workers: that measure blocks of chips at once, as forks of this process; the draws are the same to
+            the bit, with `until`, too. Each has one thread, so call `torch.set_num_threads(1)` before.
         seed: of all draws, a whole number.
         batch_size: inputs that are run at once.
         precision: of the products: "float32" or "bfloat16".
@@ -105,7 +112,7 @@ def evaluate(
     """
     asked = Asked.of(task, score)
     seed, judged = operator.index(seed), asked.score
-    asked_until = None if until is None else Until.parse(until, chips=chips, score=judged)
+    numbers, asked_until = chips_of(chips, first=first, until=until, score=judged)
     bench = asked.bench(model, data, images=images, precision=precision, batch_size=batch_size)
     placed = ranged(Placed.of(model, hardware), bench.runner, calibration, seed=seed)
     must_be_of(asked.task, mitigation, policy)
@@ -113,13 +120,12 @@ def evaluate(
     programmed = treatment.of_chips(placed, seed=seed, purpose=purpose)
     bench, rule = in_stages(bench, programmed, asked_until, images=images, chips=chips, seed=seed)
     how: dict[str, Any] = {"seed": seed, "purpose": purpose, "until": rule, "progress": progress}
-    rows = measured(bench, programmed, chips=chips, **how)
-    told = treatment.metadata()
-    known: dict[str, Any] = {"whole_test": bench.whole_test, "until": rule, "treatment": told}
-    draws = Draws.of(rows, seed=seed, images=bench.images, score=judged, **known)
+    rows = measured(bench, programmed, chips=numbers, workers=workers_for(bench, workers), **how)
+    known: dict[str, Any] = {"until": rule, "treatment": treatment.metadata(), "chips": numbers[: len(rows)]}
+    draws = Draws.of(rows, seed=seed, score=judged, images=bench.images, whole_test=bench.whole_test, **known)
     draws = replace(draws, purpose=purpose, cells=placed.cells)
     if purpose != "evaluate":  # validation, epoch after epoch, asks for no more than the chips
         return draws
     # A policy decides how a network with exits answers: without one it is another network.
-    digital = bench.digital(seed=seed) if policy is None else None
+    digital = bench.digital(seed=seed) if policy is None and 0 in numbers else None
     return replace(draws, digital=digital, setting=Setting.of(model, data, placed))

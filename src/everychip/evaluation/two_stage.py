@@ -10,6 +10,7 @@ from everychip.data import Examples
 from everychip.errors import ConfigError
 from everychip.evaluation.bench import Bench, Programmed, part_of
 from everychip.network.modes import evaluating
+from everychip.rng import seeded_global_generator
 from everychip.scores import ACCURACY
 from everychip.statistics.stopping import Until
 from everychip.statistics.two_stage import PILOT_CHIPS, PILOT_IMAGES, Components, TwoStage
@@ -69,10 +70,11 @@ def plan(bench: Bench, programmed: Programmed, rule: Until, *, chips: int, seed:
         )
     pilot = min(PILOT_CHIPS, chips)
     with torch.no_grad(), evaluating(bench.runner.model):
-        accuracy = [
-            bench.measure(programmed(chip), part_of(data, some, seed=seed, chip=chip))[ACCURACY.name]
-            for chip in range(pilot)
-        ]
+        accuracy = []
+        for chip in range(pilot):
+            part = part_of(data, some, seed=seed, chip=chip)
+            with seeded_global_generator(seed, "pilot", chip):  # for layers that draw in evaluation, too
+                accuracy.append(bench.measure(programmed(chip), part)[ACCURACY.name])
     return TwoStage.planned(
         Components.of(accuracy, images=some, total=len(data)),
         half_width=rule.half_width,

@@ -194,8 +194,10 @@ def make_folder(folder: Path) -> None:
 
 
 @contextmanager
-def held(folder: Path) -> Iterator[None]:
+def held(folder: Path, *, shared: bool = False) -> Iterator[None]:
     """Hold a folder, so that two processes never write into it; a killed holder lets go by itself.
+
+    shared: beside others that hold it so, each of which writes files of its own; one alone is kept out.
 
     What a killed one left half-written is removed, and what another process writes just now, a report for
     instance, is not. Where the system knows no such lock (Windows), nothing is held, and nothing removed.
@@ -207,7 +209,7 @@ def held(folder: Path) -> Iterator[None]:
         return
     handle = os.open(folder, os.O_RDONLY)
     try:
-        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        fcntl.flock(handle, (fcntl.LOCK_SH if shared else fcntl.LOCK_EX) | fcntl.LOCK_NB)
     except BlockingIOError:
         os.close(handle)
         raise StoreError(
@@ -218,7 +220,7 @@ def held(folder: Path) -> Iterator[None]:
     except OSError:  # a file system without locks
         pass
     else:
-        for draft in folder.glob(f".*{DRAFT}"):
+        for draft in () if shared else folder.glob(f".*{DRAFT}"):
             if not _being_written(draft):
                 draft.unlink(missing_ok=True)
     try:

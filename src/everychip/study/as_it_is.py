@@ -15,7 +15,8 @@ from everychip.methods import Vanilla
 from everychip.models import Model
 from everychip.progress import Listener
 from everychip.study import store
-from everychip.study.execution import run
+from everychip.study.divided import run_divided
+from everychip.study.executors import Executor
 from everychip.study.experiment import Experiment
 from everychip.study.start import Start
 from everychip.study.trained import build, refuse_diverged
@@ -92,6 +93,8 @@ def evaluate_as_it_is(
     folder: Path | None = None,
     *,
     trained_at: float | None = None,
+    workers: int = 1,
+    on: Executor | None = None,
     progress: Listener | None = None,
 ) -> store.Run:
     """Program and measure chips of a network, without a training, into a run folder that `report` reads.
@@ -103,6 +106,8 @@ def evaluate_as_it_is(
         experiment: its recipe, with hardware and evaluation.
         folder: of the results; below everychip-runs/ if absent.
         trained_at: the nominal σ that it was trained at; None where nobody knows.
+        workers: that measure blocks of the chips side by side.
+        on: where they do; absent, in processes of this machine.
         progress: a function of `progress.Event`.
 
     Returns:
@@ -117,7 +122,8 @@ def evaluate_as_it_is(
         goal = folder or Path("everychip-runs") / f"{asked.model.label}-{asked.id}"
         own = {"file": str(goal / store.MODEL), "sha256": start.sha256}
         named = asked.replace(start=Start(**own))
-        return run(named, goal, network=model, trained_at=trained_at, progress=progress)
+        how: dict[str, Any] = {"workers": workers, "on": on, "progress": progress}
+        return run_divided(named, goal, network=model, trained_at=trained_at, **how)
 
 
 def _save(model: nn.Module, path: Path) -> None:

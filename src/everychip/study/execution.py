@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -16,24 +17,25 @@ from everychip.data.inputs import moved, taken
 from everychip.errors import ModelError
 from everychip.evaluation.draws import Draws
 from everychip.evaluation.measuring import measure
-from everychip.evaluation.monte_carlo import evaluate
 from everychip.hardware.coverage import check
 from everychip.hardware.placement import Placed
 from everychip.progress import Event, Listener, quiet
 from everychip.rng import seeded_global_generator
 from everychip.scores import ACCURACY
 from everychip.statistics.outcome import bar_above_chance
-from everychip.storage.files import digest, held, make_folder, write_proven
+from everychip.storage.files import held, make_folder, write_proven
 from everychip.storage.table import COLUMNS, merge_tables, write_table
 from everychip.study import store
 from everychip.study.answered import answered
+from everychip.study.blocks import Block
+from everychip.study.chips import TrainedChips
 from everychip.study.environment import environment
 from everychip.study.experiment import Condition, Experiment
 from everychip.study.inputs import refuse_others
 from everychip.study.sharing import take_over
 from everychip.study.start import beside
-from everychip.study.suitable import calibration_of, validate_for
-from everychip.study.trained import build, load_weights, untrained_model, with_learned
+from everychip.study.suitable import validate_for
+from everychip.study.trained import build, untrained_model
 from everychip.study.unfinished import OF_STATE, WEIGHTS, Unfinished
 from everychip.tasks import Classification, Task
 from everychip.training.loop import Fitted, train
@@ -67,19 +69,70 @@ def run(
     being trained again. network: one that is evaluated as it is, in place of a training; trained_at: the
     nominal σ that it was trained at, where that is known. command: what was typed, for the record.
     """
-    if not store.is_complete(folder):
-        experiment.compute.must_be_here()
-        make_folder(folder)
-        with held(folder), experiment.compute.used():
-            recipe = store.claim(folder, beside(experiment.table(), folder))
-            if not store.is_complete(folder):
-                unfinished = Unfinished.begin(folder, experiment)
-                work = _Execution(
-                    experiment, folder, unfinished, progress or quiet, trained, network, trained_at, command
-                )
-                work.proofs[store.RECIPE] = recipe
-                return work.execute()
+    with _begun(experiment, folder) as (unfinished, recipe):
+        if unfinished is not None:
+            work = _Execution(
+                experiment, folder, unfinished, progress or quiet, trained, network, trained_at, command
+            )
+            work.proofs[store.RECIPE] = recipe
+            return work.execute()
     return opened(experiment, folder)
+
+
+def train_run(
+    experiment: Experiment,
+    folder: Path,
+    *,
+    trained: Path | None = None,
+    network: nn.Module | None = None,
+    progress: Listener | None = None,
+) -> None:
+    """The first part of a run: store its trained network; blocks of its chips can then be measured.
+
+    What else there is to do, `run` does. The arguments are those of `run`.
+    """
+    with _begun(experiment, folder) as (unfinished, _):
+        if unfinished is not None:
+            _Execution(experiment, folder, unfinished, progress or quiet, trained, network).trained_state()
+
+
+def measure_block(experiment: Experiment, folder: Path, block: Block) -> None:
+    """A block of the chips of a trained run into its folder, beside other processes that measure others.
+
+    What is there already, or what one chip stands for, is not measured.
+
+    Args:
+        experiment: the recipe.
+        folder: of the run, whose training is done.
+        block: which chips.
+    """
+    if store.is_complete(folder):
+        return
+    with held(folder, shared=True), experiment.compute.used():
+        unfinished = Unfinished.joined(folder, experiment)
+        if unfinished.has_block(block):
+            return
+        splits = experiment.data.load()
+        state = unfinished.must_be_trained()
+        chips = TrainedChips.opened(experiment, build(experiment, splits), splits, folder, state)
+        if chips.conditions and not chips.alike(block.condition):
+            unfinished.keep_block(block, chips.block(block))
+
+
+@contextmanager
+def _begun(experiment: Experiment, folder: Path) -> Iterator[tuple[Unfinished | None, str]]:
+    """Hold the folder of a run and go on with what there is of it, and the SHA-256 of its recipe.
+
+    Nothing of a complete one.
+    """
+    if store.is_complete(folder):
+        yield None, ""
+        return
+    experiment.compute.must_be_here()
+    make_folder(folder)
+    with held(folder), experiment.compute.used():
+        recipe = store.claim(folder, beside(experiment.table(), folder))
+        yield (None if store.is_complete(folder) else Unfinished.begin(folder, experiment)), recipe
 
 
 def opened(experiment: Experiment, folder: Path) -> store.Run:
@@ -106,14 +159,11 @@ class _Execution:
     """The SHA-256 of the run's files as they were written, by name."""
 
     def execute(self) -> store.Run:
-        splits = self.experiment.data.load()
-        model = build(self.experiment, splits)
-        validate_for(self.experiment, model, splits)
-        state = self.unfinished.state() or self._take_over() or self._fit(splits)
+        model, splits, state = self.trained_state()
         # What is stored is what is evaluated: the same bits, whether or not the run was interrupted here.
-        self._load(model, state[WEIGHTS])
-        deployed = with_learned(self.experiment, state)
-        seconds = self._evaluate(deployed, model, splits, dict(state["seconds"]))
+        chips = TrainedChips.opened(self.experiment, model, splits, self.folder, state)
+        self.proofs[store.MODEL] = state[WEIGHTS]
+        seconds = self._evaluate(chips, dict(state["seconds"]))
         record = {key: value for key, value in state.items() if key not in OF_STATE}
         said = self.unfinished.treatments(len(self.experiment.conditions()))
         digital = self._digital(model, splits)
@@ -144,13 +194,12 @@ class _Execution:
             self.proofs,
         )
 
-    def _load(self, model: nn.Module, weights: str) -> None:
-        """Put the stored weights into a model; what was read are those of this SHA-256."""
-        path = self.folder / store.MODEL
-        load_weights(model, path)
-        if digest(path) != weights:
-            raise store.changed(path)
-        self.proofs[store.MODEL] = weights
+    def trained_state(self) -> tuple[nn.Module, Splits, dict[str, Any]]:
+        """A fresh model, the data, and what is known of the training, which is done by now."""
+        splits = self.experiment.data.load()
+        model = build(self.experiment, splits)
+        validate_for(self.experiment, model, splits)
+        return model, splits, self.unfinished.state() or self._take_over() or self._fit(splits)
 
     def _status(self, digital: float | None, splits: Splits) -> dict[str, Any]:
         """How a network that was not trained here stands without any hardware."""
@@ -217,21 +266,17 @@ class _Execution:
         except ModelError:
             return check(model, self.experiment.hardware).facts()
 
-    def _evaluate(
-        self, deployed: Experiment, model: nn.Module, splits: Splits, seconds: dict[str, float]
-    ) -> dict[str, float]:
+    def _evaluate(self, chips: TrainedChips, seconds: dict[str, float]) -> dict[str, float]:
         """One parquet file for each condition, those of an interrupted evaluation kept; then all as one."""
-        grid = deployed.conditions() if _finite(model) else ()
-        placed = Placed.of(model, deployed.hardware)
         parts = []
-        for index, condition in enumerate(grid):
+        for index, condition in enumerate(chips.conditions):
             parts.append(self.unfinished.draws(index))
             if self.unfinished.has_draws(index):
                 continue
             started = time.monotonic()
-            here = placed.with_hardware(condition.hardware)
-            draws = self._draws(model, here, condition, splits, place=(index, len(grid)))
-            proof = write_table(parts[-1], self._columns(here, condition, draws))
+            known = self.unfinished.blocks(index)
+            draws = chips.draws(index, known=known, progress=self._heard(chips.conditions, index))
+            proof = write_table(parts[-1], self._columns(chips.placed(index), condition, draws))
             self.unfinished.keep_draws(index, draws.said, proof)
             seconds["evaluation"] = seconds.get("evaluation", 0.0) + time.monotonic() - started
         self.proofs[store.DRAWS] = self._merged(parts)
@@ -245,42 +290,16 @@ class _Execution:
         self.unfinished.must_still_have_draws(len(parts))
         return proof
 
-    def _draws(
-        self,
-        model: nn.Module,
-        placed: Placed,
-        condition: Condition,
-        data: Splits,
-        *,
-        place: tuple[int, int],
-    ) -> Draws:
-        index, of = place
-        asked, hardware = self.experiment.evaluation, condition.hardware
-        known = {name: value for name, value in condition.axes.items() if value is not None}
+    def _heard(self, conditions: Sequence[Condition], index: int) -> Listener:
+        """Takes how far the chips of one condition are, and tells how far all are."""
+        chips = self.experiment.evaluation.chips
+        known = {name: value for name, value in conditions[index].axes.items() if value is not None}
 
         def tell(event: Event) -> None:
-            values = {**known, **event.values}
-            done = asked.chips * event.done // event.total
-            self.tell(Event("chips", index * asked.chips + done, of * asked.chips, values))
+            done = index * chips + chips * event.done // event.total
+            self.tell(Event("chips", done, len(conditions) * chips, {**known, **event.values}))
 
-        # Without noise all chips are the same one, so one is measured and stands for all.
-        alike = asked.images is None and _all_chips_alike(placed, seed=self.experiment.seed)
-        return evaluate(
-            model,
-            hardware,
-            data.test,
-            task=self.experiment.task,
-            chips=1 if alike else asked.chips,
-            seed=self.experiment.seed,
-            batch_size=asked.batch_size,
-            precision=asked.precision,
-            images=asked.images,
-            until=None if alike else asked.until,
-            mitigation=asked.mitigation,
-            policy=asked.policy,
-            calibration=calibration_of(self.experiment, data),
-            progress=tell,
-        )
+        return tell
 
     def _columns(self, placed: Placed, condition: Condition, draws: Draws) -> dict[str, list[Any]]:
         effective = placed.effective_sigma()
@@ -317,13 +336,6 @@ def _rows(draws: Draws, facts: Mapping[str, Any], *, chips: int) -> dict[str, li
         columns["score"] = columns[draws.score.name]
     nothing = [None] * chips
     return {name: columns.get(name, nothing) for name in dict.fromkeys((*COLUMNS, *columns))}
-
-
-def _all_chips_alike(placed: Placed, *, seed: int) -> bool:
-    if any(array.is_noisy for array in placed.hardware.arrays):
-        return False
-    first, second = (placed.program(seed=seed, path=("evaluate", chip)) for chip in (0, 1))
-    return all(torch.equal(first[name], second[name]) for name in first)
 
 
 def _finite(model: nn.Module) -> bool:

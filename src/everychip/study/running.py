@@ -10,7 +10,7 @@ from torch import nn
 
 from everychip.progress import Event, Listener, Progress, listening
 from everychip.study import study as studies
-from everychip.study.execution import run
+from everychip.study.divided import run_divided
 from everychip.study.executors import Executor
 from everychip.study.experiment import Experiment
 from everychip.study.grid import Study
@@ -18,7 +18,14 @@ from everychip.study.store import MODEL, Run
 from everychip.study.trained import asked_of, refuse_diverged, trained_model
 
 
-def run_experiment(experiment: Experiment, folder: str | Path, *, progress: Progress = None) -> Run:
+def run_experiment(
+    experiment: Experiment,
+    folder: str | Path,
+    *,
+    workers: int = 1,
+    on: Executor | Mapping[str, Any] | str | None = None,
+    progress: Progress = None,
+) -> Run:
     """Train and evaluate an experiment into a folder, as `everychip run` does, or go on where it stopped.
 
     A complete run is only opened, its files compared with their SHA-256.
@@ -26,6 +33,8 @@ def run_experiment(experiment: Experiment, folder: str | Path, *, progress: Prog
     Args:
         experiment: one recipe.
         folder: of this run alone; another run's is refused.
+        workers: that measure blocks of its chips side by side, once it is trained.
+        on: where they do, as for `run_study`.
         progress: True, a bar; False, none; absent, one on a terminal; or a function of `progress.Event`.
 
     Returns:
@@ -39,7 +48,8 @@ def run_experiment(experiment: Experiment, folder: str | Path, *, progress: Prog
     2
     """
     with listening(progress) as tell:
-        return run(experiment, Path(folder), progress=tell)
+        chosen = None if on is None else Executor.parse(on)
+        return run_divided(experiment, Path(folder), workers=workers, on=chosen, progress=tell)
 
 
 def run_study(

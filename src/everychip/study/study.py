@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections import deque
 from collections.abc import Iterable, Mapping, Sequence
-from concurrent.futures import FIRST_COMPLETED, BrokenExecutor, Future, wait
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -25,9 +23,10 @@ from everychip.storage.files import (
 )
 from everychip.storage.table import merge_tables
 from everychip.study import store
+from everychip.study.dispatch import Dispatch
 from everychip.study.environment import distinct, environment, machine
 from everychip.study.execution import opened
-from everychip.study.executors import Executor, Pool, Processes
+from everychip.study.executors import Executor, Processes
 from everychip.study.experiment import Experiment
 from everychip.study.grid import Grid, Study
 from everychip.study.shards import Shard
@@ -187,24 +186,29 @@ class _Execution:
         self.on, self.shared, self.asked = on, only is not None, only or grid.in_order()
         self.complete: dict[str, store.Run] = {}
         self.failed: dict[str, str] = {}
-        self.suspects: deque[Experiment] = deque()
         self.trained: dict[str, Path] = {}
         self.started, self.saved = time.monotonic(), 0.0
         self.seconds_before = _seconds_so_far(folder / RECORD)
 
     def execute(self, workers: int) -> Outcome:
-        waiting = deque(self._open(self.asked))
+        waiting = self._open(self.asked)
         executed = len(waiting)
         if waiting:
             self.trained = trainings(self.folder / RUNS)
         self.watcher.begin(len(waiting), len(self.complete))
         self._save(counting=executed > 0)
+        work = Dispatch(
+            on=self.on,
+            workers=workers,
+            place=self._folder,
+            over=self._take,
+            begun=self.watcher.started,
+            tell=self.watcher.event,
+            folder=self.folder,
+            trained=self.trained,
+        )
         try:
-            while waiting or self.suspects:  # again only after a worker died
-                self._retry_alone()
-                if waiting:
-                    with self.on.opened(workers, self.watcher.event, self.folder) as pool:
-                        self._work(pool, waiting, workers)
+            work.execute(waiting)
         finally:
             if executed:
                 self._save()
@@ -221,13 +225,6 @@ class _Execution:
         several = machines if len(machines) > 1 else ()
         return Outcome(self.folder, self.grid, executed, self.failed, several)
 
-    def _retry_alone(self) -> None:
-        """Run each one that was under way when a worker died in a process by itself: who dies again is it."""
-        while self.suspects:
-            alone = deque([self.suspects.popleft()])
-            with Processes(apart=True).opened(1, self.watcher.event, self.folder) as pool:
-                self._work(pool, alone, 1, alone=True)
-
     def _open(self, experiments: Iterable[Experiment]) -> list[Experiment]:
         """Those of the experiments that still have to be executed; the complete ones are opened."""
         waiting = []
@@ -241,48 +238,6 @@ class _Execution:
             except StoreError as error:
                 self.failed[experiment.id] = str(error)
         return waiting
-
-    def _work(self, pool: Pool, waiting: deque[Experiment], workers: int, *, alone: bool = False) -> None:
-        flying: dict[Future[str], Experiment] = {}
-        broken = False
-        while flying or (waiting and not broken):
-            while len(flying) < workers and not broken:
-                experiment = self._next(waiting, flying.values())
-                if experiment is None:
-                    break
-                self.watcher.started(experiment)
-                trained = self.trained.get(experiment.training_id)
-                try:
-                    flying[pool.submit(experiment, self._folder(experiment), trained)] = experiment
-                except BrokenExecutor:
-                    waiting.appendleft(experiment)
-                    broken = True
-            landed, _ = wait(flying, timeout=0.25, return_when=FIRST_COMPLETED)
-            pool.drain()
-            for future in landed:
-                broken |= self._land(future, flying.pop(future), alone=alone)
-
-    def _next(self, waiting: deque[Experiment], flying: Iterable[Experiment]) -> Experiment | None:
-        """The first run that has nothing to wait for: none waits for a training but those that share it."""
-        under_way = {experiment.training_id for experiment in flying} - self.trained.keys()
-        for place, experiment in enumerate(waiting):
-            if experiment.training_id not in under_way:
-                del waiting[place]
-                return experiment
-        return None
-
-    def _land(self, future: Future[str], experiment: Experiment, *, alone: bool) -> bool:
-        """Take in what a worker returned; whether it died instead."""
-        try:
-            words = future.result()
-        except BrokenExecutor:
-            if alone:
-                self._take(experiment, "its worker process died twice (out of memory?)")
-            else:
-                self.suspects.append(experiment)
-            return True
-        self._take(experiment, words)
-        return False
 
     def _take(self, experiment: Experiment, words: str) -> None:
         if words:

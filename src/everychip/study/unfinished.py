@@ -7,9 +7,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self
 
-from everychip.errors import StoreError
+from everychip.errors import EverychipError, StoreError
+from everychip.evaluation.draws import Draws
 from everychip.storage.files import digest, make_folder, read_json, write_record
 from everychip.study import store
+from everychip.study.blocks import Block, apart
 from everychip.study.environment import distinct, environment, machine
 from everychip.study.experiment import Experiment
 from everychip.study.inputs import inputs
@@ -48,13 +50,28 @@ class Unfinished:
         write_record(path, {"format": FORMAT, "inputs": now, "machines": machines})
         return cls(folder, now, machines)
 
+    @classmethod
+    def joined(cls, folder: Path, experiment: Experiment) -> Self:
+        """Work on what another process began, beside others; refused where data or code are others here."""
+        path, now = folder / store.PARTIAL / BEGUN, inputs(experiment)
+        before = read_json(path, form=FORMAT, sealed=True)
+        if before.get("inputs") != now:
+            raise StoreError(
+                str(folder),
+                found="a run that was begun with other data or other code than there are here",
+                expected="the same files on every worker",
+            )
+        return cls(folder, now, [machine(environment(experiment.compute))])
+
     @property
     def _partial(self) -> Path:
         return self.folder / store.PARTIAL
 
     def facts(self) -> dict[str, Any]:
         """What run.json repeats of it: the inputs, and the machines where there are several."""
-        several = {"machines": list(self.machines)} if len(self.machines) > 1 else {}
+        written = (_read(path) or {} for path in sorted(self._partial.glob("block-*.json")))
+        machines = distinct([*self.machines, *(one["machine"] for one in written if "machine" in one)])
+        several = {"machines": machines} if len(machines) > 1 else {}
         return {"inputs": dict(self.inputs), **several}
 
     def checkpoint(self) -> Path:
@@ -72,6 +89,13 @@ class Unfinished:
         found, weights = _read(self._partial / STATE), self.folder / store.MODEL
         whole = found is not None and weights.is_file() and digest(weights) == found.get(WEIGHTS)
         return found if whole else None
+
+    def must_be_trained(self) -> dict[str, Any]:
+        """What is known of the training, which is done."""
+        state = self.state()
+        if state is None:
+            raise StoreError(str(self.folder), found="no trained network", expected="a run that is trained")
+        return state
 
     def keep(self, known: Mapping[str, Any], *, seconds: dict[str, float], weights: str) -> dict[str, Any]:
         """Write what is known of the training, once its weights are stored: from here on it is done.
@@ -103,6 +127,35 @@ class Unfinished:
         about = {"format": FORMAT, "sha256": proof, WEIGHTS: self._weights(), **said}
         write_record(self._said(index), about)
 
+    def keep_block(self, block: Block, draws: Draws) -> None:
+        """Store the draws of a block, and of which weights they are."""
+        path = self._block(block)
+        draws.save(path)
+        about = {"sha256": digest(path), WEIGHTS: self._weights(), "machine": self.machines[-1]}
+        write_record(path.with_suffix(".json"), {"format": FORMAT, **about})
+
+    def has_block(self, block: Block) -> bool:
+        """Whether a block is there as it was written, of chips of the weights that are stored."""
+        path = self._block(block)
+        said = _read(path.with_suffix(".json"))
+        if said is None or said.get(WEIGHTS) != self._weights():
+            return False
+        return path.is_file() and digest(path) == said.get("sha256")
+
+    def blocks(self, condition: int) -> dict[Block, Draws]:
+        """The blocks of a condition that are there as they were written, in order, and none that overlap."""
+        known = [block for block in _named(self.folder) if block.condition == condition]
+        found: dict[Block, Draws] = {}
+        for block in apart(block for block in known if self.has_block(block)):
+            try:
+                found[block] = Draws.load(self._block(block))
+            except EverychipError:  # measured again
+                continue
+        return found
+
+    def _block(self, block: Block) -> Path:
+        return self._partial / block_files(block)[0]
+
     def must_still_have_draws(self, conditions: int) -> None:
         """Refuse if any file of draws, all of which were read just now, is no longer as it was written."""
         for index in range(conditions):
@@ -126,6 +179,24 @@ class Unfinished:
 
     def _said(self, index: int) -> Path:
         return self.draws(index).with_suffix(".json")
+
+
+def block_files(block: Block) -> tuple[str, str]:
+    """The names of a block's draws, and of what is said of them."""
+    return f"block-{block.name}.parquet", f"block-{block.name}.json"
+
+
+def blocks_in(folder: Path) -> dict[int, list[Block]]:
+    """The blocks of a run's folder by the place of their condition, by their names alone."""
+    found: dict[int, list[Block]] = {}
+    for block in apart(_named(folder)):
+        found.setdefault(block.condition, []).append(block)
+    return found
+
+
+def _named(folder: Path) -> list[Block]:
+    names = (path.stem.partition("-")[2] for path in (folder / store.PARTIAL).glob("block-*.json"))
+    return [block for name in names if (block := Block.parse(name))]
 
 
 def _read(path: Path) -> dict[str, Any] | None:

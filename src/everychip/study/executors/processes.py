@@ -16,6 +16,7 @@ from queue import Empty
 from typing import Any
 
 from everychip.freed_memory import keep_freed_memory
+from everychip.study.blocks import Part
 from everychip.study.executors.base import Executor, Pool, Tell
 from everychip.study.executors.work import execute
 from everychip.study.experiment import Experiment
@@ -27,7 +28,7 @@ class Processes(Executor):
     apart: in a process of its own, even if there is one worker only, which then may die alone.
 
     >>> Executor.parse("processes")
-    Processes(apart=False)
+    Processes(block=None, apart=False)
     """
 
     apart: bool = False
@@ -42,10 +43,12 @@ class SerialPool:
     def __init__(self, tell: Tell) -> None:
         self._tell = tell
 
-    def submit(self, experiment: Experiment, folder: Path, trained: Path | None) -> Future[str]:
+    def submit(
+        self, experiment: Experiment, folder: Path, trained: Path | None, part: Part = "run"
+    ) -> Future[str]:
         """Compute it now."""
         future: Future[str] = Future()
-        future.set_result(execute(experiment.table(), str(folder), str(trained or ""), tell=self._tell))
+        future.set_result(execute(experiment.table(), str(folder), str(trained or ""), part, tell=self._tell))
         return future
 
     def drain(self) -> None:
@@ -68,9 +71,11 @@ class ProcessPool:
         self._pool = ProcessPoolExecutor(count, context, initializer=_prepare, initargs=(self._messages,))
         self._before = set(multiprocessing.active_children())
 
-    def submit(self, experiment: Experiment, folder: Path, trained: Path | None) -> Future[str]:
+    def submit(
+        self, experiment: Experiment, folder: Path, trained: Path | None, part: Part = "run"
+    ) -> Future[str]:
         """Compute it in a worker; BrokenExecutor where one has died."""
-        arguments = (experiment.table(), str(folder), str(trained or ""))
+        arguments = (experiment.table(), str(folder), str(trained or ""), part)
         # Ctrl-C reaches the whole terminal group; workers inherit that they do not hear it, we stop them.
         with _interrupts_unheard():
             return self._pool.submit(_call, execute, arguments)

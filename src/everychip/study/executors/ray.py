@@ -12,8 +12,9 @@ from pydantic import Field
 
 from everychip.errors import ConfigError
 from everychip.study import store
+from everychip.study.blocks import Block, Part
 from everychip.study.executors.base import Executor, Pool, Tell
-from everychip.study.executors.work import FILES, executed_apart, put
+from everychip.study.executors.work import FILES, executed_apart, files_begun, put
 from everychip.study.experiment import Experiment
 
 
@@ -60,6 +61,7 @@ class RayPool:
         self._ours = not self._ray.is_initialized()
         self._waiting: dict[Any, tuple[Future[str], Path]] = {}
         self._trained: dict[Path, Any] = {}
+        self._networks: dict[Path, Any] = {}
         if self._ours:
             self._connect()
 
@@ -75,13 +77,15 @@ class RayPool:
                 remedy="start one with `ray start --head`, or leave the address out",
             ) from None
 
-    def submit(self, experiment: Experiment, folder: Path, trained: Path | None) -> Future[str]:
-        """Hand a run to the cluster."""
+    def submit(
+        self, experiment: Experiment, folder: Path, trained: Path | None, part: Part = "run"
+    ) -> Future[str]:
+        """Hand a run, or a part of it, to the cluster."""
         task = self._ray.remote(executed_apart).options(
             num_cpus=self._asked.cpus or experiment.compute.threads, max_retries=self._asked.retries
         )
         future: Future[str] = Future()
-        reference = task.remote(experiment.table(), self._weights(trained))
+        reference = task.remote(experiment.table(), self._weights(trained), part, self._begun(folder, part))
         self._waiting[reference] = (future, folder)
         return future
 
@@ -93,6 +97,15 @@ class RayPool:
             files = {name: (trained / name).read_bytes() for name in FILES}
             self._trained[trained] = self._ray.put(files)
         return self._trained[trained]
+
+    def _begun(self, folder: Path, part: Part) -> Any:
+        """The files of an unfinished run: for all of its blocks the same ones, sent once."""
+        if not isinstance(part, Block):
+            self._networks.pop(folder, None)
+            return files_begun(folder, part) or None
+        if folder not in self._networks:
+            self._networks[folder] = self._ray.put(files_begun(folder, part))
+        return self._networks[folder]
 
     def drain(self) -> None:
         """Write the files of the tasks that are done."""

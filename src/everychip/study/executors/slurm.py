@@ -10,6 +10,7 @@ from pydantic import Field
 
 from everychip.errors import ConfigError
 from everychip.study import store
+from everychip.study.blocks import Block, Part
 from everychip.study.executors.base import Executor, Pool, Tell
 from everychip.study.executors.work import execute, unheard
 from everychip.study.experiment import Experiment
@@ -81,9 +82,11 @@ class SlurmPool:
                 remedy='cluster = "local" runs the jobs here',
             ) from None
 
-    def submit(self, experiment: Experiment, folder: Path, trained: Path | None) -> Future[str]:
-        """Submit a run."""
-        job = _Job(experiment, folder, trained)
+    def submit(
+        self, experiment: Experiment, folder: Path, trained: Path | None, part: Part = "run"
+    ) -> Future[str]:
+        """Submit a run, or a part of it."""
+        job = _Job(experiment, folder, trained, part)
         self._start(job)
         self._jobs.append(job)
         return job.future
@@ -91,7 +94,7 @@ class SlurmPool:
     def _start(self, job: _Job) -> None:
         self._executor.update_parameters(**self._asked.settings(job.experiment.compute.threads))
         paths = (str(job.folder.absolute()), str(job.trained.absolute()) if job.trained else "")
-        job.handle = self._executor.submit(in_job, job.experiment.table(), *paths)
+        job.handle = self._executor.submit(in_job, job.experiment.table(), *paths, job.part)
         job.starts += 1
 
     def drain(self) -> None:
@@ -115,30 +118,33 @@ class SlurmPool:
 
 
 class _Job:
-    def __init__(self, experiment: Experiment, folder: Path, trained: Path | None) -> None:
-        self.experiment, self.folder, self.trained = experiment, folder, trained
+    def __init__(self, experiment: Experiment, folder: Path, trained: Path | None, part: Part) -> None:
+        self.experiment, self.folder, self.trained, self.part = experiment, folder, trained, part
         self.future: Future[str] = Future()
         self.handle: Any = None
         self.starts = 0
 
     def words(self) -> str | None:
-        """ "" of a complete run, one line why there is none, or None where the job ended without a word."""
-        said = self.folder / store.PARTIAL / WORDS
+        """ "" of what is done, one line why it is not, or None where the job ended without a word."""
+        said = words_of(self.folder, self.part)
         if store.is_complete(self.folder):
             return ""
         return said.read_text(encoding="utf-8") if said.exists() else None
 
 
-WORDS = "words.txt"
+def words_of(folder: Path, part: Part) -> Path:
+    """Where a job writes its one line, which is empty where all is well."""
+    name = part.name if isinstance(part, Block) else part
+    return folder / store.PARTIAL / f"words-{name}.txt"
 
 
-def in_job(table: dict[str, Any], folder: str, trained: str) -> None:
-    """What a job does: the run, and its one line into the run's folder where there is none."""
+def in_job(table: dict[str, Any], folder: str, trained: str, part: Part = "run") -> None:
+    """What a job does: the run, or a part of it, and its one line into the run's folder."""
     from everychip.storage.files import write_text
 
-    said = Path(folder) / store.PARTIAL / WORDS
+    said = words_of(Path(folder), part)
     said.unlink(missing_ok=True)
-    words = execute(table, folder, trained, tell=unheard)
-    if words:
+    words = execute(table, folder, trained, part, tell=unheard)
+    if words or not store.is_complete(Path(folder)):
         said.parent.mkdir(parents=True, exist_ok=True)
         write_text(said, words)

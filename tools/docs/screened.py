@@ -30,7 +30,7 @@ def screened(folder: Path) -> dict[str, list[float]]:
     experiment = Experiment.from_toml(folder / store.RECIPE)
     splits = experiment.data.load()
     model = trained_model(experiment, folder / store.MODEL, splits=splits)
-    data = splits.test.take(range(IMAGES))
+    data = splits.test.take(list(range(IMAGES)))
     found = screen(model, experiment.hardware, data, chips=CHIPS, seed=experiment.seed)
     return {"disagreement": found.disagreement.tolist(), "accuracy": found.accuracy.tolist()}
 

@@ -9,6 +9,7 @@ from typing import Annotated, Any, Literal
 from pydantic import Field
 
 from everychip.errors import ConfigError
+from everychip.freed_memory import keep_freed_memory
 from everychip.study import store
 from everychip.study.blocks import Block, Part
 from everychip.study.executors.base import Executor, Pool, Tell
@@ -142,6 +143,7 @@ def in_job(table: dict[str, Any], folder: str, trained: str, part: Part = "run")
     """What a job does: the run, or a part of it, and its one line into the run's folder."""
     from everychip.storage.files import write_text
 
+    keep_freed_memory()
     said = words_of(Path(folder), part)
     said.unlink(missing_ok=True)
     words = execute(table, folder, trained, part, tell=unheard)

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from everychip.errors import EverychipError
+from everychip.freed_memory import keep_freed_memory
 from everychip.progress import Event
 from everychip.storage.files import make_folder, write_text, write_whole
 from everychip.study import store
@@ -87,6 +88,7 @@ def executed_apart(
     Returns:
         "" and the files by name, or one line and what there is of a traceback.
     """
+    keep_freed_memory()
     with tempfile.TemporaryDirectory(prefix="everychip-") as scratch:
         source, folder = Path(scratch, "trained"), Path(scratch, "run")
         if trained:

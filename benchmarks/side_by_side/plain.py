@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import torch
+from torch import nn
 from workloads import Made, Work, Workload, forward, serve, step
 
 
@@ -12,9 +13,19 @@ def trained(load: Workload) -> Work:
     return step(model, *load.one_batch(), torch.optim.Adam(model.parameters(), fused=True))
 
 
+def compiled(model: nn.Module) -> nn.Module:
+    """The network as `torch.compile` runs it."""
+    model.compile()
+    return model
+
+
 def works(load: Workload) -> dict[str, Made]:
-    """A training step and a pass over the test images."""
-    return {"step": lambda: trained(load), "chip": lambda: forward(load.network(), load.batches())}
+    """A training step and a pass over the test images, as it comes and compiled."""
+    return {
+        "step": lambda: trained(load),
+        "chip": lambda: forward(load.network(), load.batches()),
+        "chip, compiled": lambda: forward(compiled(load.network()), load.batches()),
+    }
 
 
 if __name__ == "__main__":

@@ -33,3 +33,13 @@ def test_a_wrong_word_is_one_line(tmp_path: Path) -> None:
         assert done.returncode == 2
         assert len(done.stderr.strip().splitlines()) == 1, done.stderr
         assert not (tmp_path / "out").exists()
+
+
+def test_one_run_in_blocks_has_the_draws_of_one_worker(tmp_path: Path) -> None:
+    quick = ["training.epochs=1", "evaluation.chips=5", "evaluation.sigma=[0.1]", "model=mlp"]
+    asked = ["run", "digits", *(word for setting in quick for word in ("--set", setting))]
+    for name, spread in (("whole", ()), ("blocks", ("--on", "{ kind = 'processes', block = 2 }"))):
+        done = everychip(*asked, *spread, "-o", str(tmp_path / name))
+        assert done.returncode == 0, done.stderr
+    draws = [(tmp_path / name / "draws.parquet").read_bytes() for name in ("whole", "blocks")]
+    assert draws[0] == draws[1]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Generator, Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Any, Self, TypeVar
 
@@ -91,7 +91,7 @@ class Bench:
 
     def rows(
         self, programmed: Programmed, *, chips: range, seed: int, purpose: str
-    ) -> Iterator[dict[str, float]]:
+    ) -> Generator[dict[str, float], None, None]:
         """The scores of chip after chip, by name; chips: their numbers."""
         if isinstance(self.data, Stream) and not (self.asked.own is not None and self.asked.own.runs):
             yield from self._streamed(self.data, programmed, chips=chips, seed=seed, purpose=purpose)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Generator, Mapping
 from contextlib import closing
 from dataclasses import replace
 
@@ -57,7 +57,7 @@ def measured(
     name, stops = bench.asked.score.name, until.stops() if isinstance(until, TwoStage) else enough(until)
     rows: list[dict[str, float]] = []
 
-    def of(numbers: range) -> Iterator[Row]:
+    def of(numbers: range) -> Generator[Row, None, None]:
         return bench.rows(programmed, chips=numbers, seed=seed, purpose=purpose)
 
     # A rule of stopping takes the chips in order, whoever measures them; what was measured ahead is left.

@@ -15,7 +15,7 @@ import sys
 import threading
 import warnings
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable
 from multiprocessing.connection import Connection, wait
 from multiprocessing.process import BaseProcess
 from typing import Any
@@ -100,7 +100,7 @@ def blocks_of(chips: range, *, workers: int) -> list[range]:
     return [chips[start : start + size] for start in range(0, len(chips), size)]
 
 
-def spread(rows: Rows, chips: range, *, workers: int) -> Iterator[Row]:
+def spread(rows: Rows, chips: range, *, workers: int) -> Generator[Row, None, None]:
     """The rows of chips in the order of their numbers, measured in blocks by so many forks.
 
     A worker that dies costs its block, which another one measures; a block that costs two workers ends the
@@ -135,11 +135,12 @@ class _Crew:
         return self
 
     def __exit__(self, *_: object) -> None:
-        crew = [*self._idle, *((pipe, process) for pipe, (process, _) in self._busy.items())]
-        for pipe, process in crew:
+        for pipe, (process, _) in self._busy.items():
+            self._idle.append((pipe, process))
+        for pipe, process in self._idle:
             pipe.close()
             process.kill()
-        for _, process in crew:
+        for _, process in self._idle:
             process.join()
             process.close()
 
@@ -147,8 +148,9 @@ class _Crew:
         """The rows of a block once they are there; None where measuring it raised."""
         while number not in self._done:
             self._hand_out(number)
-            for pipe in wait(list(self._busy)):
-                self._take(pipe)  # type: ignore[arg-type] - they are the connections that it waits for
+            ready = wait(list(self._busy))
+            for pipe in [pipe for pipe in self._busy if pipe in ready]:
+                self._take(pipe)
         return self._done.pop(number)
 
     def _hand_out(self, wanted: int) -> None:
@@ -156,7 +158,9 @@ class _Crew:
         while self._waiting and len(self._busy) < self._count:
             if self._waiting[0] >= wanted + AHEAD * self._count:
                 return
-            pipe, process = self._idle.pop() if self._idle else self._forked()
+            if not self._idle:
+                self._idle.append(self._forked())
+            pipe, process = self._idle.pop()
             number = self._waiting.popleft()
             self._busy[pipe] = process, number
             with contextlib.suppress(OSError):  # it has died already, which shows when it is waited for

@@ -257,7 +257,7 @@ def test_inside_the_loop_the_chip_is_not_programmed_or_trained(model):
             lambda: ec.evaluate(model, HW, (X, X[:, :3]), task="regression", chips=1),
             lambda: ec.program(model, HW, seed=0, chip=0),
             lambda: ec.fit(model, "vanilla", (X, X[:, :3]), hardware=HW, epochs=1, task="regression"),
-            lambda: next(ec.chips(nn.Sequential(model), HW)),
+            lambda: ec.chips(nn.Sequential(model), HW),
         ):
             with pytest.raises(ModelError, match="a chip at the moment"):
                 act()
@@ -267,7 +267,7 @@ def test_other_threads_wait_for_the_loop_to_end(model):
     from threading import Thread
 
     clean, seen = model(X).detach(), []
-    loop = ec.chips(model, HW, count=2)
+    loop = iter(ec.chips(model, HW, count=2))
     next(loop)
     thread = Thread(target=lambda: seen.append(ec.run(model, {}, X).detach()))
     thread.start()
@@ -276,6 +276,64 @@ def test_other_threads_wait_for_the_loop_to_end(model):
     loop.close()
     thread.join(timeout=10)
     assert torch.equal(seen[0], clean)
+
+
+@pytest.mark.parametrize("use", ["the model", "a layer", "its state", "a copy", "functional_call"])
+def test_another_thread_that_calls_the_model_in_the_loop_is_refused(model, use):
+    from copy import deepcopy
+    from threading import Thread
+
+    acts = {
+        "the model": lambda: model(X),
+        "a layer": lambda: model[0](X),
+        "its state": lambda: model.state_dict(),
+        "a copy": lambda: deepcopy(model)(X),
+        "functional_call": lambda: torch.func.functional_call(model, {}, (X,)),
+    }
+    told: list[object] = []
+
+    def act():
+        try:
+            told.append(acts[use]())
+        except ModelError as error:
+            told.append(error)
+
+    def from_elsewhere():
+        thread = Thread(target=act)
+        thread.start()
+        thread.join()
+        return told.pop()
+
+    for _ in ec.chips(model, HW, count=1):
+        assert "called from another thread than the loop's" in str(from_elsewhere())
+    assert not isinstance(from_elsewhere(), ModelError), "after the loop it is an ordinary model"
+
+
+def test_a_copy_made_in_the_loop_is_an_ordinary_model_with_the_chip_s_weights(model):
+    from copy import deepcopy
+    from pickle import dumps, loads
+
+    for chip in ec.chips(model, HW, count=1):
+        for copy in (deepcopy(model), loads(dumps(model))):
+            assert torch.equal(copy(X), model(X))
+            assert torch.equal(copy[0].weight, chip.weights["0.weight"])
+            assert type(copy[0]._parameters) is dict
+
+
+def test_a_loop_that_was_left_leaves_no_chip_though_somebody_keeps_it(model):
+    clean = model(X)
+    loop, kept = ec.chips(model, HW, count=3), None
+    for chip in loop:
+        if chip.number == 1:
+            break
+    assert torch.equal(model(X), clean)
+    try:
+        for _ in loop:
+            raise KeyError
+    except KeyError as error:
+        kept = error
+    assert kept is not None and torch.equal(model(X), clean)
+    assert [chip.number for chip in loop] == [0, 1, 2], "each `for` begins with chip 0"
 
 
 def test_tied_weights_are_one_chip_wherever_they_stand():

@@ -15,7 +15,8 @@ from everychip.hardware.effective_sigma import EffectiveSigma, LayerSigma
 from everychip.hardware.hardware import Hardware
 from everychip.hardware.placement import Placed, program_weights
 from everychip.hardware.programming import NoiseGradient
-from everychip.network.running import Runner, logits
+from everychip.network.outputs import logits
+from everychip.network.running import Runner
 from everychip.network.soundness import must_be_finite
 
 __all__ = [

@@ -12,9 +12,10 @@ from torch import nn
 
 from everychip.charts.notebook import Shown
 from everychip.charts.text_table import RULE, TextColumn, fitted, text_table
-from everychip.config.arguments import a, optional, takes
+from everychip.config.arguments import a, takes
 from everychip.config.result import Result
-from everychip.data.inputs import Inputs, batch, rows_of, taken
+from everychip.data.inputs import Inputs, rows_of
+from everychip.data.sample import sample_of
 from everychip.hardware.hardware import Hardware, Placement, Why
 from everychip.hardware.outliers import Outlier, advice, outliers
 from everychip.hardware.placement import Placed
@@ -150,9 +151,8 @@ class Coverage(Shown, Result):
 @takes(
     model=a(nn.Module, "a torch.nn.Module"),
     hardware=a(Hardware, "an everychip.Hardware"),
-    sample=optional(batch),
 )
-def check(model: nn.Module, hardware: Hardware, sample: Inputs | None = None) -> Coverage:
+def check(model: nn.Module, hardware: Hardware, sample: Any = None) -> Coverage:
     """Say which parameters and which share of the MACs are on the crossbar, and why the others are not.
 
     What an array cannot carry out is refused.
@@ -160,7 +160,8 @@ def check(model: nn.Module, hardware: Hardware, sample: Inputs | None = None) ->
     Args:
         model: the network, any `nn.Module`; it is left as it is.
         hardware: device, mapping and array that it is programmed into.
-        sample: a batch as the model takes it, several inputs as a tuple or by name in a dict; with it the
+        sample: a batch as the model takes it, several inputs as a tuple or by name in a dict; or what holds
+            such batches, a `Stream`, a loader, a data set, of which the first inputs are taken. With it the
             multiply-accumulates (MACs, per input) are counted and, where there is an array, its reads are
             tried.
 
@@ -179,7 +180,7 @@ def check(model: nn.Module, hardware: Hardware, sample: Inputs | None = None) ->
     placed = Placed.of(model, hardware)  # refuses a model without matrices
     by_parameter, between, of_buffers = None, None, {}
     if sample is not None:
-        few = taken(sample, slice(2))
+        few = Runner(model).typed(sample_of(sample, where="check.sample"))
         counted, inputs = trace(model, few), rows_of(few)
         by_parameter = {name: macs // inputs for name, macs in counted.by_parameter.items()}
         between = counted.between_activations // inputs

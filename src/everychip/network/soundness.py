@@ -23,6 +23,15 @@ def device_of(model: nn.Module) -> torch.device:
     return torch.device("cpu") if first is None else first.device
 
 
+def dtypes_of(model: nn.Module) -> set[torch.dtype]:
+    """The types of the model's floating-point parameters.
+
+    >>> dtypes_of(nn.Linear(4, 2))
+    {torch.float32}
+    """
+    return {parameter.dtype for parameter in model.parameters() if parameter.is_floating_point()}
+
+
 def must_be_finite(tensors: Iterable[tuple[str, Tensor]]) -> None:
     """Refuse parameters with NaN or infinity: whatever they compute is no result.
 

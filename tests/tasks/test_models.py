@@ -110,14 +110,21 @@ def test_a_model_in_double_takes_data_of_any_form_as_it_takes_doubles(form):
 
 @pytest.mark.parametrize("method", ["noise_injection", "irs", "sam"])
 def test_a_model_in_double_is_trained_on_float32_as_on_the_same_doubles(method):
-    options = {"hardware": HW, "epochs": 2, "batch_size": 8, "lr": 0.01}
+    options = {"hardware": HW, "epochs": 20, "batch_size": 8, "lr": 0.02}
     one = ec.fit(double(), method, (X.numpy(), CLASSES.numpy()), **options)
     other = ec.fit(double(), method, (X.double(), CLASSES), **options)
     assert all(torch.equal(a, b) for a, b in zip(one.parameters(), other.parameters(), strict=True))
 
 
 @pytest.mark.parametrize(
-    "mitigation", ["bn_recalibration", "dora", "drift_compensation", "swim", "selective_write_verify"]
+    "mitigation",
+    [
+        {"kind": "bn_recalibration", "images": 48},
+        {"kind": "dora", "images": 10},
+        {"kind": "drift_compensation", "images": 48},
+        {"kind": "selective_write_verify", "fraction": 0.5, "images": 48},
+    ],
+    ids=lambda table: table["kind"],
 )
 def test_a_model_in_double_is_repaired_on_float32_data(mitigation):
     data = (X.numpy(), CLASSES.numpy())

@@ -22,6 +22,7 @@ from everychip.errors import ConfigError, ModelError, SampleSizeError
 from everychip.evaluation.bench import Asked, Bench
 from everychip.hardware.calibration import ranged
 from everychip.hardware.hardware import Hardware
+from everychip.hardware.outliers import warn_of_layer_scale
 from everychip.hardware.placement import Placed
 from everychip.network.macs import trace
 from everychip.network.modes import evaluating
@@ -218,7 +219,9 @@ def sensitivity(
         raise SampleSizeError("sensitivity.chips", found=f"{chips}", expected="at least 2 for an interval")
     asked = Asked.of(task, score)
     found = asked.bench(model, data, images=images, precision=precision, batch_size=batch_size)
-    placed = ranged(Placed.of(model, hardware), found.runner, calibration, seed=seed)
+    placed = Placed.of(model, hardware)
+    warn_of_layer_scale(placed, stacklevel=3)  # through `takes`
+    placed = ranged(placed, found.runner, calibration, seed=seed)
     if isinstance(found.data, Stream):
         raise ConfigError(
             "sensitivity.data",

@@ -13,6 +13,7 @@ from everychip.config.arguments import a, index, one_of, takes
 from everychip.hardware.addresses import addresses
 from everychip.hardware.effective_sigma import EffectiveSigma, LayerSigma
 from everychip.hardware.hardware import Hardware
+from everychip.hardware.outliers import warn_of_layer_scale
 from everychip.hardware.placement import Placed, program_weights
 from everychip.hardware.programming import NoiseGradient
 from everychip.network.outputs import logits
@@ -72,6 +73,8 @@ def program(
     path = (purpose, operator.index(chip))
     placed = Placed.of(model, hardware)
     must_be_finite(placed.weights.items())
+    if path == ("evaluate", 0):
+        warn_of_layer_scale(placed, stacklevel=3)  # through `takes`; of the chips that follow no more is said
     return placed.program(seed=seed, path=path)
 
 

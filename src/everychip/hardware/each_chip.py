@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from everychip.config.validation import must_be, whole
 from everychip.errors import ModelError
 from everychip.hardware.hardware import Hardware
+from everychip.hardware.outliers import warn_of_layer_scale
 from everychip.hardware.placement import Placed
 from everychip.network.eager import eager_on
 from everychip.network.exclusive import exclusive, holding_a_chip
@@ -79,7 +80,9 @@ def chips(model: nn.Module, hardware: Hardware, *, count: int = 20, seed: int = 
     must_be(count, "chips.count", whole=True, least=1)
     seed = whole(seed, "chips.seed")
     must_be_finite(model.named_parameters())
-    return EachOfChips(model, Placed.of(model, hardware), count, seed)
+    placed = Placed.of(model, hardware)
+    warn_of_layer_scale(placed, stacklevel=2)
+    return EachOfChips(model, placed, count, seed)
 
 
 @contextmanager

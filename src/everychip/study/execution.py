@@ -267,7 +267,8 @@ class _Execution:
         alike = asked.images is None and _all_chips_alike(placed, seed=self.experiment.seed)
         return evaluate(
             model,
-            hardware,
+            # A recipe's scale is its word, written or not; its report says what it does to outliers.
+            hardware.with_mappings(lambda mapping: mapping.replace()),
             data.test,
             task=self.experiment.task,
             chips=1 if alike else asked.chips,

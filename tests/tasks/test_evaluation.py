@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from functools import partial
 
 import pytest
 import torch
@@ -181,6 +182,65 @@ def test_a_metric_of_torchmetrics_says_its_direction_and_keeps_nothing(model):
 def test_scores_that_are_none_are_refused_in_one_line(model, score, error, words):
     with pytest.raises(error, match=words):
         ec.evaluate(model, HW, (X, X[:, :3]), task="regression", score=score, chips=2)
+
+
+class Scorer:
+    def __call__(self, run, data):
+        return run(data).detach().mean()
+
+    def of_a_chip(self, chip, data):
+        return chip(data).detach().mean()
+
+    def of_answers(self, run, targets):
+        return (run - targets).abs().mean()
+
+
+def hidden(*arguments):
+    return Scorer().of_a_chip(*arguments)
+
+
+@pytest.mark.parametrize(
+    ("score", "runs"),
+    [
+        (Scorer(), None),
+        (Scorer().__call__, None),
+        (partial(Scorer.__call__, None), None),
+        (Scorer().of_a_chip, True),
+        (hidden, True),
+        (partial(hidden), True),
+    ],
+    ids=["callable", "method", "partial", "another name", "no names", "partial of none"],
+)
+def test_a_function_gets_the_chip_by_its_first_parameter_s_name_or_because_runs_says_so(model, score, runs):
+    own = ec.tasks.scored_by(score, name="mean", runs=runs)
+    draws = ec.evaluate(model, HW, X, score=own, chips=2)
+    for n in range(2):
+        z = functional_call(model, ec.program(model, HW, seed=0, chip=n), (X,))
+        assert float(draws.values[n]) == pytest.approx(float(z.mean()), rel=1e-5)
+
+
+def test_predictions_that_are_called_run_are_predictions_where_runs_says_so(model):
+    own = ec.tasks.scored_by(Scorer().of_answers, name="error", higher_is_better=False, runs=False)
+    data = (X, X[:, :3])
+    draws = ec.evaluate(model, HW, data, task="regression", score=own, chips=2)
+    plain = ec.evaluate(model, HW, data, task={"kind": "regression", "score": "MAE"}, chips=2)
+    assert draws.values.tolist() == pytest.approx(plain.values.tolist(), rel=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("score", "words"),
+    [(Scorer().of_a_chip, "runs=True"), (Scorer().of_answers, "runs=False"), (lambda z: 0.0, "runs=True")],
+    ids=["a chip by another name", "predictions called run", "one argument"],
+)
+def test_an_error_of_the_function_says_what_it_was_called_with(model, score, words):
+    with pytest.raises((TypeError, AttributeError)) as caught:
+        ec.evaluate(model, HW, (X, X[:, :3]), task="regression", score=score, chips=2)
+    (note,) = caught.value.__notes__
+    assert words in note and "everychip called it with" in note
+    with pytest.raises((TypeError, AttributeError)) as caught:
+        said = ec.tasks.scored_by(score, runs=words != "runs=True")
+        ec.evaluate(model, HW, (X, X[:, :3]), task="regression", score=said, chips=2)
+    assert not hasattr(caught.value, "__notes__"), "who says how it is called is not told"
 
 
 def test_embeddings_need_no_labels_and_the_digital_network_finds_itself(model):

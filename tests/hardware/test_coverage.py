@@ -157,7 +157,9 @@ def test_what_is_printed_names_the_layers_with_hardware_of_their_own() -> None:
     assert "of its own" not in str(plain) and all("rule" not in row for row in plain.table())
     lines = str(ruled).splitlines()
     rows = {line.split()[0]: line for line in lines if line.startswith(("0.", "2."))}
-    notes = {words: n for n, words in re.findall(r"\((\d)\) on the [^(]*\(([^)]*)\)", " ".join(str(ruled).split()))}
+    notes = {
+        words: n for n, words in re.findall(r"\((\d)\) on the [^(]*\(([^)]*)\)", " ".join(str(ruled).split()))
+    }
     for name, words in (("0.weight", "kind direct"), ("2.weight", "gaussian, σ 0.02")):
         (number,) = (n for found, n in notes.items() if words in found)
         assert rows[name].endswith(f"yes ({number})"), "the first rule that names it counts"

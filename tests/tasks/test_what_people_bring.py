@@ -15,7 +15,7 @@ from torch import nn
 import everychip as ec
 from everychip.cli import call
 from everychip.device_fit import read_csv
-from everychip.errors import ConfigError, DataError
+from everychip.errors import ConfigError, DataError, ModelError
 
 HW = ec.Hardware(device=ec.devices.Gaussian(sigma=0.1))
 X = torch.randn(40, 6, generator=torch.Generator().manual_seed(0))
@@ -99,6 +99,111 @@ def test_a_frame_of_pandas_own_numbers_is_read_as_one_of_numpy_s():
     assert torch.equal(
         ec.evaluate(model, HW, plain, chips=2).accuracy, ec.evaluate(model, HW, own, chips=2).accuracy
     )
+
+
+CLASSES = (X[:, 0] > 0).long()
+NAMES = np.array(["low", "up"])[CLASSES.numpy()]
+
+
+def a_frame(label: Any) -> Any:
+    pandas = pytest.importorskip("pandas", reason="of the extra pandas")
+    return pandas.DataFrame(X.numpy(), columns=list("abcdef")).assign(label=label)
+
+
+def a_table(label: Any) -> Any:
+    datasets = pytest.importorskip("datasets", reason="of the extra hub")
+    return datasets.Dataset.from_dict({"x": X.tolist(), "label": label})
+
+
+@pytest.mark.parametrize(
+    ("data", "words", "mended"),
+    [
+        ((X, NAMES), r"y: found text, such as .*numpy.unique\(y, return_inverse", np.unique(NAMES, return_inverse=True)[1]),
+        ((X, NAMES.tolist()), r"y: found text, such as", np.unique(NAMES, return_inverse=True)[1]),
+        ((X, NAMES.astype(object)), r"y: found text, such as", np.unique(NAMES, return_inverse=True)[1]),
+        (a_frame(NAMES), r"data.label: found text, such as", np.unique(NAMES, return_inverse=True)[1]),
+        (a_table(NAMES.tolist()), r"data.label: found text, such as", np.unique(NAMES, return_inverse=True)[1]),
+        ((X, CLASSES.bool()), r"labels of type bool.*call y.long\(\)", CLASSES.bool().long()),
+        ((X, CLASSES.bool().numpy()), r"labels of type bool.*y.astype\(int\)", CLASSES.bool().numpy().astype(int)),
+        ((X, CLASSES[:, None]), r"labels of shape \[40, 1\].*y\[:, 0\] if they are classes", CLASSES[:, None][:, 0]),
+        ((X, CLASSES.float()), r"labels of type float32.*call y.long\(\)", CLASSES.float().long()),
+    ],
+    ids=["array", "list", "objects", "frame", "hub", "bool tensor", "bool array", "one column", "floats"],
+)  # fmt: skip
+def test_labels_in_another_form_are_refused_with_what_makes_class_numbers_of_them(data, words, mended):
+    model = nn.Linear(6, 2)
+    for act in (
+        lambda: ec.evaluate(model, HW, data, chips=2),
+        lambda: ec.fit(model, "vanilla", data, hardware=HW, epochs=1, batch_size=8),
+    ):
+        with pytest.raises(DataError, match=words):
+            act()
+    found, plain = (ec.evaluate(model, HW, (X, y), chips=2) for y in (mended, CLASSES))
+    assert found.accuracy.tolist() == plain.accuracy.tolist()
+
+
+def test_missing_labels_are_counted_and_not_taken_for_numbers_to_be_predicted():
+    y = CLASSES.double().numpy()
+    y[3] = np.nan
+    with pytest.raises(DataError, match="1 of them are missing"):
+        ec.evaluate(nn.Linear(6, 2), HW, (X, y), chips=1)
+
+
+def test_yes_and_no_columns_of_a_frame_are_ones_and_zeros():
+    """As pandas.get_dummies makes them of categories."""
+    frame = a_frame(CLASSES.numpy())
+    frame["a"] = frame["a"] > 0
+    numbers = frame.assign(a=frame["a"].astype(float))
+    model = nn.Linear(6, 2)
+    found, plain = (ec.evaluate(model, HW, one, chips=2) for one in (frame, numbers))
+    assert found.nll.tolist() == plain.nll.tolist()
+    only = ec.data.columns(frame, x=["a"], y="label").x
+    assert only.dtype == torch.float32 and only[:, 0].tolist() == frame["a"].astype(float).tolist()
+    with pytest.raises(DataError, match=r"data.b: found a column of .*; expected numbers; .*get_dummies"):
+        ec.evaluate(model, HW, frame.assign(b=NAMES), chips=1)
+
+
+@pytest.mark.parametrize(
+    ("name", "reader"),
+    [
+        ("photos", 'datasets.load_dataset("imagefolder", data_dir='),
+        ("mine.csv", "pandas.read_csv("),
+        ("mine.parquet", "pandas.read_parquet("),
+        ("mine.npz", "numpy.load("),
+        ("mine.pt", "torch.load("),
+        ("mine.safetensors", "ec.data.Tensors(path="),
+        ("digit", "did you mean digits?"),
+    ],
+)
+@pytest.mark.parametrize("form", [str, Path])
+def test_a_path_is_refused_with_what_reads_it(tmp_path, name, reader, form):
+    (tmp_path / "photos").mkdir()
+    data = form(name if "." not in name and name != "photos" else tmp_path / name)
+    for act in (
+        lambda: ec.evaluate(nn.Linear(6, 2), HW, data, chips=1),
+        lambda: ec.evaluate(nn.Linear(6, 2), HW, data, task="regression", chips=1),
+        lambda: ec.fit(nn.Linear(6, 2), "vanilla", data, hardware=HW, epochs=1),
+    ):
+        with pytest.raises(DataError) as caught:
+            act()
+        line = str(caught.value)
+        assert line.startswith("data: found the ") and reader in line
+        assert name != "photos" or repr(str(tmp_path / name)) in line
+
+
+def test_the_kind_of_a_data_set_is_the_data_set():
+    model = ec.models.MLP(hidden=(8,)).build((1, 8, 8), 10, seed=0)
+    found, plain = (ec.evaluate(model, HW, data, chips=2) for data in ("digits", ec.data.Digits()))
+    assert found.accuracy.tolist() == plain.accuracy.tolist()
+
+
+@pytest.mark.parametrize("shape", [(40, 5, 6), (40, 1, 8, 6)])
+def test_a_model_that_answers_at_many_places_is_refused_before_any_chip(shape):
+    x = torch.zeros(shape)
+    with pytest.raises(
+        ModelError, match=r"model output: found an output of shape .*one row of logits per input"
+    ):
+        ec.evaluate(nn.Linear(6, 2), HW, (x, CLASSES), chips=1)
 
 
 @pytest.mark.parametrize("reading", ["9.9E+37", "-9.9e37", "9.91E37"])

@@ -108,13 +108,19 @@ def _target(names: Sequence[str], asked: str | None, *, labelled: bool) -> str |
 
 def _of_frame(frame: Any, names: Sequence[str], target: str | None, *, one: bool) -> Examples:
     kept = frame[names[0]] if one else frame[list(names)]
-    odd = [] if one else [name for name in names if frame[name].dtype.kind not in "iuf"]
+    odd = [] if one else [name for name in names if frame[name].dtype.kind not in "biuf"]
     if odd:
         raise DataError(
-            f"data.{odd[0]}", found=f"a column of {frame[odd[0]].dtype}", expected="numbers", remedy="x=[…]"
+            f"data.{odd[0]}",
+            found=f"a column of {frame[odd[0]].dtype}",
+            expected="numbers",
+            remedy="ec.data.columns(frame, x=[…]) names the columns of numbers, and pandas.get_dummies makes "
+            "some of categories",
         )
-    extended = any(not isinstance(frame[name].dtype, np.dtype) for name in names)
-    x = tensor_of(kept.to_numpy(np.float64) if extended and not odd else kept.to_numpy(), where="x")
+    # Yes and no are 1 and 0; beside numbers, pandas would hand them out as objects.
+    kinds = {frame[name].dtype for name in names}
+    mixed = any(not isinstance(kind, np.dtype) or kind.kind == "b" for kind in kinds)
+    x = tensor_of(kept.to_numpy(np.float64) if mixed else kept.to_numpy(), where="x")
     return Examples(
         x, None if target is None else tensor_of(frame[target].to_numpy(), where=f"data.{target}")
     )

@@ -92,6 +92,7 @@ def evaluate_as_it_is(
     folder: Path | None = None,
     *,
     trained_at: float | None = None,
+    command: str = "",
     progress: Listener | None = None,
 ) -> store.Run:
     """Program and measure chips of a network, without a training, into a run folder that `report` reads.
@@ -103,6 +104,7 @@ def evaluate_as_it_is(
         experiment: its recipe, with hardware and evaluation.
         folder: of the results; below everychip-runs/ if absent.
         trained_at: the nominal σ that it was trained at; None where nobody knows.
+        command: what was typed, for the record.
         progress: a function of `progress.Event`.
 
     Returns:
@@ -117,7 +119,8 @@ def evaluate_as_it_is(
         goal = folder or Path("everychip-runs") / f"{asked.model.label}-{asked.id}"
         own = {"file": str(goal / store.MODEL), "sha256": start.sha256}
         named = asked.replace(start=Start(**own))
-        return run(named, goal, network=model, trained_at=trained_at, progress=progress)
+        how: dict[str, Any] = {"trained_at": trained_at, "command": command, "progress": progress}
+        return run(named, goal, network=model, **how)
 
 
 def _save(model: nn.Module, path: Path) -> None:

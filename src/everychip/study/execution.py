@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -13,7 +14,7 @@ from torch import nn
 
 from everychip.data import Examples, Splits
 from everychip.data.inputs import moved, taken
-from everychip.errors import ModelError
+from everychip.errors import EverychipError, ModelError
 from everychip.evaluation.draws import Draws
 from everychip.evaluation.measuring import measure
 from everychip.evaluation.monte_carlo import evaluate
@@ -34,7 +35,7 @@ from everychip.study.sharing import take_over
 from everychip.study.start import beside
 from everychip.study.suitable import calibration_of, validate_for
 from everychip.study.trained import build, load_weights, untrained_model, with_learned
-from everychip.study.unfinished import OF_STATE, WEIGHTS, Unfinished
+from everychip.study.unfinished import OF_STATE, WEIGHTS, Unfinished, holds_work
 from everychip.tasks import Classification, Task
 from everychip.training.loop import Fitted, train
 
@@ -69,8 +70,9 @@ def run(
     """
     if not store.is_complete(folder):
         experiment.compute.must_be_here()
+        fresh = not folder.exists()
         make_folder(folder)
-        with held(folder), experiment.compute.used():
+        with held(folder), experiment.compute.used(), _left_as_found(folder, fresh, network is None):
             recipe = store.claim(folder, beside(experiment.table(), folder))
             if not store.is_complete(folder):
                 unfinished = Unfinished.begin(folder, experiment)
@@ -80,6 +82,17 @@ def run(
                 work.proofs[store.RECIPE] = recipe
                 return work.execute()
     return opened(experiment, folder)
+
+
+@contextmanager
+def _left_as_found(folder: Path, fresh: bool, trains: bool) -> Iterator[None]:
+    """A mistake that is refused before anything is computed leaves no folder that was not there."""
+    try:
+        yield
+    except EverychipError:
+        if fresh and not holds_work(folder, trains=trains):
+            store.drop_unbegun(folder)
+        raise
 
 
 def opened(experiment: Experiment, folder: Path) -> store.Run:

@@ -128,6 +128,21 @@ class Unfinished:
         return self.draws(index).with_suffix(".json")
 
 
+def holds_work(folder: Path, *, trains: bool) -> bool:
+    """Whether an unfinished run has computed what it would have to compute again.
+
+    Args:
+        folder: of the run.
+        trains: whether it trains; where it does not, its weights and its state are what it was given.
+
+    Returns:
+        True for draws and, of a training, for a checkpoint or its end.
+    """
+    partial = folder / store.PARTIAL
+    kept = [partial / CHECKPOINT, partial / STATE] if trains else []
+    return any(path.exists() for path in kept) or any(partial.glob("draws-*.parquet"))
+
+
 def _read(path: Path) -> dict[str, Any] | None:
     try:
         return read_json(path, form=FORMAT, sealed=True)

@@ -165,3 +165,13 @@ def test_neither_a_recipe_nor_its_draws_change_by_the_scale_being_written():
     assert silent == CELLS and silent.table() == CELLS.table()
     a, b = (ec.program(model, hardware, seed=3, chip=1) for hardware in (CELLS, silent))
     assert all(torch.equal(a[name], b[name]) for name in a)
+
+
+def test_networks_that_were_trained_here_have_no_outliers():
+    from everychip import zoo
+    from everychip.hardware.outliers import outliers
+    from everychip.hardware.placement import Placed
+
+    for name in zoo.shipped():
+        entry = ec.load(name)
+        assert outliers(Placed.of(entry.model, entry.hardware.with_scale("layer"))) == (), name

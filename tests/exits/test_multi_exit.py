@@ -224,5 +224,5 @@ def test_of_a_dict_the_exits_are_combined_with_what_it_names_logits():
     model = Named("features", "logits")
     net = ec.MultiExit(model, x, where=["inner"])
     assert torch.equal(net.all_logits(x)[-1], model(x)["logits"])
-    with pytest.raises(ModelError, match="found a dict of first, second; expected an entry called logits"):
+    with pytest.raises(ModelError, match="found outputs first, second; expected an entry called logits"):
         ec.MultiExit(Named("first", "second"), x, where=["inner"])(x)

@@ -185,7 +185,7 @@ def test_of_several_outputs_by_other_names_none_is_guessed(act):
     with pytest.raises(ModelError) as caught:
         act(Named("scores", "features"))
     line = str(caught.value)
-    assert "found a dict of scores, features; expected an entry called logits" in line
+    assert "found outputs scores, features; expected an entry called logits" in line
     assert 'model(x)["scores"]' in line
 
 

@@ -206,6 +206,132 @@ def test_a_model_that_answers_at_many_places_is_refused_before_any_chip(shape):
         ec.evaluate(nn.Linear(6, 2), HW, (x, CLASSES), chips=1)
 
 
+def with_late(y: torch.Tensor, value: float) -> torch.Tensor:
+    """The targets with one that is out of range, far from the first."""
+    found = y.clone()
+    found[35].reshape(-1)[0] = value
+    return found
+
+
+IMAGES = X.reshape(40, 1, 2, 3)
+IDS = torch.randint(9, (40, 5), generator=torch.Generator().manual_seed(1))
+LATE: dict[str, Any] = {
+    "multilabel": (nn.Linear(6, 2), X, with_late((X[:, :2] > 0).long(), 2), "each 0 or 1"),
+    "segmentation": (nn.Conv2d(1, 3, 1), IMAGES, with_late((IMAGES[:, 0] > 0).long(), 7), "found label 7"),
+    "tokens": (
+        nn.Sequential(nn.Embedding(9, 4), nn.Linear(4, 3)),
+        IDS,
+        with_late(IDS % 3, 8),
+        "found label 8",
+    ),
+    "classification": (nn.Linear(6, 3), X, with_late(CLASSES, 5), "labels 0 … 5|label 5"),
+}
+
+
+@pytest.mark.parametrize("task", LATE)
+@pytest.mark.parametrize("streamed", [False, True])
+def test_a_target_out_of_range_far_from_the_first_is_refused_in_one_line(task, streamed):
+    model, x, y, words = LATE[task]
+    data = ec.data.Stream([(x[:20], y[:20]), (x[20:], y[20:])]) if streamed else (x, y)
+    with pytest.raises(DataError, match=words):
+        ec.evaluate(model, HW, data, task=task, chips=2)
+    if not streamed:
+        with pytest.raises(DataError, match=words):
+            ec.sensitivity(model, HW, data, task=task, chips=2)
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf")])
+def test_targets_of_a_regression_that_are_no_numbers_are_counted(value):
+    with pytest.raises(DataError, match="y: found 1 NaN or infinite targets"):
+        ec.evaluate(nn.Linear(6, 1), HW, (X, with_late(X[:, :1], value)), task="regression", chips=2)
+
+
+def test_boxes_of_a_class_that_there_is_not_are_refused_wherever_they_are():
+    boxes = [{"boxes": torch.zeros(0, 4), "labels": torch.zeros(0).long()} for _ in range(9)]
+    boxes[7] = {"boxes": torch.ones(1, 4), "labels": torch.tensor([12])}
+    detector, task = nn.Conv2d(1, 6, 1), ec.tasks.Detection(classes=2)
+    with pytest.raises(DataError, match="labels 12 … 12"):
+        ec.evaluate(detector, HW, (torch.zeros(9, 1, 4, 4), boxes), task=task, chips=1)
+
+
+def test_a_bunch_of_scikit_learn_is_its_data_and_target():
+    from sklearn.datasets import load_iris
+
+    bunch, model = load_iris(), nn.Linear(4, 3)
+    pair = (bunch.data, bunch.target)
+    found, plain = (ec.evaluate(model, HW, data, chips=2) for data in (bunch, pair))
+    assert found.accuracy.tolist() == plain.accuracy.tolist()
+
+
+def test_a_frame_beside_its_targets_is_read_as_its_numbers():
+    pandas = pytest.importorskip("pandas", reason="of the extra pandas")
+    frame = pandas.DataFrame(X.numpy(), columns=list("abcdef")).assign(a=X.numpy()[:, 0] > 0)
+    numbers = torch.cat([(X[:, :1] > 0).float(), X[:, 1:]], dim=1)
+    y, model = pandas.Series(CLASSES.numpy()), nn.Linear(6, 2)
+    found, plain = (ec.evaluate(model, HW, data, chips=2) for data in ((frame, y), (numbers, CLASSES)))
+    assert found.nll.tolist() == pytest.approx(plain.nll.tolist())
+    with pytest.raises(DataError, match=r"x.b: found a column of .*get_dummies"):
+        ec.evaluate(model, HW, (frame.assign(b=NAMES), y), chips=1)
+
+
+def sparse() -> Any:
+    from scipy.sparse import csr_matrix
+
+    return csr_matrix(X.numpy())
+
+
+def of_polars() -> Any:
+    polars = pytest.importorskip("polars", reason="of the extra polars")
+    return polars.DataFrame(
+        {name: X[:, n].numpy() for n, name in enumerate("abcdef")} | {"label": CLASSES.numpy()}
+    )
+
+
+@pytest.mark.parametrize(
+    ("data", "remedy"),
+    [
+        (lambda: (sparse(), CLASSES), r"x\.toarray\(\)"),
+        (of_polars, r"data\.to_pandas\(\)"),
+        (lambda: list(zip(X, CLASSES, strict=True)), r"default_collate\(items\)"),
+        (lambda: [{"x": X, "label": CLASSES}] * 3, r"ec\.data\.Stream\(batches\)"),
+    ],
+    ids=["sparse", "polars", "items", "batches"],
+)
+def test_what_one_call_makes_readable_is_refused_with_that_call(data, remedy):
+    with pytest.raises(DataError, match=remedy):
+        ec.evaluate(nn.Linear(6, 2), HW, data(), chips=1)
+
+
+@pytest.mark.parametrize(
+    ("model", "x", "words"),
+    [
+        (nn.Linear(6, 1), X, 'one logit for each input.*task="multilabel"'),
+        (nn.Sequential(nn.Linear(6, 1), nn.Flatten(0)), X, 'task="multilabel" for a network of one logit'),
+        (nn.Linear(6, 2), (9 * X).long(), r"x\.to\(torch\.float32\)"),
+        (nn.Linear(6, 2, device="meta"), X, "weight: found a weight without values, on the meta device"),
+    ],
+    ids=["one logit", "one logit without its axis", "whole numbers", "meta"],
+)
+def test_a_network_that_does_not_fit_its_data_is_refused_with_what_would(model, x, words):
+    with pytest.raises(ModelError, match=words):
+        ec.evaluate(model, HW, (x, CLASSES), chips=1)
+
+
+def test_a_network_of_one_logit_is_a_multilabel_one_as_the_line_says():
+    model = nn.Linear(6, 1)
+    draws = ec.evaluate(
+        model, ec.Hardware(device=ec.devices.Ideal()), (X, CLASSES), task="multilabel", chips=1
+    )
+    right = ((model(X)[:, 0] > 0) == CLASSES.bool()).double().mean()
+    assert float(draws.scores["accuracy"][0]) == pytest.approx(float(right))
+
+
+def test_a_network_without_values_is_checked_by_its_shapes():
+    coverage = ec.check(nn.Sequential(nn.Linear(6, 4), nn.Linear(4, 2)).to("meta"), HW)
+    assert coverage.parameters == (24 + 8) / (24 + 8 + 6)
+    assert coverage.outliers == ()
+
+
 @pytest.mark.parametrize("reading", ["9.9E+37", "-9.9e37", "9.91E37"])
 def test_an_instrument_s_overflow_is_no_measurement(tmp_path, reading):
     rows = [f"{t},{t + 0.1 * (n % 3)}" for t in (0, 10, 20) for n in range(12)]

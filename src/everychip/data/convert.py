@@ -112,7 +112,16 @@ def as_examples(
     if _is_pair(data) or isinstance(data, Mapping) or (not labelled and isinstance(data, Tensor)):
         x, y = pair_of(data, labelled=labelled, where=where)
         return Examples(tensors_of(x, where="x"), None if y is None else tensors_of(y, where="y"))
-    raise DataError(where, found=f"a {type(data).__name__}", expected=_ACCEPTED)
+    raise DataError(where, found=f"a {type(data).__name__}", expected=_ACCEPTED, remedy=_remedy(data))
+
+
+def _remedy(data: Any) -> str | None:
+    """What makes one of the accepted forms of a value that people have."""
+    if hasattr(data, "to_pandas"):  # of polars, of pyarrow
+        return "data.to_pandas()"
+    if isinstance(data, list) and data and isinstance(data[0], tuple | Mapping):
+        return "torch.utils.data.default_collate(items) of single items, ec.data.Stream(batches) of batches"
+    return None
 
 
 def as_calibration(data: Any, *, where: str = "calibration") -> Examples:

@@ -45,7 +45,9 @@ def named(data: str | os.PathLike[str], *, where: str) -> Data:
     path, text = Path(data), shown(os.fspath(data))
     is_folder = _is_folder(path)
     reader = _FOLDER if is_folder else _READERS.get(path.suffix.lower())
-    what = "the folder" if is_folder else "the path" if reader or isinstance(data, os.PathLike) else "the word"
+    what = (
+        "the folder" if is_folder else "the path" if reader or isinstance(data, os.PathLike) else "the word"
+    )
     raise DataError(
         where,
         found=f"{what} {text}",

@@ -10,6 +10,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from everychip.data.frames import is_frame, numbers_of
 from everychip.errors import DataError, shown
 
 LABELS = ("labels", "label", "y", "target", "targets")
@@ -42,6 +43,8 @@ def pair_of(batch: Any, *, labelled: bool = True, where: str = "data") -> tuple[
 
 
 def _of_dict(batch: Mapping[str, Any], *, labelled: bool, where: str) -> tuple[Any, Any]:
+    if hasattr(batch, "DESCR") and {"data", "target"} <= set(batch):  # a Bunch of scikit-learn
+        return batch["data"], batch["target"]
     key = next((name for name in LABELS if name in batch), None)
     inputs = {str(name): part for name, part in batch.items() if name != key}
     if (key is None and labelled) or not inputs:
@@ -76,6 +79,8 @@ def tensor_of(value: Any, *, where: str) -> Tensor:
     """An array, a number or a list of them as a tensor; numpy's float64 becomes float32."""
     if isinstance(value, Tensor):
         return value
+    if is_frame(value):
+        value = numbers_of(value, list(value.columns), where=where)
     try:
         array = np.asarray(value)
         words = _is_text(array)
@@ -111,6 +116,8 @@ def _of_words(array: NDArray[Any], where: str) -> DataError:
 def _remedy(value: Any) -> str | None:
     if type(value).__module__.startswith("PIL."):
         return "ec.data.columns(data, mean=…, std=…) decodes images, or a transform to tensors"
+    if hasattr(value, "toarray"):  # of scipy.sparse
+        return "x.toarray()"
     return None
 
 

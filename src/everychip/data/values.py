@@ -106,7 +106,11 @@ def _of_type(y: Tensor) -> str:
     if y.is_floating_point() and bool(y.isnan().any()):
         return f"{int(y.isnan().sum())} of them are missing (NaN): leave those rows out, then y.long()"
     exact = y.dtype == torch.bool or (not y.is_complex() and bool((y == y.round()).all()))
-    return "call y.long(), or of a numpy array y.astype(int)" if exact else 'task="regression" for numbers to be predicted'
+    return (
+        "call y.long(), or of a numpy array y.astype(int)"
+        if exact
+        else 'task="regression" for numbers to be predicted'
+    )
 
 
 def _check_labels(y: Tensor) -> None:

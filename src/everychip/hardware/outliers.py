@@ -73,6 +73,8 @@ def outliers(placed: Placed) -> tuple[Outlier, ...]:
     """
     found = []
     for name, parameter in placed.weights.items():
+        if parameter.is_meta:  # which has a shape and no values
+            continue
         weight, columns = parameter.detach().float(), placed.columns[name]
         rms = float(weight.square().mean().sqrt())
         if not rms:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import is_dataclass
 from typing import Any
 
 from torch import Tensor
@@ -17,7 +18,7 @@ def logits(output: Any) -> Tensor:
     """The tensor of a model's output that is scored.
 
     It is the output itself, or of a dict or an object what it names `logits`, `out`, `sentence_embedding` or
-    `last_hidden_state`, in this order; else the first of a tuple, or the only tensor of a dict.
+    `last_hidden_state`, in this order; else the first of a tuple, or the only tensor of a dict or dataclass.
 
     Args:
         output: what the model returned.
@@ -36,6 +37,8 @@ def logits(output: Any) -> Tensor:
         return named
     if isinstance(output, Mapping):
         return _only(output)
+    if is_dataclass(output):
+        return _only(vars(output))
     if isinstance(output, tuple | list) and output and isinstance(output[0], Tensor):
         return output[0]
     raise ModelError(
@@ -68,7 +71,7 @@ def _only(output: Mapping[str, Any]) -> Tensor:
         return next(iter(tensors.values()))
     raise ModelError(
         "model output",
-        found=f"a dict of {', '.join(map(str, output)) or 'nothing'}",
+        found=f"outputs {', '.join(map(str, output)) or 'nothing'}",
         expected=f"an entry called {', '.join(NAMED[:-1])} or {NAMED[-1]}, or one tensor alone",
         remedy="wrap the model in a module whose forward returns the entry that is meant"
         + (f', such as model(x)["{next(iter(tensors))}"]' if tensors else ""),

@@ -85,9 +85,11 @@ def _first(x: Inputs) -> Tensor:
 def _remedy_of_type(model: nn.Module, x: Tensor) -> str | None:
     """Inputs of another type than the model's numbers, which few layers multiply."""
     known = dtypes_of(model)
-    if len(known) != 1 or not x.is_floating_point() or x.dtype in known:
+    if len(known) != 1 or x.is_complex() or x.dtype in known:
         return None
     wanted = str(known.pop())
+    if not x.is_floating_point():
+        return f"whole numbers are numbers to such layers by x.to({wanted}), of bytes then x / 255"
     return f"a model of {wanted.removeprefix('torch.')} takes inputs of its type: x.to({wanted})"
 
 

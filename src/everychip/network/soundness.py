@@ -41,6 +41,13 @@ def must_be_finite(tensors: Iterable[tuple[str, Tensor]]) -> None:
     training that diverged leaves such: load weights from before it did
     """
     for name, tensor in tensors:
+        if tensor.is_meta and not is_lazy(tensor):
+            raise ModelError(
+                name,
+                found="a weight without values, on the meta device",
+                expected="the network's weights",
+                remedy='model.to_empty(device="cpu"), then load_state_dict',
+            )
         if is_finite(tensor):
             continue
         bad = int((~tensor.detach().isfinite()).sum())

@@ -121,9 +121,8 @@ def test_a_mistake_is_one_line(
 
 def words_of(place: Path, folder: Path, *more: str) -> list[str]:
     model = ["--set", 'model={kind="mlp", hidden=[8]}']
-    return [
-        "evaluate", str(place), "--data", "digits", "--hardware", HARDWARE, *FEW, *model, *more, "-o", str(folder)
-    ]  # fmt: skip
+    where = ["--data", "digits", "--hardware", HARDWARE, "-o", str(folder)]
+    return ["evaluate", str(place), *where, *FEW, *model, *more]
 
 
 @pytest.mark.parametrize(

@@ -51,8 +51,8 @@ def test_layers_with_hardware_of_their_own_are_counted_by_their_own_cells(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     """The default's cells are named for the matrices that have them, and for no other."""
-    quantized = "{kind=\"bit_sliced\", quantize=true, weight_bits=8, cell_bits=2}"
-    rule = f"{{match=[\"1\"], mapping={quantized}}}"
+    quantized = '{kind="bit_sliced", quantize=true, weight_bits=8, cell_bits=2}'
+    rule = f'{{match=["1"], mapping={quantized}}}'
     words = [*MODEL, "--set", "hardware.mapping=direct", "--set", f"hardware.layers=[{rule}]"]
     assert call(words) == 0
     told = " ".join(capsys.readouterr().out.split())

@@ -153,7 +153,9 @@ def test_a_function_that_runs_the_chip_is_not_said_to_have_seen_no_images() -> N
     pair = (data.x, data.y)
     found = sensitivity(model, HARDWARE, pair, chips=3, score=right)
     assert "3 chips on the data of the score's own function, 95 %" in found.words
-    counted = sensitivity(model, HARDWARE, pair, chips=3, score=lambda z, y: (z.argmax(1) == y).double().mean())
+    counted = sensitivity(
+        model, HARDWARE, pair, chips=3, score=lambda z, y: (z.argmax(1) == y).double().mean()
+    )
     assert "3 chips of 120 inputs, 95 %" in counted.words
     assert "3 chips of 120 images, 95 %" in sensitivity(model, HARDWARE, pair, chips=3).words
     draws = evaluate(model, HARDWARE, pair, chips=3, score=right)

@@ -171,7 +171,7 @@ def test_what_is_printed_names_the_layers_with_hardware_of_their_own() -> None:
 
 @pytest.mark.parametrize("form", ["stream", "loader", "data set", "frame", "pair of inputs", "named"])
 def test_a_sample_is_taken_from_whatever_holds_inputs(form: str) -> None:
-    import pandas
+    import pandas as pd
     from torch.utils.data import DataLoader, TensorDataset
 
     from everychip.data import Arrays, Stream
@@ -183,7 +183,7 @@ def test_a_sample_is_taken_from_whatever_holds_inputs(form: str) -> None:
         "stream": Stream(DataLoader(pairs, batch_size=3)),
         "loader": DataLoader(pairs, batch_size=3),
         "data set": pairs,
-        "frame": pandas.DataFrame(named),
+        "frame": pd.DataFrame(named),
         "pair of inputs": Arrays(x, y),
         "named": {"input": x},
     }

@@ -98,7 +98,9 @@ def test_a_damaged_record_is_refused_in_one_line(results: Results, tmp_path: Pat
         load(tmp_path)
 
 
-def test_the_report_says_what_outlier_weights_cost_and_which_layers_have_other_hardware(results: Results) -> None:
+def test_the_report_says_what_outlier_weights_cost_and_which_layers_have_other_hardware(
+    results: Results,
+) -> None:
     import torch
 
     from everychip.hardware.layers import Layer

@@ -79,12 +79,17 @@ def test_draws_of_anything_have_a_page(draws: ec.Draws, tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("score", "bad"),
     [
-        (ec.tasks.Score("RMSE", higher_is_better=False, unit="K"), ("95th percentile of RMSE", "largest RMSE")),
+        (
+            ec.tasks.Score("RMSE", higher_is_better=False, unit="K"),
+            ("95th percentile of RMSE", "largest RMSE"),
+        ),
         (ec.tasks.Score("F1", within=(0.0, 1.0), unit="%"), ("5th percentile from below", "least F1")),
     ],
     ids=["an error", "a share"],
 )
-def test_the_glossary_speaks_of_the_score_and_of_its_bad_end(score: ec.tasks.Score, bad: tuple[str, str]) -> None:
+def test_the_glossary_speaks_of_the_score_and_of_its_bad_end(
+    score: ec.tasks.Score, bad: tuple[str, str]
+) -> None:
     from everychip.report.sections.glossary import section
 
     rows = [{score.name: 0.5}, {score.name: 0.8}]

@@ -103,6 +103,7 @@ def test_a_frame_of_pandas_own_numbers_is_read_as_one_of_numpy_s():
 
 CLASSES = (X[:, 0] > 0).long()
 NAMES = np.array(["low", "up"])[CLASSES.numpy()]
+NUMBERED = np.unique(NAMES, return_inverse=True)[1]
 
 
 def a_frame(label: Any) -> Any:
@@ -118,18 +119,26 @@ def a_table(label: Any) -> Any:
 @pytest.mark.parametrize(
     ("data", "words", "mended"),
     [
-        ((X, NAMES), r"y: found text, such as .*numpy.unique\(y, return_inverse", np.unique(NAMES, return_inverse=True)[1]),
-        ((X, NAMES.tolist()), r"y: found text, such as", np.unique(NAMES, return_inverse=True)[1]),
-        ((X, NAMES.astype(object)), r"y: found text, such as", np.unique(NAMES, return_inverse=True)[1]),
-        (a_frame(NAMES), r"data.label: found text, such as", np.unique(NAMES, return_inverse=True)[1]),
-        (a_table(NAMES.tolist()), r"data.label: found text, such as", np.unique(NAMES, return_inverse=True)[1]),
+        ((X, NAMES), r"y: found text, such as .*numpy.unique\(y, return_inverse", NUMBERED),
+        ((X, NAMES.tolist()), r"y: found text, such as", NUMBERED),
+        ((X, NAMES.astype(object)), r"y: found text, such as", NUMBERED),
+        (a_frame(NAMES), r"data.label: found text, such as", NUMBERED),
+        (a_table(NAMES.tolist()), r"data.label: found text, such as", NUMBERED),
         ((X, CLASSES.bool()), r"labels of type bool.*call y.long\(\)", CLASSES.bool().long()),
-        ((X, CLASSES.bool().numpy()), r"labels of type bool.*y.astype\(int\)", CLASSES.bool().numpy().astype(int)),
-        ((X, CLASSES[:, None]), r"labels of shape \[40, 1\].*y\[:, 0\] if they are classes", CLASSES[:, None][:, 0]),
+        (
+            (X, CLASSES.bool().numpy()),
+            r"labels of type bool.*y.astype\(int\)",
+            CLASSES.bool().numpy().astype(int),
+        ),
+        (
+            (X, CLASSES[:, None]),
+            r"labels of shape \[40, 1\].*y\[:, 0\] if they are classes",
+            CLASSES[:, None][:, 0],
+        ),
         ((X, CLASSES.float()), r"labels of type float32.*call y.long\(\)", CLASSES.float().long()),
     ],
     ids=["array", "list", "objects", "frame", "hub", "bool tensor", "bool array", "one column", "floats"],
-)  # fmt: skip
+)
 def test_labels_in_another_form_are_refused_with_what_makes_class_numbers_of_them(data, words, mended):
     model = nn.Linear(6, 2)
     for act in (

@@ -335,7 +335,7 @@ def _texts(row: LayerCost) -> tuple[str, ...]:
 
 
 def _of_width(lost: Interval, digits: int) -> str:
-    """The cost and half its interval, with fewer decimals where they would not fit: half of one is no number."""
+    """The cost and half its interval, with fewer decimals where they would not fit: a cut number is none."""
     values = (lost.estimate, lost.half or 0.0)
     text = " ± ".join(lost.score.number(value, digits=digits) for value in values).replace("-", "−")
     return text if len(text) <= _LOST or not digits else _of_width(lost, digits - 1)

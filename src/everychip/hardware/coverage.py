@@ -68,7 +68,6 @@ class Row(Result):
         unused = row.get("reason") == _UNUSED
         return {**row, "why": Why.MATRIX if unused else Why.of_text(str(row.get("reason"))), "unused": unused}
 
-
     @model_serializer(mode="wrap")
     def _without_a_rule_no_key(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
         """Rows of hardware without `layers` are written as they were."""

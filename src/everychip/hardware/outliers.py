@@ -123,11 +123,13 @@ def warn_of_layer_scale(placed: Placed, *, stacklevel: int) -> None:
     bare = [name for name in placed.weights if "scale" not in placed.own[name].mapping.model_fields_set]
     if not bare:
         return
-    found = [one for one in outliers(placed.with_weights({n: placed.weights[n] for n in bare})) if one.is_trap]
+    found = [
+        one for one in outliers(placed.with_weights({n: placed.weights[n] for n in bare})) if one.is_trap
+    ]
     if found:
         many = f", and {len(found) - 1} more" if len(found) > 1 else ""
         warnings.warn(
-            f"{found[0].words[:-1]}{many}: hardware.with_scale(\"column\") is for networks that were not "
+            f'{found[0].words[:-1]}{many}: hardware.with_scale("column") is for networks that were not '
             'trained here, hardware.with_scale("layer") says that one scale a layer is meant',
             stacklevel=stacklevel + 1,
         )

@@ -159,7 +159,7 @@ def drop_partial(folder: Path) -> None:
 
 
 def drop_unbegun(folder: Path) -> None:
-    """Remove the recipe, the weights and the state of a run that computed nothing, and the folder if empty."""
+    """Remove recipe, weights and state of a run that computed nothing, and its folder if that is empty."""
     drop_partial(folder)
     for name in (RECIPE, MODEL):
         (folder / name).unlink(missing_ok=True)

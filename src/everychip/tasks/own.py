@@ -121,14 +121,14 @@ def scored_by(
         function: `fn(predictions, targets)`, of all inputs at once; or `fn(run, data)`, where `run(x)` is the
             chip's output and `data` what was handed to `evaluate`. It returns a number, or several by name. A
             metric of torchmetrics is one, too.
-        runs: True, the function gets (run, data); False, (predictions, targets); absent, it gets (run, data)
-            if its first parameter is called `run`. Functions that show no parameters (`*args`, built in C)
-            get (predictions, targets).
         name: what the judged number is called; absent, the function's name.
         higher_is_better: absent, what the function says of itself, as metrics of torchmetrics do, or else
             True.
         within: what the number cannot leave, such as (0, 1); None, nothing bounds it.
         unit: printed after it; "%" prints a hundred times the number.
+        runs: True, the function gets (run, data); False, (predictions, targets); absent, it gets (run, data)
+            if its first parameter is called `run`. Functions that show no parameters (`*args`, built in C)
+            get (predictions, targets).
 
     Returns:
         What `evaluate(…, score=…)` takes.

@@ -38,7 +38,7 @@ def named(data: str | os.PathLike[str], *, where: str) -> Data:
     'digits'
     >>> named("mine.csv", where="data")
     Traceback (most recent call last):
-    everychip.errors.DataError: data: found the path 'mine.csv'; expected the data themselves; ...
+    everychip.errors.DataError: data: found the path 'mine.csv'; expected the data themselves, ...
     """
     if isinstance(data, str) and data in Data.kinds():
         return Data.parse(data, where=where)

@@ -31,7 +31,7 @@ class WordEnds(Data):
 
     >>> splits = WordEnds(length=32).load()
     >>> splits.train.x.shape[1], splits.classes, splits.train.y[0, :6].tolist()
-    (32, 2, [-100, -100, -100, -100, 0, 0])
+    (32, 2, [-100, -100, -100, -100, 0, 1])
     """
 
     length: int = Field(default=64, ge=2, le=4096, description="Characters of a piece.")

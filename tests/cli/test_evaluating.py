@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 from pathlib import Path
 from typing import Any
 
@@ -116,3 +117,72 @@ def test_a_mistake_is_one_line(
     assert said.count("\n") == 1
     assert line in said
     assert list(tmp_path.iterdir()) == []
+
+
+def words_of(place: Path, folder: Path, *more: str) -> list[str]:
+    model = ["--set", 'model={kind="mlp", hidden=[8]}']
+    where = ["--data", "digits", "--hardware", HARDWARE, "-o", str(folder)]
+    return ["evaluate", str(place), *where, *FEW, *model, *more]
+
+
+@pytest.mark.parametrize(
+    "mistake",
+    [
+        ("--set", "task=regression"),
+        ("--set", 'evaluation.mitigation={kind="dora", images=0}'),
+        ("--data", "diabetes"),
+    ],
+    ids=["another task", "a mitigation", "other data"],
+)
+def test_a_mistake_leaves_its_folder_free_for_the_mended_command(
+    tmp_path: Path, capsys: Any, mistake: tuple[str, ...]
+) -> None:
+    place, folder = tmp_path / "mine.safetensors", tmp_path / "out"
+    save_model(mlp(), str(place))
+    assert call(words_of(place, folder, *mistake)) == 2
+    assert not folder.exists()
+    assert call(words_of(place, folder)) == 0
+    assert store.is_complete(folder)
+    assert call(words_of(place, folder, *mistake)) == 2
+    assert store.open_run(folder).draws()["chip"], "what is complete stays"
+
+
+def test_a_mistake_keeps_what_lay_in_the_folder_and_what_was_measured(tmp_path: Path, capsys: Any) -> None:
+    place, folder = tmp_path / "mine.safetensors", tmp_path / "out"
+    save_model(mlp(), str(place))
+    folder.mkdir()
+    (folder / "notes.txt").write_text("mine")
+    assert call(words_of(place, folder)) == 2
+    assert (folder / "notes.txt").read_text() == "mine"
+    from everychip.study.unfinished import holds_work
+
+    partial = tmp_path / "run" / store.PARTIAL
+    partial.mkdir(parents=True)
+    (partial / "state.json").touch()
+    assert holds_work(tmp_path / "run", trains=True) and not holds_work(tmp_path / "run", trains=False)
+    (partial / "draws-0.parquet").touch()
+    assert holds_work(tmp_path / "run", trains=False)
+
+
+def test_the_report_says_the_command_that_was_typed_and_one_that_gives_the_same_draws(
+    tmp_path: Path, capsys: Any
+) -> None:
+    place, folder = tmp_path / "mine.safetensors", tmp_path / "out"
+    save_model(mlp(), str(place))
+    words = words_of(place, folder)
+    assert call(words) == 0
+    capsys.readouterr()
+    assert call(["report", str(folder), "--json"]) == 0
+    told = json.loads(capsys.readouterr().out)
+    typed = shlex.split(told["command"])
+    assert typed[:3] == ["everychip", "evaluate", str(place)]
+    assert told["repeat"] == f"everychip evaluate {folder} --output FOLDER"
+    page = (folder / "report.html").read_text(encoding="utf-8")
+    assert "everychip evaluate" in page and "everychip run" not in page
+    first = store.open_run(folder).draws()
+    for n, command in enumerate((typed, shlex.split(told["repeat"].removesuffix(" --output FOLDER")))):
+        again = tmp_path / f"again-{n}"
+        assert call([*command[1:], "--output", str(again)]) == 0
+        draws = store.open_run(again).draws()
+        assert draws["accuracy"] == first["accuracy"]
+        assert set(draws["sigma_train"]) == {None}, "nobody knows at which σ it was trained"

@@ -47,6 +47,25 @@ def test_json_and_file_hold_the_same_numbers(capsys: pytest.CaptureFixture[str],
     assert facts["as_published"]["cells"] == 2 * facts["cells"]
 
 
+def test_layers_with_hardware_of_their_own_are_counted_by_their_own_cells(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """The default's cells are named for the matrices that have them, and for no other."""
+    quantized = '{kind="bit_sliced", quantize=true, weight_bits=8, cell_bits=2}'
+    rule = f'{{match=["1"], mapping={quantized}}}'
+    words = [*MODEL, "--set", "hardware.mapping=direct", "--set", f"hardware.layers=[{rule}]"]
+    assert call(words) == 0
+    told = " ".join(capsys.readouterr().out.split())
+    assert call([*words, "--json"]) == 0
+    layers = json.loads(capsys.readouterr().out)["layers"]
+    by_layer = {layer["name"]: layer["cells"] // layer["weights"] for layer in layers}
+    assert len(layers) == 3 and set(by_layer.values()) == {1, 4}
+    pairs = {4: "4 cells", 1: "1 cell"}
+    few = [n for n in by_layer.values() if n == by_layer["1.weight"]]
+    most = next(n for n in by_layer.values() if n != by_layer["1.weight"])
+    assert f"{pairs[most]} for a weight, {pairs[few[0]]} in 1 of 3 matrices" in told
+
+
 def test_selective_write_verify_counts_its_share(capsys: pytest.CaptureFixture[str]) -> None:
     verify = 'evaluation.mitigation={kind="selective_write_verify", fraction=0.1}'
     assert call([*MODEL, "--set", verify]) == 0

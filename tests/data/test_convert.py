@@ -66,9 +66,9 @@ def test_a_data_set_of_two_splits_needs_to_be_told_which() -> None:
 @pytest.mark.parametrize(
     ("source", "words"),
     [
-        ("mnist", "a str"),
+        ("mnist", "the word .mnist."),
         (X, "a Tensor"),
-        ((X, ["cat"] * 10), "y: found a list"),
+        ((X, ["cat"] * 10), "y: found text, such as .cat.; expected numbers"),
         (DataLoader(TensorDataset(X), batch_size=2), "items that are a list|pairs"),
         (TensorDataset(X[:0], Y[:0]), "no items"),
         ([(X[0], 1), (X[1], 2)], "x: found a tuple|2 inputs"),

@@ -142,3 +142,36 @@ def test_nonsense_is_refused() -> None:
         sensitivity(model, HARDWARE, data, mode="some")  # type: ignore[arg-type]
     with pytest.raises(ModelError, match="no matrix"):
         sensitivity(nn.ReLU(), HARDWARE, data)
+
+
+def test_a_function_that_runs_the_chip_is_not_said_to_have_seen_no_images() -> None:
+    model, data = task()
+
+    def right(run, pair):
+        return (run(pair[0]).argmax(1) == pair[1]).double().mean()
+
+    pair = (data.x, data.y)
+    found = sensitivity(model, HARDWARE, pair, chips=3, score=right)
+    assert "3 chips on the data of the score's own function, 95 %" in found.words
+    counted = sensitivity(
+        model, HARDWARE, pair, chips=3, score=lambda z, y: (z.argmax(1) == y).double().mean()
+    )
+    assert "3 chips of 120 inputs, 95 %" in counted.words
+    assert "3 chips of 120 images, 95 %" in sensitivity(model, HARDWARE, pair, chips=3).words
+    draws = evaluate(model, HARDWARE, pair, chips=3, score=right)
+    assert "image" not in repr(draws) + str(draws)
+
+
+@pytest.mark.parametrize(("estimate", "half"), [(-0.015625, 0.0), (123456.75, 0.25), (1e-7, 1e-8)])
+def test_a_cost_is_printed_whole_or_with_fewer_decimals(estimate: float, half: float) -> None:
+    from everychip.evaluation.sensitivity import _texts
+    from everychip.scores import Score
+
+    score = Score("error", higher_is_better=False)
+    lost = Interval(estimate, estimate - half, estimate + half, over="chips", score=score)
+    text = _texts(LayerCost("w", 0.5, None, 0.1, 0.3, torch.zeros(2), lost))[4]
+    assert len(text) <= 15
+    number, spread = (float(part.replace("−", "-")) for part in text.split(" ± "))
+    decimals = len(text.split(" ± ")[1].partition(".")[2])
+    assert abs(number - estimate) <= 0.51 * 10**-decimals
+    assert abs(spread - half) <= 0.51 * 10**-decimals

@@ -170,3 +170,24 @@ def test_it_prints_the_three_accuracies_and_refuses_what_is_no_bound():
             with pytest.raises(ConfigError) as error:
                 worst_case_search(model, HARDWARE, validation, **{"th": 0.1, name: value})
             assert str(error.value) == f"worst_case_search.{name}: found {value!r}; expected {expected}"
+
+
+@pytest.mark.parametrize("task", ["regression", {"kind": "tokens"}, ec.tasks.Segmentation()])
+def test_another_task_is_refused_in_one_line(task):
+    x = torch.zeros(8, 4)
+    with pytest.raises(
+        ConfigError, match=r"^worst_case_search.task: found the task \w+; expected classification"
+    ):
+        worst_case_search(nn.Linear(4, 2), HARDWARE, (x, x), th=0.1, task=task)
+    with pytest.raises(ConfigError, match="did you mean regression"):
+        worst_case_search(nn.Linear(4, 2), HARDWARE, (x, x), th=0.1, task="regresion")
+
+
+def test_naming_the_task_that_is_searched_changes_nothing():
+    x = torch.randn(40, 4, generator=rng_for(0, "x"))
+    data, model = (x, (x[:, 0] > 0).long()), nn.Linear(4, 2)
+    named, plain = (
+        worst_case_search(model, HARDWARE, data, th=0.2, steps=3, restarts=1, **options)
+        for options in ({"task": "classification"}, {})
+    )
+    assert named == plain

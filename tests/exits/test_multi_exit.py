@@ -202,3 +202,43 @@ def test_what_has_no_exits_is_refused_in_one_line(net, x):
 
 def test_exits_module_exports_what_a_user_needs():
     assert {"MultiExit", "attach"} <= set(exits.__all__)
+
+
+@pytest.mark.parametrize(
+    ("network", "sample", "axis"),
+    [
+        (nn.Sequential(nn.Conv2d(1, 4, 3, padding=1), nn.ReLU(), nn.Conv2d(4, 3, 1)), (2, 1, 8, 8), 1),
+        (nn.Sequential(nn.Conv1d(1, 4, 3, padding=1), nn.ReLU(), nn.Conv1d(4, 3, 1)), (2, 1, 8), 1),
+        (nn.Sequential(nn.Linear(6, 4), nn.ReLU(), nn.Linear(4, 3)), (2, 5, 6), -1),
+    ],
+)
+def test_of_an_output_at_every_place_the_line_names_the_argument_that_says_where_classes_are(
+    network, sample, axis
+):
+    x = torch.zeros(sample)
+    with pytest.raises(ModelError) as caught:
+        ec.MultiExit(network, x, where=["1"])
+    line = str(caught.value)
+    assert f"axis={axis} where the 3 " in line
+    assert "classes=" not in line, "MultiExit has no such argument"
+    net = ec.MultiExit(network, x, where=["1"], axis=axis).eval()
+    assert net(x).shape == network(x).shape
+
+
+def test_of_a_dict_the_exits_are_combined_with_what_it_names_logits():
+    class Named(nn.Module):
+        def __init__(self, *names: str) -> None:
+            super().__init__()
+            self.names = names
+            self.inner, self.other, self.head = nn.Linear(4, 8), nn.Linear(8, 3), nn.Linear(8, 3)
+
+        def forward(self, x):
+            h = self.inner(x)
+            return dict(zip(self.names, (self.other(h), self.head(h)), strict=True))
+
+    x = torch.ones(2, 4)
+    model = Named("features", "logits")
+    net = ec.MultiExit(model, x, where=["inner"])
+    assert torch.equal(net.all_logits(x)[-1], model(x)["logits"])
+    with pytest.raises(ModelError, match="found outputs first, second; expected an entry called logits"):
+        ec.MultiExit(Named("first", "second"), x, where=["inner"])(x)

@@ -1,13 +1,14 @@
 from __future__ import annotations
 
 import json
+import re
 
 import pytest
 import torch
 from torch import Tensor, nn
 
 from everychip.devices import Gaussian
-from everychip.errors import ModelError
+from everychip.errors import DataError, ModelError
 from everychip.hardware.coverage import Coverage, check
 from everychip.hardware.hardware import Hardware
 
@@ -142,3 +143,56 @@ def test_the_macs_do_not_depend_on_the_size_of_the_sample() -> None:
 def test_a_model_without_matrices_is_refused() -> None:
     with pytest.raises(ModelError, match="no matrix"):
         check(nn.Sequential(nn.ReLU(), nn.BatchNorm1d(3)), HARDWARE)
+
+
+LAYERS = nn.Sequential(nn.Linear(8, 16), nn.ReLU(), nn.Linear(16, 2))
+
+
+def test_what_is_printed_names_the_layers_with_hardware_of_their_own() -> None:
+    from everychip.hardware.layers import Layer
+    from everychip.mapping import Direct
+
+    rules = (Layer(match=("2",), device=Gaussian(sigma=0.02)), Layer(match=("*",), mapping=Direct()))
+    plain, ruled = check(LAYERS, HARDWARE), check(LAYERS, HARDWARE.replace(layers=rules))
+    assert "of its own" not in str(plain) and all("rule" not in row for row in plain.table())
+    lines = str(ruled).splitlines()
+    rows = {line.split()[0]: line for line in lines if line.startswith(("0.", "2."))}
+    notes = {
+        words: n for n, words in re.findall(r"\((\d)\) on the [^(]*\(([^)]*)\)", " ".join(str(ruled).split()))
+    }
+    for name, words in (("0.weight", "kind direct"), ("2.weight", "gaussian, σ 0.02")):
+        (number,) = (n for found, n in notes.items() if words in found)
+        assert rows[name].endswith(f"yes ({number})"), "the first rule that names it counts"
+    assert all(len(line) <= 80 for line in lines)
+    assert Coverage.model_validate(ruled.facts()) == ruled
+    digital = check(LAYERS, HARDWARE.replace(layers=rules, digital=("2",)))
+    assert not next(row.rule for row in digital.rows if row.name == "2.weight")
+
+
+@pytest.mark.parametrize("form", ["stream", "loader", "data set", "frame", "pair of inputs", "named"])
+def test_a_sample_is_taken_from_whatever_holds_inputs(form: str) -> None:
+    import pandas as pd
+    from torch.utils.data import DataLoader, TensorDataset
+
+    from everychip.data import Arrays, Stream
+
+    x, y = torch.zeros(6, 8), torch.zeros(6, dtype=torch.long)
+    pairs = TensorDataset(x, y)
+    named = {f"c{n}": x[:, n].numpy() for n in range(8)} | {"label": y.numpy()}
+    forms = {
+        "stream": Stream(DataLoader(pairs, batch_size=3)),
+        "loader": DataLoader(pairs, batch_size=3),
+        "data set": pairs,
+        "frame": pd.DataFrame(named),
+        "pair of inputs": Arrays(x, y),
+        "named": {"input": x},
+    }
+    assert check(LAYERS, HARDWARE, forms[form]).total_macs == 8 * 16 + 16 * 2
+
+
+def test_targets_in_the_sample_are_refused_with_what_to_do() -> None:
+    x, y = torch.zeros(6, 8), torch.zeros(6, dtype=torch.long)
+    with pytest.raises(ModelError, match="as the model takes it, without its targets"):
+        check(LAYERS, HARDWARE, (x, y))
+    with pytest.raises(DataError, match=r"^check.sample: found 'photo.png'; expected a batch of inputs"):
+        check(LAYERS, HARDWARE, "photo.png")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import warnings
+
 import pytest
 import torch
 from torch import nn
@@ -91,3 +93,85 @@ def test_layers_of_their_own_hardware_are_judged_by_it():
     own = CELLS.replace(layers=({"match": "2", "device": ec.devices.Gaussian(sigma=0.01)},))
     plain, other = (ec.check(model, hardware).outliers[0] for hardware in (CELLS, own))
     assert other.layer_noise == pytest.approx(plain.layer_noise / 5)
+
+
+X = torch.randn(40, 64, generator=ec.rng_for(7))
+Y = torch.arange(40) % 16
+VERBS = {
+    "evaluate": lambda model, hardware: ec.evaluate(model, hardware, (X, Y), chips=2),
+    "sensitivity": lambda model, hardware: ec.sensitivity(model, hardware, (X, Y), chips=2),
+    "chips": lambda model, hardware: ec.chips(model, hardware, count=2),
+    "program": lambda model, hardware: ec.program(model, hardware, seed=0, chip=0),
+}
+
+
+def trap() -> nn.Sequential:
+    model = network()
+    model[0].weight.data[3, 5] = 40.0
+    return model
+
+
+def told(act) -> list[str]:
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        act()
+    assert all(one.filename == __file__ for one in caught), "the line is that of the caller"
+    return [str(one.message) for one in caught]
+
+
+@pytest.mark.parametrize("verb", VERBS)
+def test_a_scale_that_nobody_chose_is_warned_of_where_outliers_make_it_a_trap(verb):
+    (line,) = told(lambda: VERBS[verb](trap(), CELLS))
+    assert line.startswith("0.weight: max|W| is ")
+    assert 'hardware.with_scale("column")' in line and "\n" not in line
+
+
+@pytest.mark.parametrize("verb", VERBS)
+@pytest.mark.parametrize(
+    ("model", "hardware"),
+    [
+        (trap(), CELLS.with_scale("layer")),
+        (trap(), CELLS.with_scale("column")),
+        (trap(), CELLS.replace(mapping=BitSliced(scale="layer"))),
+        (trap(), CELLS.with_sigma(0.0005)),
+        (trap(), CELLS.replace(digital=("0",))),
+        (network(), CELLS),
+    ],
+    ids=["layer is meant", "by column", "written", "hardly any noise", "digital", "no outliers"],
+)
+def test_nothing_is_said_where_there_is_no_trap_or_it_was_chosen(verb, model, hardware):
+    assert told(lambda: VERBS[verb](model, hardware)) == []
+
+
+def test_the_scale_that_is_named_does_what_the_warning_says():
+    model = trap()
+    (line,) = told(lambda: ec.program(model, CELLS, seed=0, chip=0))
+    by_column = CELLS.with_scale("column")
+    noise = ec.effective_sigma(model, by_column).layers[0].of_rms
+    assert f'{noise:.2f} with "column"' in line
+    assert by_column == CELLS.replace(mapping=Direct(scale="column"))
+
+
+def test_layers_with_their_own_mapping_have_the_scale_too_and_are_warned_of_by_themselves():
+    own = CELLS.replace(layers=(ec.Layer(match=("0",), mapping=BitSliced()),))
+    assert told(lambda: ec.program(trap(), own.with_scale("column"), seed=0, chip=0)) == []
+    written = CELLS.with_scale("layer").replace(layers=own.layers)
+    assert len(told(lambda: ec.program(trap(), written, seed=0, chip=0))) == 1
+
+
+def test_neither_a_recipe_nor_its_draws_change_by_the_scale_being_written():
+    model = trap()
+    silent = CELLS.with_scale("layer")
+    assert silent == CELLS and silent.table() == CELLS.table()
+    a, b = (ec.program(model, hardware, seed=3, chip=1) for hardware in (CELLS, silent))
+    assert all(torch.equal(a[name], b[name]) for name in a)
+
+
+def test_networks_that_were_trained_here_have_no_outliers():
+    from everychip import zoo
+    from everychip.hardware.outliers import outliers
+    from everychip.hardware.placement import Placed
+
+    for name in zoo.shipped():
+        entry = ec.load(name)
+        assert outliers(Placed.of(entry.model, entry.hardware.with_scale("layer"))) == (), name

@@ -96,3 +96,27 @@ def test_a_damaged_record_is_refused_in_one_line(results: Results, tmp_path: Pat
     (tmp_path / "run.json").write_text(json.dumps(record))
     with pytest.raises(StoreError, match=r"no coverage\.rows\.0\.shape"):
         load(tmp_path)
+
+
+def test_the_report_says_what_outlier_weights_cost_and_which_layers_have_other_hardware(
+    results: Results,
+) -> None:
+    import torch
+
+    from everychip.hardware.layers import Layer
+    from everychip.report.blocks import Text
+
+    model = nn.Sequential(nn.Linear(64, 32), nn.ReLU(), nn.Linear(32, 16))
+    with torch.no_grad():
+        model[0].weight[3, 5] = 4.0
+    rule = Layer(match=("2",), device=Gaussian(sigma=0.02))
+    coverage = check(model, Hardware(device=Gaussian(sigma=0.1), layers=(rule,)))
+    told = replace(results, coverage=(coverage,))
+    found = section(told, target=None)
+    assert found is not None
+    [warning] = [one for one in found.blocks if isinstance(one, Text) and one.style == "warning"]
+    assert warning.paragraphs == (coverage.outliers[0].words, coverage.advice)
+    assert {row.cells[0]: row.cells[5] for row in table_of(told).rows}["2.weight"] == "yes: gaussian, σ 0.02"
+    plain = section(results, target=None)
+    assert plain is not None
+    assert not [one for one in plain.blocks if isinstance(one, Text) and one.style == "warning"]

@@ -76,6 +76,32 @@ def test_draws_of_anything_have_a_page(draws: ec.Draws, tmp_path: Path) -> None:
     assert tables(results_of(draws))
 
 
+@pytest.mark.parametrize(
+    ("score", "bad"),
+    [
+        (
+            ec.tasks.Score("RMSE", higher_is_better=False, unit="K"),
+            ("95th percentile of RMSE", "largest RMSE"),
+        ),
+        (ec.tasks.Score("F1", within=(0.0, 1.0), unit="%"), ("5th percentile from below", "least F1")),
+    ],
+    ids=["an error", "a share"],
+)
+def test_the_glossary_speaks_of_the_score_and_of_its_bad_end(
+    score: ec.tasks.Score, bad: tuple[str, str]
+) -> None:
+    from everychip.report.sections.glossary import section
+
+    rows = [{score.name: 0.5}, {score.name: 0.8}]
+    (block,) = section(results_of(ec.Draws.of(rows, seed=0, images=10, score=score)), target=None).blocks
+    words = " ".join(block.paragraphs)
+    for part in (*bad, f"mean {score.name} over chips", f"reach a target {score.name}", "same test inputs"):
+        assert part in words
+    assert "accuracy" not in words and "≥ 90 %" not in words and "{" not in words
+    of_accuracy = section(results_of(drawn(HW)), target=None).blocks[0]
+    assert "accuracy is above twice chance" in " ".join(of_accuracy.paragraphs)
+
+
 def test_what_cannot_be_written_is_one_line(tmp_path: Path) -> None:
     with pytest.raises(ec.EverychipError) as error:
         drawn(HW).report(tmp_path / "no" / "such" / "page.html")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from functools import partial
 
 import pytest
 import torch
@@ -183,6 +184,65 @@ def test_scores_that_are_none_are_refused_in_one_line(model, score, error, words
         ec.evaluate(model, HW, (X, X[:, :3]), task="regression", score=score, chips=2)
 
 
+class Scorer:
+    def __call__(self, run, data):
+        return run(data).detach().mean()
+
+    def of_a_chip(self, chip, data):
+        return chip(data).detach().mean()
+
+    def of_answers(self, run, targets):
+        return (run - targets).abs().mean()
+
+
+def hidden(*arguments):
+    return Scorer().of_a_chip(*arguments)
+
+
+@pytest.mark.parametrize(
+    ("score", "runs"),
+    [
+        (Scorer(), None),
+        (Scorer().__call__, None),
+        (partial(Scorer.__call__, None), None),
+        (Scorer().of_a_chip, True),
+        (hidden, True),
+        (partial(hidden), True),
+    ],
+    ids=["callable", "method", "partial", "another name", "no names", "partial of none"],
+)
+def test_a_function_gets_the_chip_by_its_first_parameter_s_name_or_because_runs_says_so(model, score, runs):
+    own = ec.tasks.scored_by(score, name="mean", runs=runs)
+    draws = ec.evaluate(model, HW, X, score=own, chips=2)
+    for n in range(2):
+        z = functional_call(model, ec.program(model, HW, seed=0, chip=n), (X,))
+        assert float(draws.values[n]) == pytest.approx(float(z.mean()), rel=1e-5)
+
+
+def test_predictions_that_are_called_run_are_predictions_where_runs_says_so(model):
+    own = ec.tasks.scored_by(Scorer().of_answers, name="error", higher_is_better=False, runs=False)
+    data = (X, X[:, :3])
+    draws = ec.evaluate(model, HW, data, task="regression", score=own, chips=2)
+    plain = ec.evaluate(model, HW, data, task={"kind": "regression", "score": "MAE"}, chips=2)
+    assert draws.values.tolist() == pytest.approx(plain.values.tolist(), rel=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("score", "words"),
+    [(Scorer().of_a_chip, "runs=True"), (Scorer().of_answers, "runs=False"), (lambda z: 0.0, "runs=True")],
+    ids=["a chip by another name", "predictions called run", "one argument"],
+)
+def test_an_error_of_the_function_says_what_it_was_called_with(model, score, words):
+    with pytest.raises((TypeError, AttributeError)) as caught:
+        ec.evaluate(model, HW, (X, X[:, :3]), task="regression", score=score, chips=2)
+    (note,) = caught.value.__notes__
+    assert words in note and "everychip called it with" in note
+    said = ec.tasks.scored_by(score, runs=words != "runs=True")
+    with pytest.raises((TypeError, AttributeError)) as caught:
+        ec.evaluate(model, HW, (X, X[:, :3]), task="regression", score=said, chips=2)
+    assert not hasattr(caught.value, "__notes__"), "who says how it is called is not told"
+
+
 def test_embeddings_need_no_labels_and_the_digital_network_finds_itself(model):
     ideal = ec.evaluate(model, HW.with_sigma(0.0), X, task="embedding", chips=1)
     assert float(ideal.retrieval[0]) == 1.0 and float(ideal.cosine[0]) == pytest.approx(1.0, abs=1e-6)
@@ -257,7 +317,7 @@ def test_inside_the_loop_the_chip_is_not_programmed_or_trained(model):
             lambda: ec.evaluate(model, HW, (X, X[:, :3]), task="regression", chips=1),
             lambda: ec.program(model, HW, seed=0, chip=0),
             lambda: ec.fit(model, "vanilla", (X, X[:, :3]), hardware=HW, epochs=1, task="regression"),
-            lambda: next(ec.chips(nn.Sequential(model), HW)),
+            lambda: ec.chips(nn.Sequential(model), HW),
         ):
             with pytest.raises(ModelError, match="a chip at the moment"):
                 act()
@@ -267,7 +327,7 @@ def test_other_threads_wait_for_the_loop_to_end(model):
     from threading import Thread
 
     clean, seen = model(X).detach(), []
-    loop = ec.chips(model, HW, count=2)
+    loop = iter(ec.chips(model, HW, count=2))
     next(loop)
     thread = Thread(target=lambda: seen.append(ec.run(model, {}, X).detach()))
     thread.start()
@@ -276,6 +336,63 @@ def test_other_threads_wait_for_the_loop_to_end(model):
     loop.close()
     thread.join(timeout=10)
     assert torch.equal(seen[0], clean)
+
+
+@pytest.mark.parametrize("use", ["the model", "a layer", "its state", "a copy", "functional_call"])
+def test_another_thread_that_calls_the_model_in_the_loop_is_refused(model, use):
+    from copy import deepcopy
+    from threading import Thread
+
+    acts = {
+        "the model": lambda: model(X),
+        "a layer": lambda: model[0](X),
+        "its state": lambda: model.state_dict(),
+        "a copy": lambda: deepcopy(model)(X),
+        "functional_call": lambda: torch.func.functional_call(model, {}, (X,)),
+    }
+    told: list[object] = []
+
+    def act():
+        try:
+            told.append(acts[use]())
+        except ModelError as error:
+            told.append(error)
+
+    def from_elsewhere():
+        thread = Thread(target=act)
+        thread.start()
+        thread.join()
+        return told.pop()
+
+    for _ in ec.chips(model, HW, count=1):
+        assert "called from another thread than the loop's" in str(from_elsewhere())
+    assert not isinstance(from_elsewhere(), ModelError), "after the loop it is an ordinary model"
+
+
+def test_a_copy_made_in_the_loop_is_an_ordinary_model_with_the_chip_s_weights(model):
+    from copy import deepcopy
+
+    for chip in ec.chips(model, HW, count=1):
+        copy, said = deepcopy(model), model(X)
+        assert torch.equal(copy[0].weight, chip.weights["0.weight"])
+        assert type(copy[0]._parameters) is dict
+    assert torch.equal(copy(X), said)
+
+
+def test_a_loop_that_was_left_leaves_no_chip_though_somebody_keeps_it(model):
+    clean = model(X)
+    loop, kept = ec.chips(model, HW, count=3), None
+    for chip in loop:
+        if chip.number == 1:
+            break
+    assert torch.equal(model(X), clean)
+    try:
+        for _ in loop:
+            raise KeyError
+    except KeyError as error:
+        kept = error
+    assert kept is not None and torch.equal(model(X), clean)
+    assert [chip.number for chip in loop] == [0, 1, 2], "each `for` begins with chip 0"
 
 
 def test_tied_weights_are_one_chip_wherever_they_stand():

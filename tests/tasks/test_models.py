@@ -76,6 +76,119 @@ def test_models_of_other_precisions_are_trained_and_evaluated(dtype):
     assert draws.RMSE.isfinite().all()
 
 
+def double() -> nn.Module:
+    with seeded_global_generator(0, "double"):
+        return nn.Sequential(nn.Linear(8, 16), nn.BatchNorm1d(16), nn.ReLU(), nn.Linear(16, 2)).double()
+
+
+def frame(x, y):
+    pandas = pytest.importorskip("pandas")
+    return pandas.DataFrame(x).assign(label=y)
+
+
+CLASSES = (X[:, 0] > 0).long()
+FORMS = {
+    "numpy": lambda: (X.double().numpy(), CLASSES.numpy()),
+    "pandas": lambda: frame(X.double().numpy(), CLASSES.numpy()),
+    "float32 tensors": lambda: (X, CLASSES),
+    "a loader": lambda: torch.utils.data.DataLoader(
+        torch.utils.data.TensorDataset(X, CLASSES), batch_size=10
+    ),
+    "a stream": lambda: ec.data.Stream(lambda: [(X[:24], CLASSES[:24]), (X[24:], CLASSES[24:])]),
+}
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_a_model_in_double_takes_data_of_any_form_as_it_takes_doubles(form):
+    model = double().eval()
+    there = ec.evaluate(model, HW, FORMS[form](), chips=3)
+    exact = ec.evaluate(model, HW, (X.double(), CLASSES), chips=3)
+    assert there.accuracy.tolist() == exact.accuracy.tolist()
+    assert there.nll.tolist() == pytest.approx(exact.nll.tolist(), rel=1e-14)
+    assert ec.check(model, HW, X).total_macs == 8 * 16 + 16 * 2
+
+
+@pytest.mark.parametrize("method", ["noise_injection", "irs", "sam"])
+def test_a_model_in_double_is_trained_on_float32_as_on_the_same_doubles(method):
+    options = {"hardware": HW, "epochs": 20, "batch_size": 8, "lr": 0.02}
+    one = ec.fit(double(), method, (X.numpy(), CLASSES.numpy()), **options)
+    other = ec.fit(double(), method, (X.double(), CLASSES), **options)
+    assert all(torch.equal(a, b) for a, b in zip(one.parameters(), other.parameters(), strict=True))
+
+
+@pytest.mark.parametrize(
+    "mitigation",
+    [
+        {"kind": "bn_recalibration", "images": 48},
+        {"kind": "dora", "images": 10},
+        {"kind": "drift_compensation", "images": 48},
+        {"kind": "selective_write_verify", "fraction": 0.5, "images": 48},
+    ],
+    ids=lambda table: table["kind"],
+)
+def test_a_model_in_double_is_repaired_on_float32_data(mitigation):
+    data = (X.numpy(), CLASSES.numpy())
+    draws = ec.evaluate(double().eval(), HW, data, chips=2, mitigation=mitigation, calibration=data)
+    assert len(draws) == 2
+
+
+def test_sensitivity_break_even_and_the_worst_case_take_a_model_in_double():
+    model, data = double().eval(), (X.numpy(), CLASSES.numpy())
+    assert len(ec.sensitivity(model, HW, data, chips=2).layers) == 2
+    assert ec.worst_case_search(model, HW, data, th=0.1, steps=2, restarts=1).clean <= 1
+    array = ec.Hardware(device=ec.devices.Gaussian(sigma=0.1), array=ec.Array())
+    assert ec.calibrate(model, array, data) is not None
+
+
+@pytest.mark.parametrize(("model_type", "data_type"), [("bfloat16", "float32"), ("float32", "float64")])
+def test_inputs_that_would_lose_digits_are_refused_with_the_cast(model_type, data_type):
+    model = nn.Linear(8, 2).to(getattr(torch, model_type))
+    with pytest.raises(ModelError, match=rf"takes inputs of its type: x\.to\(torch\.{model_type}\)"):
+        ec.evaluate(model, HW, (X.to(getattr(torch, data_type)), CLASSES), chips=1)
+
+
+class Named(nn.Module):
+    """Two outputs by name, of which the first is not the one that is meant."""
+
+    def __init__(self, *names: str) -> None:
+        super().__init__()
+        self.names = names
+        with seeded_global_generator(0, "named"):
+            self.other, self.head = nn.Linear(8, 2), nn.Linear(8, 2)
+
+    def forward(self, x: Tensor) -> dict[str, Tensor]:
+        return dict(zip(self.names, (self.other(x), self.head(x)), strict=True))
+
+
+@pytest.mark.parametrize("name", ["logits", "out", "sentence_embedding", "last_hidden_state"])
+def test_of_several_outputs_by_name_the_one_is_scored_that_libraries_call_so(name):
+    model = Named("features", name)
+    plain = nn.Sequential(model.head)
+    draws = ec.evaluate(model, ec.Hardware(device=ec.devices.Ideal()), (X, CLASSES), chips=1)
+    right = (plain(X).argmax(1) == CLASSES).double().mean()
+    assert float(draws.accuracy[0]) == float(right)
+
+
+@pytest.mark.parametrize(
+    "act",
+    [
+        lambda model: ec.evaluate(model, HW, (X, CLASSES), chips=1),
+        lambda model: ec.evaluate(model, HW, (X, Y), task="regression", chips=1),
+        lambda model: ec.evaluate(model, HW, X, task="embedding", chips=1),
+        lambda model: ec.fit(model, "vanilla", (X, CLASSES), hardware=HW, epochs=1, batch_size=8),
+        lambda model: ec.sensitivity(model, HW, (X, CLASSES), chips=2),
+        lambda model: ec.run(model, {}, X),
+    ],
+    ids=["classification", "regression", "embedding", "training", "sensitivity", "run"],
+)
+def test_of_several_outputs_by_other_names_none_is_guessed(act):
+    with pytest.raises(ModelError) as caught:
+        act(Named("scores", "features"))
+    line = str(caught.value)
+    assert "found outputs scores, features; expected an entry called logits" in line
+    assert 'model(x)["scores"]' in line
+
+
 def test_frozen_parts_stay_and_are_on_the_chip():
     model = TwoInputs()
     model.left.requires_grad_(False)

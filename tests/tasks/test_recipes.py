@@ -6,6 +6,7 @@ import json
 import re
 
 import pytest
+import torch
 
 import everychip as ec
 from everychip.cli import main
@@ -47,6 +48,25 @@ def test_a_recipe_is_run_and_reported_in_the_words_of_its_score(name, tmp_path, 
     assert "mean accuracy" not in shown.lower().replace("the mean accuracy over chips", "")
     record = json.loads((tmp_path / "run" / "run.json").read_text(encoding="utf-8"))
     assert record["score"]["name"] == NAMED[name]
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore")
+def test_labels_of_tokens_are_run_and_reported_beside_their_loss_and_perplexity(tmp_path, capsys):
+    from everychip.storage.table import read_table
+
+    settings = [word for setting in QUICK for word in ("--set", setting)]
+    assert command("run", "tokens", *settings, "--output", tmp_path / "run") == 0
+    assert command("report", tmp_path / "run") == 0
+    assert "σ" in capsys.readouterr().out
+    rows = read_table(tmp_path / "run" / "draws.parquet")
+    assert {"accuracy", "loss", "perplexity"} <= set(rows)
+    experiment = Experiment.from_toml("tokens")
+    labels = experiment.data.load().test.y
+    labels = labels[labels != -100]
+    most = float(torch.stack([labels == 0, labels == 1]).double().mean(1).max())
+    assert experiment.task.chance(experiment.data.load().test.y) == pytest.approx(most)
+    assert min(rows["accuracy"][:4]) > most, "one epoch without noise beats the commonest label"
 
 
 @pytest.mark.slow

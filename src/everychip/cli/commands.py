@@ -38,7 +38,7 @@ def demo(settings: list[str], output: Path | None, workers: int, *, as_json: boo
     from everychip.study.grid import Study
 
     chosen = Study.from_toml("demo", settings)
-    outcome = _execute(chosen, output, Spread(workers), _command("demo", settings))
+    outcome = _execute(chosen, output, Spread(workers), command_line("demo", settings))
     code = report(outcome.folder, None, None, as_json=as_json)
     if as_json:
         return code or _tell_failures(outcome)
@@ -67,7 +67,7 @@ def executed(recipe: str, settings: list[str], output: Path | None, spread: Spre
         done = execute(
             experiment,
             folder,
-            command=_command(f"run {shlex.quote(recipe)}", settings) + spread.words(),
+            command=command_line(f"run {shlex.quote(recipe)}", settings) + spread.words(),
             **how,
             progress=lambda event: watcher.event(experiment.id, event),
         )
@@ -133,7 +133,7 @@ def study(
     chosen = Study.from_toml(recipe, settings)
     if plan:
         return _show_plan(chosen, output or RESULTS / chosen.name, as_json=as_json)
-    command = _command(f"study {shlex.quote(recipe)}", settings) + spread.words()
+    command = command_line(f"study {shlex.quote(recipe)}", settings) + spread.words()
     outcome = _execute(chosen, output, spread, command)
     if as_json:
         print_json(_outcome(outcome))
@@ -263,7 +263,8 @@ def _commands(results: Results, out: Console) -> None:
             out.print(f"{name} {words}", soft_wrap=True, highlight=False)
 
 
-def _command(words: str, settings: list[str]) -> str:
+def command_line(words: str, settings: list[str]) -> str:
+    """What was typed, its settings as `--set`, quoted for a shell."""
     return " ".join(["everychip", words, *(f"--set {shlex.quote(setting)}" for setting in settings)])
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from pathlib import Path
 from textwrap import wrap
 from typing import TYPE_CHECKING, Any
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
     from torch import Tensor, nn
 
     from everychip.cost import Answer, Components, Cost, ExitCost
+    from everychip.cost.counting import Format
     from everychip.study.experiment import Experiment
 
 WIDTH = 80
@@ -107,17 +109,32 @@ def _table(found: Cost) -> Table:
     return Table("", (Column("matrix", "key"), *map(Column, names)), tuple(rows))
 
 
+def _held(found: Cost) -> str:
+    """The cells of a weight, and where layers have hardware of their own, of the weights of how many."""
+    kinds = Counter(_cells_of(form) for form in found.formats)
+    first, *others = kinds.most_common()
+    more = [f"{cells} in {n} of {len(found.formats)} matrices" for cells, n in others]
+    return ", ".join([f"{first[0]} for a weight", *more])
+
+
+def _cells_of(form: Format) -> str:
+    one, more = ("cell", "cells") if form.sides == 1 else ("pair of cells", "pairs of cells")
+    return f"{form.slices} {one if form.slices == 1 else more}"
+
+
+def _tiles(found: Cost) -> str:
+    """The sizes of the tiles, the commonest first."""
+    sizes = Counter(f"{form.rows}×{form.columns}" for form in found.formats)
+    return " and ".join(size for size, _ in sizes.most_common())
+
+
 def _facts_in_words(experiment: Experiment, found: Cost, training: ExitCost) -> dict[str, str]:
     """What there is to say, by what it is about."""
-    form, tiles = found.format, found.total("tiles")
+    tiles = found.total("tiles")
     of_chip = tiles / found.components.arrays_in("chip")
-    one, more = ("cell", "cells") if form.sides == 1 else ("pair of cells", "pairs of cells")
-    sides = one if form.slices == 1 else more
-    others = len({one for one in found.formats if one != form})
-    but = f" ({others} of another kind for the layers that have their own)" if others else ""
     return {
-        "Cells": f"{_short(found, 'cells')}, {form.slices} {sides} for a weight; {tiles} tiles of "
-        f"{form.rows}×{form.columns}{but}, {found.occupied:.0%} used",
+        "Cells": f"{_short(found, 'cells')}, {_held(found)}; {tiles} tiles of {_tiles(found)}, "
+        f"{found.occupied:.0%} used",
         "Per input": f"{_short(found, 'macs')} MACs, {_short(found, 'array_reads')} reads of a tile, "
         f"{_short(found, 'conversions')} ADC conversions",
         "Writes": f"{_pulses(found.pulses)}; {_pulses(found.pulses_verified)} if every cell is "

@@ -7,7 +7,7 @@ import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from everychip.cli.commands import Spread
+from everychip.cli.commands import Spread, command_line
 from everychip.cli.watching import console, watching
 from everychip.errors import ConfigError
 from everychip.scores import Score
@@ -38,7 +38,8 @@ def evaluate(
     from everychip.study.as_it_is import evaluate_as_it_is
 
     named = _named(model, settings)
-    how = (spread or Spread()).how()
+    spread = spread or Spread()
+    how = spread.how()
     with watching(named.name) as watcher:
         watcher.begin(1, 0)
         watcher.started(named.experiment)
@@ -47,6 +48,7 @@ def evaluate(
             named.experiment,
             output,
             trained_at=named.trained_at,
+            command=command_line(f"evaluate {shlex.quote(model)}", settings) + spread.words(),
             **how,
             progress=lambda event: watcher.event(named.experiment.id, event),
         )
@@ -77,9 +79,21 @@ def _named(model: str, settings: list[str]) -> Named:
     if Path(model).is_dir():
         experiment = asked_of(Path(model), settings)
         network = trained_model(experiment, Path(model) / store.MODEL)
-        return Named(model, network, experiment, _sigma(asked_of(Path(model), [])))
+        return Named(model, network, experiment, _trained_at(Path(model)))
     experiment = described(model, settings)
     return Named(model, network_of(experiment), experiment)
+
+
+def _trained_at(folder: Path) -> float | None:
+    """The nominal σ that the network of a run was trained at; of one that came as it is, what was known."""
+    from everychip.study import store
+    from everychip.study.trained import asked_of
+
+    run = store.open_run(folder)
+    if run.record.get("forwards") != 0:
+        return _sigma(asked_of(folder, []))
+    known: list[float | None] = run.draws()["sigma_train"]
+    return known[0] if known else None
 
 
 def _sigma(experiment: Experiment) -> float | None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import inspect
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any, ParamSpec, TypeVar
 
 from everychip.config.validation import must_be
@@ -43,6 +43,14 @@ def takes(**checks: Check) -> Callable[[Callable[P, R]], Callable[P, R]]:
         return checked
 
     return decorate
+
+
+def _brief(value: Any) -> str:
+    """A value as a line repeats it; of many values their number and names."""
+    if isinstance(value, Mapping) and len(value) > 3:
+        first = ", ".join(str(key) for key in list(value)[:2])
+        return f"a {type(value).__name__} of {len(value)} entries ({first}, …)"
+    return shown(value)
 
 
 def whole(*, least: float | None = None) -> Check:
@@ -90,6 +98,6 @@ def a(kind: type | tuple[type, ...], words: str) -> Check:
 
     def check(value: Any, where: str) -> None:
         if not isinstance(value, kind):
-            raise ConfigError(where, found=shown(value), expected=words)
+            raise ConfigError(where, found=_brief(value), expected=words)
 
     return check

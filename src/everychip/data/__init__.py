@@ -18,6 +18,7 @@ from everychip.data.hub import Hub
 from everychip.data.stream import Stream
 from everychip.data.tensors import Tensors
 from everychip.data.values import Arrays, Splits
+from everychip.data.word_ends import WordEnds
 
 __all__ = [
     "Arrays",
@@ -35,6 +36,7 @@ __all__ = [
     "Splits",
     "Stream",
     "Tensors",
+    "WordEnds",
     "arrays",
     "as_arrays",
     "as_calibration",

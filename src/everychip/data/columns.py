@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-import numpy as np
 from torch import Tensor
 
 from everychip.data.examples import Examples
+from everychip.data.frames import is_frame, numbers_of
 from everychip.data.images import decode, normalise
 from everychip.data.pairs import LABELS, tensor_of
 from everychip.errors import DataError, known_names
@@ -22,7 +22,7 @@ def is_table(data: Any) -> bool:
     """Whether the data is a table with columns by name."""
     if isinstance(data, Mapping) and data:
         return all(_is_hub(part) for part in data.values())
-    return _is_hub(data) or _is_frame(data)
+    return _is_hub(data) or is_frame(data)
 
 
 def columns(
@@ -59,14 +59,14 @@ def columns(
     (torch.Size([2, 2]), torch.Size([2]))
     """
     table = _one_split(data, split)
-    names = list(table.columns) if _is_frame(table) else list(table.column_names)
+    names = list(table.columns) if is_frame(table) else list(table.column_names)
     target = _target(names, y, labelled=labelled)
     asked = [x] if isinstance(x, str) else None if x is None else list(x)
     for name in asked or ():
         if name not in names:
             raise DataError("data.columns.x", found=f"no column {name!r}", remedy=known_names(name, names))
     others = asked or [name for name in names if name != target and name not in _NUMBERING]
-    if _is_frame(table):
+    if is_frame(table):
         return _of_frame(table, others, target, one=isinstance(x, str))
     parts = {name: _column(table, name, mean, std, size, asked=asked is not None) for name in others}
     read = {name: part for name, part in parts.items() if part is not None}
@@ -78,7 +78,7 @@ def columns(
 
 
 def _one_split(data: Any, split: str | None) -> Any:
-    if not isinstance(data, Mapping) or _is_frame(data):
+    if not isinstance(data, Mapping) or is_frame(data):
         return data
     wanted = _SPLITS.get(split or "test", (split,))
     found = next((data[name] for name in wanted if name in data), None)
@@ -107,14 +107,8 @@ def _target(names: Sequence[str], asked: str | None, *, labelled: bool) -> str |
 
 
 def _of_frame(frame: Any, names: Sequence[str], target: str | None, *, one: bool) -> Examples:
-    kept = frame[names[0]] if one else frame[list(names)]
-    odd = [] if one else [name for name in names if frame[name].dtype.kind not in "iuf"]
-    if odd:
-        raise DataError(
-            f"data.{odd[0]}", found=f"a column of {frame[odd[0]].dtype}", expected="numbers", remedy="x=[…]"
-        )
-    extended = any(not isinstance(frame[name].dtype, np.dtype) for name in names)
-    x = tensor_of(kept.to_numpy(np.float64) if extended and not odd else kept.to_numpy(), where="x")
+    numbers = frame[names[0]].to_numpy() if one else numbers_of(frame, names, where="data")
+    x = tensor_of(numbers, where="x")
     return Examples(
         x, None if target is None else tensor_of(frame[target].to_numpy(), where=f"data.{target}")
     )
@@ -158,7 +152,3 @@ def _is_hub(data: Any) -> bool:
     """Whether this is a data set of the hub library, which is not imported to find out."""
     known = type(data).__module__.partition(".")[0] == "datasets" and not isinstance(data, Mapping)
     return known and hasattr(data, "column_names") and hasattr(data, "select_columns")
-
-
-def _is_frame(data: Any) -> bool:
-    return type(data).__module__.partition(".")[0] == "pandas" and hasattr(data, "columns")

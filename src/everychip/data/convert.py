@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, Literal
 
@@ -12,6 +13,7 @@ from everychip.data.base import Data
 from everychip.data.columns import columns, is_table
 from everychip.data.examples import Examples
 from everychip.data.inputs import joined, leaves
+from everychip.data.named import named
 from everychip.data.pairs import pair_of, stacked, tensor_of, tensors_of
 from everychip.data.stream import Stream
 from everychip.data.values import Arrays, Splits
@@ -78,7 +80,7 @@ def as_examples(
     Args:
         data: (x, y) of tensors, arrays, tuples or dicts of them; two such pairs, for training and test; a
             DataLoader or torch Dataset of pairs or dicts; a Dataset or DatasetDict of the hub or a pandas
-            frame (`columns` names what is read); a component of `everychip.data`.
+            frame (`columns` names what is read); a component of `everychip.data`, or its kind.
         split: "train" or "test", where there are both.
         labelled: False takes inputs alone, too.
         where: what errors call the data.
@@ -93,6 +95,8 @@ def as_examples(
     if isinstance(data, Examples):
         return data
     _refuse_unkept(data, split=split, where=where)
+    if isinstance(data, str | os.PathLike):
+        data = named(data, where=where)
     if isinstance(data, Data):
         data = data.load()
     if isinstance(data, Splits):
@@ -108,7 +112,16 @@ def as_examples(
     if _is_pair(data) or isinstance(data, Mapping) or (not labelled and isinstance(data, Tensor)):
         x, y = pair_of(data, labelled=labelled, where=where)
         return Examples(tensors_of(x, where="x"), None if y is None else tensors_of(y, where="y"))
-    raise DataError(where, found=f"a {type(data).__name__}", expected=_ACCEPTED)
+    raise DataError(where, found=f"a {type(data).__name__}", expected=_ACCEPTED, remedy=_remedy(data))
+
+
+def _remedy(data: Any) -> str | None:
+    """What makes one of the accepted forms of a value that people have."""
+    if hasattr(data, "to_pandas"):  # of polars, of pyarrow
+        return "data.to_pandas()"
+    if isinstance(data, list) and data and isinstance(data[0], tuple | Mapping):
+        return "torch.utils.data.default_collate(items) of single items, ec.data.Stream(batches) of batches"
+    return None
 
 
 def as_calibration(data: Any, *, where: str = "calibration") -> Examples:

@@ -36,7 +36,7 @@ class Descriptions(Data):
 
     def content(self) -> str:
         """SHA-256 of the texts, which are those of the installed scikit-learn."""
-        return hashlib.sha256("".join(_texts()).encode()).hexdigest()
+        return hashlib.sha256("".join(texts()).encode()).hexdigest()
 
     def load(self) -> Splits:
         """The pieces of the first nine tenths of every text, and those of the last."""
@@ -46,8 +46,8 @@ class Descriptions(Data):
 @lru_cache(maxsize=2)
 def _load(length: int) -> Splits:
     train, test = [], []
-    for text in _texts():
-        tokens = _tokens(text)
+    for text in texts():
+        tokens = tokens_of(text)
         cut = len(tokens) * 9 // 10
         train.append(_pieces(tokens[:cut], length))
         test.append(_pieces(tokens[cut:], length))
@@ -56,13 +56,15 @@ def _load(length: int) -> Splits:
 
 
 @lru_cache(maxsize=1)
-def _texts() -> tuple[str, ...]:
+def texts() -> tuple[str, ...]:
+    """The texts of the installed scikit-learn, by the names of their files."""
     folder = resources.files("sklearn.datasets") / "descr"
     files = sorted((file for file in folder.iterdir() if file.name.endswith(".rst")), key=lambda f: f.name)
     return tuple(file.read_text(encoding="utf-8") for file in files)
 
 
-def _tokens(text: str) -> Tensor:
+def tokens_of(text: str) -> Tensor:
+    """The number of every character, as `Descriptions` says it."""
     numbers = [ord(" ") if character == "\n" else ord(character) for character in text]
     return torch.tensor([code - 31 if 32 <= code < 127 else 0 for code in numbers])
 

@@ -7,9 +7,11 @@ from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
-from everychip.errors import DataError
+from everychip.data.frames import is_frame, numbers_of
+from everychip.errors import DataError, shown
 
 LABELS = ("labels", "label", "y", "target", "targets")
 """What targets are called in a dict, in the order in which they are looked for."""
@@ -41,6 +43,8 @@ def pair_of(batch: Any, *, labelled: bool = True, where: str = "data") -> tuple[
 
 
 def _of_dict(batch: Mapping[str, Any], *, labelled: bool, where: str) -> tuple[Any, Any]:
+    if hasattr(batch, "DESCR") and {"data", "target"} <= set(batch):  # a Bunch of scikit-learn
+        return batch["data"], batch["target"]
     key = next((name for name in LABELS if name in batch), None)
     inputs = {str(name): part for name, part in batch.items() if name != key}
     if (key is None and labelled) or not inputs:
@@ -75,10 +79,13 @@ def tensor_of(value: Any, *, where: str) -> Tensor:
     """An array, a number or a list of them as a tensor; numpy's float64 becomes float32."""
     if isinstance(value, Tensor):
         return value
+    if is_frame(value):
+        value = numbers_of(value, list(value.columns), where=where)
     try:
         array = np.asarray(value)
+        words = _is_text(array)
         # A pandas frame hands out memory that is not to be written to.
-        tensor = torch.as_tensor(array if array.flags.writeable else array.copy())
+        tensor = None if words else torch.as_tensor(array if array.flags.writeable else array.copy())
     except (TypeError, ValueError, RuntimeError) as error:
         raise DataError(
             where,
@@ -86,14 +93,31 @@ def tensor_of(value: Any, *, where: str) -> Tensor:
             expected="a tensor or a numpy array",
             remedy=_remedy(value),
         ) from None
+    if tensor is None:
+        raise _of_words(array, where)
     return tensor.float() if tensor.dtype == torch.float64 else tensor
+
+
+def _is_text(array: NDArray[Any]) -> bool:
+    return isinstance(next(iter(array.reshape(-1)[:1].tolist()), None), str | bytes)
+
+
+def _of_words(array: NDArray[Any], where: str) -> DataError:
+    """The line about words, which are classes or inputs that somebody must number."""
+    return DataError(
+        where,
+        found=f"text, such as {shown(array.reshape(-1)[:1].tolist()[0])}",
+        expected="numbers",
+        remedy="classes by name are numbered by numpy.unique(y, return_inverse=True)[1]; text is turned into "
+        "tokens first",
+    )
 
 
 def _remedy(value: Any) -> str | None:
     if type(value).__module__.startswith("PIL."):
         return "ec.data.columns(data, mean=…, std=…) decodes images, or a transform to tensors"
-    if isinstance(value, str) or (isinstance(value, list) and value and isinstance(value[0], str)):
-        return "text is turned into tokens first"
+    if hasattr(value, "toarray"):  # of scipy.sparse
+        return "x.toarray()"
     return None
 
 

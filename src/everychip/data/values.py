@@ -88,6 +88,8 @@ def _check_shapes(x: Inputs, y: Tensor) -> None:
         found, remedy = f"labels of shape {list(y.shape)}", _OTHER_TASKS
         if y.ndim == 2 and y.shape[1] > 1 and bool(((y == 0) | (y == 1)).all() & (y.sum(1) == 1).all()):
             found, remedy = f"one-hot labels of shape {list(y.shape)}", "y.argmax(1) are their classes"
+        if y.ndim == 2 and y.shape[1] == 1:
+            remedy = f"y[:, 0] if they are classes; {_OTHER_TASKS}"
         raise DataError("y", found=found, expected="one whole number per input, [n]", remedy=remedy)
     sizes = {len(part) if part.ndim else None for part in parts}
     if sizes != {len(y)}:
@@ -101,8 +103,14 @@ def _check_shapes(x: Inputs, y: Tensor) -> None:
 
 def _of_type(y: Tensor) -> str:
     """How labels become classes, or the task that they belong to."""
+    if y.is_floating_point() and bool(y.isnan().any()):
+        return f"{int(y.isnan().sum())} of them are missing (NaN): leave those rows out, then y.long()"
     exact = y.dtype == torch.bool or (not y.is_complex() and bool((y == y.round()).all()))
-    return "call y.long()" if exact else 'task="regression" for numbers to be predicted'
+    return (
+        "call y.long(), or of a numpy array y.astype(int)"
+        if exact
+        else 'task="regression" for numbers to be predicted'
+    )
 
 
 def _check_labels(y: Tensor) -> None:

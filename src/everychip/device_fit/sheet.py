@@ -72,12 +72,22 @@ def _text(path: Path) -> str:
 
 def _decoded(raw: bytes) -> str | None:
     """The text: what spreadsheets call Unicode text is UTF-16; older Windows programs write µ as one byte."""
-    for encoding in ("utf-16",) if raw.startswith(_UTF_16) else ("utf-8-sig", "cp1252"):
+    for encoding in _encodings(raw):
         try:
             return raw.decode(encoding)
         except UnicodeDecodeError:
             continue
     return None
+
+
+def _encodings(raw: bytes) -> tuple[str, ...]:
+    """What the bytes may be. In UTF-16 every second byte of a number is 0, whether or not a mark says so."""
+    if raw.startswith(_UTF_16):
+        return ("utf-16",)
+    zeros = [2 * raw[first::2].count(0) / len(raw) if raw else 0.0 for first in (0, 1)]
+    if min(zeros) < 0.1 and max(zeros) > 0.5:
+        return ("utf-16-le",) if zeros[1] > zeros[0] else ("utf-16-be",)
+    return ("utf-8-sig", "cp1252")
 
 
 def _without_comments(text: str) -> tuple[list[tuple[int, str]], list[str]]:

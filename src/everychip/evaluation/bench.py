@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from everychip.data import Examples
 from everychip.data.inputs import moved
 from everychip.data.stream import Stream
-from everychip.errors import ConfigError
+from everychip.errors import ConfigError, EverychipError
 from everychip.network.modes import evaluating
 from everychip.network.probing import probe
 from everychip.network.running import Precision, Runner
@@ -58,20 +58,27 @@ class Asked:
         streamed = isinstance(data, Stream)
         test = None if streamed else self.task.examples(data, split="test")
         few = data.first() if test is None else test.take(slice(2))
-        runner = replace(self._fitting(model, few), **how)
+        runner = replace(self._fitting(model, few, None if test is None else test.y), **how)
         if test is None:
             _must_be_all(images, "a stream")
             return Bench(self, runner, data, 0)
         test = self.task.prepared(runner, test)
         return Bench(self, runner, test, len(test) if images is None else min(images, len(test)))
 
-    def _fitting(self, model: nn.Module, few: Examples) -> Runner:
+    def _fitting(self, model: nn.Module, few: Examples, every: Any) -> Runner:
         """The runner, once a trial run has shown that the answers can be compared with the targets."""
         seen = probe(model, few.x)
         runner = Runner(model, seen.layout)
-        if few.y is not None and self.own is None and self.task.kind != "classification":
-            self.task.validate_for(self.task.answer(seen.output), moved(few.y, runner.device))
+        if few.y is not None and self.own is None:
+            answer = self.task.answer(seen.output)
+            if self.task.kind != "classification" or not _is_row_each(answer, len(few)):
+                self.task.validate_for(answer, moved(few.y, runner.device), every=every)
         return runner
+
+
+def _is_row_each(answer: Tensor, inputs: int) -> bool:
+    """Whether an output is a row of logits for each input, whatever axes of length 1 it has beside."""
+    return answer.ndim > 1 and answer.shape[-1] > 1 and answer.numel() == inputs * answer.shape[-1]
 
 
 @dataclass
@@ -177,5 +184,15 @@ def part_of(data: _Some, k: int, *, seed: int, chip: int) -> _Some:
 
 
 def _into(meter: Meter, task: Task) -> Callable[[Any, Any], None]:
-    """What hands a batch's output and targets to the meter."""
-    return lambda output, y: meter.update(task.answer(output), y)
+    """What hands a batch's output and targets to the meter; targets that it cannot take are refused."""
+
+    def take(output: Any, y: Any) -> None:
+        answer = task.answer(output)
+        try:
+            meter.update(answer, y)
+        except (RuntimeError, IndexError, ValueError) as error:
+            if not isinstance(error, EverychipError):
+                task.validate_for(answer, y)  # a stream's batches are known when they come
+            raise
+
+    return take

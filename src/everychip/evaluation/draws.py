@@ -340,7 +340,9 @@ class Draws(metaclass=InOwnWords):
     def __repr__(self) -> str:
         chips = "1 chip" if len(self) == 1 else f"{len(self)} chips"
         mean = f"mean {self.score.name} {self.score.text(float(self.values.mean()))}"
-        return f"Draws({chips}, {mean}, seed {self.seed}, {self.images} images)"
+        # A function that runs the chip goes through its data itself: nobody counts them.
+        seen = f", {self.images} images" if self.images else ""
+        return f"Draws({chips}, {mean}, seed {self.seed}{seen})"
 
     def _repr_html_(self) -> str:
         return self.verdict()._repr_html_()

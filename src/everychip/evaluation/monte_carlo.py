@@ -20,6 +20,7 @@ from everychip.evaluation.two_stage import in_stages
 from everychip.hardware.calibration import ranged
 from everychip.hardware.chip import Purpose
 from everychip.hardware.hardware import Hardware
+from everychip.hardware.outliers import warn_of_layer_scale
 from everychip.hardware.placement import Placed
 from everychip.mitigate import Mitigation
 from everychip.network.running import Precision
@@ -114,7 +115,7 @@ def evaluate(
     seed, judged = operator.index(seed), asked.score
     numbers, asked_until = chips_of(chips, first=first, until=until, score=judged)
     bench = asked.bench(model, data, images=images, precision=precision, batch_size=batch_size)
-    placed = ranged(Placed.of(model, hardware), bench.runner, calibration, seed=seed)
+    placed = ranged(_asked_about(Placed.of(model, hardware), purpose), bench.runner, calibration, seed=seed)
     must_be_of(asked.task, mitigation, policy)
     treatment = treatment_of(mitigation, policy, bench.runner, placed.hardware, calibration, seed=seed)
     programmed = treatment.of_chips(placed, seed=seed, purpose=purpose)
@@ -129,3 +130,10 @@ def evaluate(
     # A policy decides how a network with exits answers: without one it is another network.
     digital = bench.digital(seed=seed) if policy is None and 0 in numbers else None
     return replace(draws, digital=digital, setting=Setting.of(model, data, placed))
+
+
+def _asked_about(placed: Placed, purpose: Purpose) -> Placed:
+    """The same; who evaluates a network under a scale that nobody chose hears what it does."""
+    if purpose == "evaluate":
+        warn_of_layer_scale(placed, stacklevel=4)  # through `takes` to who called `evaluate`
+    return placed

@@ -22,6 +22,7 @@ from everychip.errors import ConfigError, ModelError, SampleSizeError
 from everychip.evaluation.bench import Asked, Bench
 from everychip.hardware.calibration import ranged
 from everychip.hardware.hardware import Hardware
+from everychip.hardware.outliers import warn_of_layer_scale
 from everychip.hardware.placement import Placed
 from everychip.network.macs import trace
 from everychip.network.modes import evaluating
@@ -40,6 +41,8 @@ WORTH = 0.005
 """The accuracy that a layer must cost, beyond its interval, before it deserves anything."""
 LIGHT = 0.02
 """The share of the multiplications up to which a layer is light enough to be executed digitally."""
+_LOST = 15
+"""The width of the column of costs."""
 
 
 @dataclass(frozen=True, eq=False, config=VALUES)
@@ -121,7 +124,7 @@ class Sensitivity(Shown):
             TextColumn("weights", 7),
             TextColumn("MACs", 6),
             TextColumn("σ_W/rms", 7),
-            TextColumn(lost, 15),
+            TextColumn(lost, _LOST),
         ]
         columns = [TextColumn("layer", 26), *(column._replace(right=True) for column in numbers)]
         head, *rows = text_table([*columns, TextColumn("deserves", 13)], map(_texts, self.layers))
@@ -143,8 +146,11 @@ class Sensitivity(Shown):
         clean, noisy = (score.text(value, digits=digits) for value in (self.clean, self.noisy.estimate))
         name = score.name[:1].upper() + score.name[1:]
         cost = f"more than {100 * WORTH:g} points" if score.unit == "%" else "anything"
+        # A function that runs the chip goes through its data itself: nobody counts them.
+        inputs = "images" if score == ACCURACY else "inputs"
+        seen = f"of {self.images} {inputs}" if self.images else "on the data of the score's own function"
         return (
-            f"{told[self.mode]} Paired over {self.chips} chips of {self.images} images, 95 % over all layers "
+            f"{told[self.mode]} Paired over {self.chips} chips {seen}, 95 % over all layers "
             f"together. {name} {clean} without noise, {noisy} "
             f"with all of it. A layer that surely costs {cost} deserves "
             f"write-verify, or digital execution if it holds at most {100 * LIGHT:g} % of the MACs. {found}"
@@ -213,7 +219,9 @@ def sensitivity(
         raise SampleSizeError("sensitivity.chips", found=f"{chips}", expected="at least 2 for an interval")
     asked = Asked.of(task, score)
     found = asked.bench(model, data, images=images, precision=precision, batch_size=batch_size)
-    placed = ranged(Placed.of(model, hardware), found.runner, calibration, seed=seed)
+    placed = Placed.of(model, hardware)
+    warn_of_layer_scale(placed, stacklevel=3)  # through `takes`
+    placed = ranged(placed, found.runner, calibration, seed=seed)
     if isinstance(found.data, Stream):
         raise ConfigError(
             "sensitivity.data",
@@ -320,13 +328,17 @@ class _Bench:
 
 
 def _texts(row: LayerCost) -> tuple[str, ...]:
-    half, score = row.lost.half or 0.0, row.lost.score
-    digits = 2 if score.unit == "%" else row.lost.digits
-    lost = " ± ".join(score.number(value, digits=digits) for value in (row.lost.estimate, half))
-    lost = lost.replace("-", "−")
+    lost = _of_width(row.lost, 2 if row.lost.score.unit == "%" else row.lost.digits)
     macs = "–" if row.macs is None else f"{_percent(row.macs)} %"
     name = row.layer if len(row.layer) <= 26 else f"{row.layer[:12]}…{row.layer[-13:]}"
     return name, f"{_percent(row.weights)} %", macs, f"{row.of_rms:.2f}", lost, row.advice
+
+
+def _of_width(lost: Interval, digits: int) -> str:
+    """The cost and half its interval, with fewer decimals where they would not fit: a cut number is none."""
+    values = (lost.estimate, lost.half or 0.0)
+    text = " ± ".join(lost.score.number(value, digits=digits) for value in values).replace("-", "−")
+    return text if len(text) <= _LOST or not digits else _of_width(lost, digits - 1)
 
 
 def _plain(interval: Interval) -> dict[str, Any]:

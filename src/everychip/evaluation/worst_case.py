@@ -15,12 +15,14 @@ from torch import Tensor, nn
 from everychip.config.arguments import a, index, number, takes, whole
 from everychip.config.columns import TENSOR, VALUES
 from everychip.data import Arrays, Data, Splits, as_arrays, split_holdout
+from everychip.errors import ConfigError
 from everychip.hardware.hardware import Hardware
 from everychip.hardware.placement import Placed
 from everychip.mapping.base import full_scale
 from everychip.network.modes import evaluating
 from everychip.network.running import Runner
 from everychip.rng import rng_for, seeded_global_generator
+from everychip.tasks import Task
 from everychip.tasks.metrics import accuracy
 
 Perturbation = Mapping[str, Annotated[Tensor, TENSOR]]
@@ -64,6 +66,7 @@ def worst_case_search(
     data: Any,
     *,
     th: float,
+    task: Task | Mapping[str, Any] | str = "classification",
     steps: int = 20,
     restarts: int = 3,
     test: Any = None,
@@ -84,6 +87,7 @@ def worst_case_search(
             `everychip.data` component, which has no validation data of its own, the tenth of its training
             part that `fit` holds out for the same seed.
         th: the bound of |ΔW| / max|W|.
+        task: the network's task; only "classification" is searched, whose cross-entropy is ascended.
         steps: of the ascent.
         restarts: of the ascent, and how many random perturbations.
         test: where the accuracies are measured (of a component, its test part); None, on the data of the
@@ -103,6 +107,7 @@ def worst_case_search(
     >>> found.worst < found.random < found.clean
     True
     """
+    _must_be_classes(Task.parse(task))
     runner = Runner(model, batch_size=batch_size)
     batches = _Batches(runner, _validation(data, seed))
     placed = Placed.of(model, hardware)
@@ -124,6 +129,16 @@ def worst_case_search(
         unmoved = {name: torch.zeros_like(w) for name, w in clipped.items()}
         clean, worst = seen.accuracy(weights, unmoved), seen.accuracy(weights, best.delta)
     return WorstCase(clean, sum(random) / restarts, worst, th, best.delta)
+
+
+def _must_be_classes(task: Task) -> None:
+    if task.kind != "classification":
+        raise ConfigError(
+            "worst_case_search.task",
+            found=f"the task {task.kind}",
+            expected="classification: the search ascends cross-entropy and is judged by accuracy",
+            remedy="evaluate(…, task=…), whose worst chip and percentile are of any task",
+        )
 
 
 def _validation(data: Any, seed: int) -> Arrays:

@@ -84,7 +84,7 @@ def attach(
         return Exits(
             sites,
             hidden=hidden,
-            classes=classes or output_classes(model, seen),
+            classes=classes or output_classes(model, seen, otherwise="pass classes="),
             init=start_of_exits(init, where=where),
             dense=axis is not None,
         )

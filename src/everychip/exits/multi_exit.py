@@ -15,7 +15,7 @@ from everychip.exits.dense import places_only, spread_like
 from everychip.exits.heads import Exits, Init
 from everychip.exits.positions import choose
 from everychip.exits.survey import output_classes, survey
-from everychip.network.macs import first_tensor
+from everychip.network.outputs import logits
 from everychip.network.soundness import device_of
 from everychip.rng import seeded_global_generator
 
@@ -113,11 +113,7 @@ class MultiExit(nn.Module):
         """
         with self.exits.tap(self.backbone) as taps:
             args, named = as_call(x)
-            z = first_tensor(self.backbone(*args, **named))
-        if z is None:
-            raise ModelError(
-                type(self.backbone).__name__, found="an output without logits", expected="a tensor"
-            )
+            z = logits(self.backbone(*args, **named))
         exits = self.exits(taps)
         if self.axis is not None:
             exits = [spread_like(z_n, z, axis=self.axis) for z_n in exits]

@@ -92,16 +92,37 @@ def survey(model: nn.Module, sample: Inputs) -> Survey:
     return Survey(two, sites, _classes(two.output))
 
 
-def output_classes(model: nn.Module, survey: Survey) -> int:
-    """The number of classes in the model's own output."""
+def output_classes(model: nn.Module, survey: Survey, *, otherwise: str | None = None) -> int:
+    """The number of classes in the model's own output.
+
+    Args:
+        model: the network, for what errors call it.
+        survey: of the model.
+        otherwise: what else the caller takes in place of a row of logits per input.
+
+    Returns:
+        How many logits there are.
+    """
     if survey.classes is None:
+        remedies = [_axes(survey.trace.output), otherwise]
         raise ModelError(
             type(model).__name__,
             found="an output that is not one row of logits per input",
             expected="logits of shape [images, classes]",
-            remedy="pass classes=",
+            remedy="; ".join(one for one in remedies if one) or None,
         )
     return survey.classes
+
+
+def _axes(output: Tensor | None) -> str | None:
+    """Of an output at several places, the axes that its classes may be on."""
+    if output is None or output.ndim < 3:
+        return None
+    shape = list(output.shape)
+    return (
+        f"axis=1 where the {shape[1]} of {shape} are classes at every place, as in segmentation, axis=-1 "
+        f"where the {shape[-1]} are, as in tokens"
+    )
 
 
 def _classes(output: Tensor | None) -> int | None:

@@ -13,9 +13,11 @@ from everychip.config.arguments import a, index, one_of, takes
 from everychip.hardware.addresses import addresses
 from everychip.hardware.effective_sigma import EffectiveSigma, LayerSigma
 from everychip.hardware.hardware import Hardware
+from everychip.hardware.outliers import warn_of_layer_scale
 from everychip.hardware.placement import Placed, program_weights
 from everychip.hardware.programming import NoiseGradient
-from everychip.network.running import Runner, logits
+from everychip.network.outputs import logits
+from everychip.network.running import Runner
 from everychip.network.soundness import must_be_finite
 
 __all__ = [
@@ -71,6 +73,8 @@ def program(
     path = (purpose, operator.index(chip))
     placed = Placed.of(model, hardware)
     must_be_finite(placed.weights.items())
+    if path == ("evaluate", 0):
+        warn_of_layer_scale(placed, stacklevel=3)  # through `takes`; of the chips that follow no more is said
     return placed.program(seed=seed, path=path)
 
 

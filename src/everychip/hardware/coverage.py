@@ -7,14 +7,15 @@ from collections.abc import Mapping
 from typing import Any
 
 import torch
-from pydantic import Field, computed_field, model_validator
+from pydantic import Field, SerializerFunctionWrapHandler, computed_field, model_serializer, model_validator
 from torch import nn
 
 from everychip.charts.notebook import Shown
 from everychip.charts.text_table import RULE, TextColumn, fitted, text_table
-from everychip.config.arguments import a, optional, takes
+from everychip.config.arguments import a, takes
 from everychip.config.result import Result
-from everychip.data.inputs import Inputs, batch, rows_of, taken
+from everychip.data.inputs import Inputs, rows_of
+from everychip.data.sample import sample_of
 from everychip.hardware.hardware import Hardware, Placement, Why
 from everychip.hardware.outliers import Outlier, advice, outliers
 from everychip.hardware.placement import Placed
@@ -40,7 +41,8 @@ class Row(Result):
     """One parameter: where it is held and why; `macs` per input, `None` where no sample was given.
 
     why: what code goes by, beside the text `reason`. unused: it is on the crossbar, and the sample's forward
-    never multiplied by it. The shares are of all parameters and MACs, 0 … 1.
+    never multiplied by it. rule: the hardware of its own that `Hardware.layers` gives it, in words, or
+    nothing. The shares are of all parameters and MACs, 0 … 1.
     """
 
     name: str
@@ -53,6 +55,7 @@ class Row(Result):
     unused: bool = False
     reason: str
     remedy: str
+    rule: str = ""
     share_of_parameters: float
     share_of_macs: float | None
 
@@ -64,6 +67,12 @@ class Row(Result):
             return row
         unused = row.get("reason") == _UNUSED
         return {**row, "why": Why.MATRIX if unused else Why.of_text(str(row.get("reason"))), "unused": unused}
+
+    @model_serializer(mode="wrap")
+    def _without_a_rule_no_key(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """Rows of hardware without `layers` are written as they were."""
+        found: dict[str, Any] = handler(self)
+        return found if self.rule else {key: value for key, value in found.items() if key != "rule"}
 
 
 class Coverage(Shown, Result):
@@ -122,7 +131,7 @@ class Coverage(Shown, Result):
 
     def __str__(self) -> str:
         """The matrices in a table 80 columns wide, then why the rest is digital, then the totals."""
-        reasons = {row.name: (row.reason, row.remedy) for row in self.rows if _needs_a_note(row)}
+        reasons = {row.name: _note(row) for row in self.rows if _needs_a_note(row)}
         notes = list(dict.fromkeys(reasons.values()))
         weights, total = sum(row.parameters for row in self.rows), self.total_macs
         rows = []
@@ -150,9 +159,8 @@ class Coverage(Shown, Result):
 @takes(
     model=a(nn.Module, "a torch.nn.Module"),
     hardware=a(Hardware, "an everychip.Hardware"),
-    sample=optional(batch),
 )
-def check(model: nn.Module, hardware: Hardware, sample: Inputs | None = None) -> Coverage:
+def check(model: nn.Module, hardware: Hardware, sample: Any = None) -> Coverage:
     """Say which parameters and which share of the MACs are on the crossbar, and why the others are not.
 
     What an array cannot carry out is refused.
@@ -160,7 +168,8 @@ def check(model: nn.Module, hardware: Hardware, sample: Inputs | None = None) ->
     Args:
         model: the network, any `nn.Module`; it is left as it is.
         hardware: device, mapping and array that it is programmed into.
-        sample: a batch as the model takes it, several inputs as a tuple or by name in a dict; with it the
+        sample: a batch as the model takes it, several inputs as a tuple or by name in a dict; or what holds
+            such batches, a `Stream`, a loader, a data set, of which the first inputs are taken. With it the
             multiply-accumulates (MACs, per input) are counted and, where there is an array, its reads are
             tried.
 
@@ -179,7 +188,7 @@ def check(model: nn.Module, hardware: Hardware, sample: Inputs | None = None) ->
     placed = Placed.of(model, hardware)  # refuses a model without matrices
     by_parameter, between, of_buffers = None, None, {}
     if sample is not None:
-        few = taken(sample, slice(2))
+        few = Runner(model).typed(sample_of(sample, where="check.sample"))
         counted, inputs = trace(model, few), rows_of(few)
         by_parameter = {name: macs // inputs for name, macs in counted.by_parameter.items()}
         between = counted.between_activations // inputs
@@ -198,7 +207,7 @@ def check(model: nn.Module, hardware: Hardware, sample: Inputs | None = None) ->
     found = outliers(placed)
     return Coverage(
         model=type(model).__name__,
-        rows=tuple(rows),
+        rows=tuple(_with_rule(row, hardware) for row in rows),
         outliers=found,
         advice=advice(found, hardware),
         macs_between_activations=between,
@@ -242,6 +251,12 @@ def _row(model: nn.Module, placed: Placement, macs: int | None, *, of: tuple[int
     )
 
 
+def _with_rule(row: Row, hardware: Hardware) -> Row:
+    """The row with the words of the rule that gives it hardware of its own, where it is on the crossbar."""
+    rule = next((layer for layer in hardware.layers if layer.names(row.name)), None)
+    return row.model_copy(update={"rule": rule.label}) if rule is not None and row.crossbar else row
+
+
 def _layer_name(module: nn.Module) -> str:
     """The name of its class, or of the public one behind PyTorch's private classes."""
     classes = (
@@ -251,14 +266,21 @@ def _layer_name(module: nn.Module) -> str:
 
 
 def _needs_a_note(row: Row) -> bool:
-    return not row.crossbar or row.unused
+    return not row.crossbar or row.unused or bool(row.rule)
+
+
+def _note(row: Row) -> tuple[str, str]:
+    """Why the row is not as most are, and what to do about it."""
+    own = f"on the crossbar, with hardware of its own ({row.rule})"
+    return (row.reason, row.remedy) if not row.crossbar or row.unused else (own, "")
 
 
 def _explained(number: int, rows: list[Row]) -> list[str]:
-    text = f"({number}) {rows[0].reason}: {len(rows)} parameter{'s' if len(rows) > 1 else ''}"
+    reason, remedy = _note(rows[0])
+    text = f"({number}) {reason}: {len(rows)} parameter{'s' if len(rows) > 1 else ''}"
     if len(rows[0].shape) < 2:
         text += f", such as {rows[0].name}"
-    return _wrapped(text + (f"; {rows[0].remedy}" if rows[0].remedy else ""))
+    return _wrapped(text + (f"; {remedy}" if remedy else ""))
 
 
 def _totals(coverage: Coverage) -> list[str]:

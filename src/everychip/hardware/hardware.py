@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
-from typing import Any, Self
+from typing import Any, Literal, Self
 
 import torch
 from pydantic import SerializerFunctionWrapHandler, model_serializer, model_validator
@@ -186,6 +186,21 @@ class Hardware(Config):
         """
         layers = tuple(layer.with_sigma(sigma, self.device.nominal_sigma) for layer in self.layers)
         return self.replace(device=self.device.with_sigma(sigma), layers=layers)
+
+    def with_scale(self, scale: Literal["layer", "column"]) -> Self:
+        """The same hardware with G_max standing for the largest weight of each layer, or of each column.
+
+        Args:
+            scale: "layer", or "column", which is what a network asks for that was not trained for a chip.
+
+        Returns:
+            The same hardware, every mapping of it at that scale.
+
+        >>> from everychip.devices import Gaussian
+        >>> Hardware(device=Gaussian(sigma=0.1)).with_scale("column").mapping.scale
+        'column'
+        """
+        return self.with_mappings(lambda mapping: mapping.replace(scale=scale))
 
     def at(self, time: float) -> Self:
         """The same hardware with its device read at another time since programming, in seconds.

@@ -47,8 +47,7 @@ class Layer(Config):
     @property
     def label(self) -> str:
         """What is different, in words."""
-        parts = [getattr(one, "label", None) or _table(one) for one in self.changes().values()]
-        return "; ".join(parts)
+        return "; ".join(_words(one) for one in self.changes().values())
 
     def names(self, name: str) -> bool:
         """Whether a pattern names this parameter or a module that holds it.
@@ -103,6 +102,14 @@ class Layer(Config):
             The same layers with the other array.
         """
         return self if self.array is None else self.replace(array=change(self.array))
+
+
+def _words(part: Config) -> str:
+    """A device with its σ, or a mapping or an array, as a line names it."""
+    if isinstance(part, Device):
+        sigma = part.nominal_sigma
+        return part.label if sigma is None else f"{part.label}, σ {sigma:g}"
+    return getattr(part, "label", None) or _table(part)
 
 
 def _table(part: Config) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from math import log, sqrt
 from typing import Any
 
@@ -18,6 +19,8 @@ EXTREME = 2.0
 """A largest weight is extreme that is so many times as large as the largest of normal weights would be."""
 WORTH = 1.2
 """Noise under one scale that is so many times that under the other is worth a recommendation."""
+HARM = 0.1
+"""σ_W / rms(W) from which noise is worth a warning."""
 
 
 class Outlier(Result):
@@ -34,6 +37,11 @@ class Outlier(Result):
     columns: float
     layer_noise: float
     column_noise: float
+
+    @property
+    def is_trap(self) -> bool:
+        """Whether there is noise that matters, σ_W/rms(W) ≥ 0.1, and a scale of columns takes much of it."""
+        return self.layer_noise >= max(HARM, WORTH * self.column_noise)
 
     @property
     def words(self) -> str:
@@ -65,6 +73,8 @@ def outliers(placed: Placed) -> tuple[Outlier, ...]:
     """
     found = []
     for name, parameter in placed.weights.items():
+        if parameter.is_meta:  # which has a shape and no values
+            continue
         weight, columns = parameter.detach().float(), placed.columns[name]
         rms = float(weight.square().mean().sqrt())
         if not rms:
@@ -98,6 +108,31 @@ def advice(found: tuple[Outlier, ...], hardware: Hardware) -> str:
     if found and worst > 0:
         return "Weights within a column are that unlike: a clip, or hardware.digital, is what helps there."
     return ""
+
+
+def warn_of_layer_scale(placed: Placed, *, stacklevel: int) -> None:
+    """Warn where one scale a layer was chosen by nobody and outlier weights make it a trap.
+
+    Training here makes the weights of a layer alike, so that it is networks from elsewhere that are named.
+    A scale that is written, `with_scale("layer")`, is an answer and is not asked about.
+
+    Args:
+        placed: a model on a hardware.
+        stacklevel: of the caller of the public function, as in `warnings.warn`.
+    """
+    bare = [name for name in placed.weights if "scale" not in placed.own[name].mapping.model_fields_set]
+    if not bare:
+        return
+    found = [
+        one for one in outliers(placed.with_weights({n: placed.weights[n] for n in bare})) if one.is_trap
+    ]
+    if found:
+        many = f", and {len(found) - 1} more" if len(found) > 1 else ""
+        warnings.warn(
+            f'{found[0].words[:-1]}{many}: hardware.with_scale("column") is for networks that were not '
+            'trained here, hardware.with_scale("layer") says that one scale a layer is meant',
+            stacklevel=stacklevel + 1,
+        )
 
 
 def _noise(placed: Placed, name: str, scale: str) -> float:

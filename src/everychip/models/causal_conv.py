@@ -1,4 +1,4 @@
-"""A small language model of causal convolutions."""
+"""A small network of causal convolutions: a language model, or a label for each token."""
 
 from __future__ import annotations
 
@@ -12,7 +12,8 @@ from everychip.models.base import Model
 class CausalConv(Model):
     """An embedding, residual convolutions that see the past only, and a linear layer to the next token.
 
-    width: channels. kernel: tokens each layer reads. depth: layers, dilated by 1, 2, 4, …
+    With a `vocabulary`, to the labels of each token. width: channels. kernel: tokens each layer reads. depth:
+    layers, dilated by 1, 2, 4, …
 
     Source: van den Oord et al., WaveNet, arXiv 1609.03499, without its gates.
 
@@ -24,26 +25,33 @@ class CausalConv(Model):
     width: int = Field(default=64, ge=1, le=4096)
     kernel: int = Field(default=3, ge=2, le=64)
     depth: int = Field(default=4, ge=1, le=12)
+    vocabulary: int | None = Field(
+        default=None,
+        ge=1,
+        le=10_000_000,
+        description="How many tokens there are; absent, as many as the network answers with.",
+    )
 
     def network(self, input_shape: tuple[int, ...], classes: int) -> nn.Module:
         """The network for sequences of any length."""
         del input_shape
-        return CausalConvNetwork(classes, width=self.width, kernel=self.kernel, depth=self.depth)
+        how = {"width": self.width, "kernel": self.kernel, "depth": self.depth}
+        return CausalConvNetwork(classes, vocabulary=self.vocabulary or classes, **how)
 
 
 class CausalConvNetwork(nn.Module):
     """Token i's logits depend on tokens 0 … i."""
 
-    def __init__(self, tokens: int, *, width: int, kernel: int, depth: int) -> None:
+    def __init__(self, classes: int, *, vocabulary: int, width: int, kernel: int, depth: int) -> None:
         super().__init__()
-        self.embedding = nn.Embedding(tokens, width)
+        self.embedding = nn.Embedding(vocabulary, width)
         self.layers = nn.ModuleList(nn.Conv1d(width, width, kernel, dilation=2**n) for n in range(depth))
         self.past = [(kernel - 1) * 2**n for n in range(depth)]
         self.norms = nn.ModuleList(nn.LayerNorm(width) for _ in range(depth))
-        self.head = nn.Linear(width, tokens)
+        self.head = nn.Linear(width, classes)
 
     def forward(self, input_ids: Tensor) -> Tensor:
-        """Logits [n, t, tokens] of tokens [n, t]."""
+        """Logits [n, t, classes] of tokens [n, t]."""
         h = self.embedding(input_ids)
         for layer, norm, past in zip(self.layers, self.norms, self.past, strict=True):
             seen = nn.functional.pad(norm(h).transpose(1, 2), (past, 0))

@@ -19,6 +19,7 @@ from torch.utils.flop_counter import flop_registry
 from everychip.data.inputs import Inputs, as_call, shape_of
 from everychip.errors import ModelError
 from everychip.network.modes import evaluating
+from everychip.network.outputs import of_name
 from everychip.rng import seeded_global_generator
 
 aten = torch.ops.aten
@@ -103,15 +104,16 @@ def trace(model: nn.Module, sample: Inputs) -> Trace:
 
 
 def first_tensor(output: Any) -> Tensor | None:
-    """The tensor a module's output is about: itself, its `.logits`, or the first one it contains.
+    """The tensor a module's output is about: itself, the one it names `logits`, or the first it contains.
 
     >>> first_tensor((torch.ones(2, 3), None)).shape
     torch.Size([2, 3])
     """
     if isinstance(output, Tensor):
         return output
-    if isinstance(getattr(output, "logits", None), Tensor):
-        return output.logits  # type: ignore[no-any-return]
+    named = of_name(output)
+    if named is not None:
+        return named
     parts = output.values() if isinstance(output, Mapping) else output
     if isinstance(output, Mapping | tuple | list):
         return next((found for part in parts if (found := first_tensor(part)) is not None), None)
@@ -236,5 +238,5 @@ def _failed(model: nn.Module, sample: Inputs, error: Exception) -> ModelError:
     return ModelError(
         type(model).__name__,
         found=f"a forward that fails on the sample of shape {shape_of(sample)} ({words})",
-        remedy="pass a batch as the model takes it",
+        remedy="pass a batch as the model takes it, without its targets",
     )

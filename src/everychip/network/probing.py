@@ -12,8 +12,9 @@ from everychip.data.inputs import Inputs, leaves, shape_of
 from everychip.errors import EverychipError, ModelError
 from everychip.network.memory_format import safe_layout, to_memory_format
 from everychip.network.modes import evaluating
-from everychip.network.running import Precision, Runner, logits
-from everychip.network.soundness import must_be_finite
+from everychip.network.outputs import logits
+from everychip.network.running import Precision, Runner
+from everychip.network.soundness import dtypes_of, must_be_finite
 from everychip.rng import seeded_global_generator
 
 
@@ -72,13 +73,24 @@ def _not_taken(model: nn.Module, x: Inputs, error: Exception) -> ModelError:
         type(model).__name__,
         found=f"that it fails on inputs of shape {shape_of(x)}, {getattr(first, 'dtype', '')} ({error})",
         expected="a model that takes a batch of the data's inputs",
-        remedy=_remedy(first),
+        remedy=_remedy(first) or _remedy_of_type(model, first),
     )
 
 
 def _first(x: Inputs) -> Tensor:
     """The first tensor of a batch, by which the memory format is chosen."""
     return next((leaf for leaf in leaves(x) if isinstance(leaf, Tensor)), torch.empty(0))
+
+
+def _remedy_of_type(model: nn.Module, x: Tensor) -> str | None:
+    """Inputs of another type than the model's numbers, which few layers multiply."""
+    known = dtypes_of(model)
+    if len(known) != 1 or x.is_complex() or x.dtype in known:
+        return None
+    wanted = str(known.pop())
+    if not x.is_floating_point():
+        return f"whole numbers are numbers to such layers by x.to({wanted}), of bytes then x / 255"
+    return f"a model of {wanted.removeprefix('torch.')} takes inputs of its type: x.to({wanted})"
 
 
 def _remedy(x: Tensor) -> str | None:

@@ -13,13 +13,13 @@ from torch.func import functional_call
 
 from everychip.data import Examples
 from everychip.data.inputs import Inputs, as_call, in_batches, mapped, moved, taken
-from everychip.errors import ModelError
 from everychip.network.eager import eager_on
 from everychip.network.exclusive import exclusive, parts_of
 from everychip.network.memory_format import to_memory_format
 from everychip.network.modes import evaluating
+from everychip.network.outputs import logits
 from everychip.network.recomputation import recomputed_with
-from everychip.network.soundness import device_of
+from everychip.network.soundness import device_of, dtypes_of
 
 Precision = Literal["float32", "bfloat16"]
 
@@ -112,11 +112,23 @@ class Runner:
         return self.formatted(moved(x, self.device))
 
     def formatted(self, x: Inputs) -> Any:
-        """A batch in the memory format, wherever it is."""
-        return mapped(x, self._formatted)
+        """A batch in the memory format and, of a model in double, in double, wherever it is."""
+        return mapped(self.typed(x), self._formatted)
 
     def _formatted(self, leaf: Any) -> Any:
         return to_memory_format(leaf, self.memory_format) if isinstance(leaf, Tensor) else leaf
+
+    def typed(self, x: Inputs) -> Any:
+        """A batch whose float32 are float64 where all of the model's numbers are: exact, and what it takes.
+
+        >>> Runner(nn.Linear(4, 2).double()).typed({"a": torch.ones(1), "ids": torch.tensor([1])})
+        {'a': tensor([1.], dtype=torch.float64), 'ids': tensor([1])}
+        """
+        return mapped(x, _double) if self._is_double else x
+
+    @cached_property
+    def _is_double(self) -> bool:
+        return dtypes_of(self.model) == {torch.float64}
 
     @property
     def device(self) -> torch.device:
@@ -148,28 +160,10 @@ class Runner:
         return {name: tuple(all_) for all_ in names.values() if len(all_) > 1 for name in all_}
 
 
+def _double(leaf: Any) -> Any:
+    return leaf.double() if isinstance(leaf, Tensor) and leaf.dtype == torch.float32 else leaf
+
+
 def autocast(device: torch.device, precision: Precision) -> torch.autocast:
     """The context in which products are computed in `precision`."""
     return torch.autocast(device.type, dtype=torch.bfloat16, enabled=precision == "bfloat16")
-
-
-def logits(output: Any) -> Tensor:
-    """The logits in a model's output: the tensor itself, its `.logits`, or the first of a tuple or dict."""
-    if isinstance(output, Tensor):
-        return output
-    if isinstance(getattr(output, "logits", None), Tensor):
-        return output.logits  # type: ignore[no-any-return]
-    if isinstance(output, Mapping):
-        chosen = output.get("logits", next(iter(output.values()), None))
-        if isinstance(chosen, Tensor):
-            return chosen
-    if isinstance(output, tuple | list) and output and isinstance(output[0], Tensor):
-        return output[0]
-    named = getattr(output, "last_hidden_state", None)
-    if isinstance(named, Tensor):
-        return named
-    raise ModelError(
-        "model output",
-        found=f"a {type(output).__name__}",
-        expected="a tensor of logits, an object or dict with logits, or a tuple that begins with them",
-    )

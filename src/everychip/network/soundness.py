@@ -23,6 +23,15 @@ def device_of(model: nn.Module) -> torch.device:
     return torch.device("cpu") if first is None else first.device
 
 
+def dtypes_of(model: nn.Module) -> set[torch.dtype]:
+    """The types of the model's floating-point parameters.
+
+    >>> dtypes_of(nn.Linear(4, 2))
+    {torch.float32}
+    """
+    return {parameter.dtype for parameter in model.parameters() if parameter.is_floating_point()}
+
+
 def must_be_finite(tensors: Iterable[tuple[str, Tensor]]) -> None:
     """Refuse parameters with NaN or infinity: whatever they compute is no result.
 
@@ -32,6 +41,13 @@ def must_be_finite(tensors: Iterable[tuple[str, Tensor]]) -> None:
     training that diverged leaves such: load weights from before it did
     """
     for name, tensor in tensors:
+        if tensor.is_meta and not is_lazy(tensor):
+            raise ModelError(
+                name,
+                found="a weight without values, on the meta device",
+                expected="the network's weights",
+                remedy='model.to_empty(device="cpu"), then load_state_dict',
+            )
         if is_finite(tensor):
             continue
         bad = int((~tensor.detach().isfinite()).sum())

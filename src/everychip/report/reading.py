@@ -106,7 +106,7 @@ def _load_run(folder: Path) -> Results:
         name=run.id or folder.name,
         title=str(title or f"Run {run.id or folder.name}"),
         command=about.command,
-        repeat=f"everychip run {shlex.quote(str(recipe))} --output FOLDER" if recipe.is_file() else "",
+        repeat=_repeat(run, recipe),
         recipe=_text(recipe),
         axes={},
         environment=about.environment,
@@ -118,6 +118,14 @@ def _load_run(folder: Path) -> Results:
         coverage=(about.coverage,) if about.coverage else (),
         weak_layers=read_answer(folder),
     )
+
+
+def _repeat(run: Run, recipe: Path) -> str:
+    """What computes a run anew: its recipe, or of a network as it is the weights that lie beside it."""
+    if not recipe.is_file():
+        return ""
+    what = f"run {shlex.quote(str(recipe))}" if run.trained else f"evaluate {shlex.quote(str(recipe.parent))}"
+    return f"everychip {what} --output FOLDER"
 
 
 def _target(table: Mapping[str, Any], *parts: str) -> float | None:

@@ -95,6 +95,7 @@ def evaluate_as_it_is(
     trained_at: float | None = None,
     workers: int = 1,
     on: Executor | None = None,
+    command: str = "",
     progress: Listener | None = None,
 ) -> store.Run:
     """Program and measure chips of a network, without a training, into a run folder that `report` reads.
@@ -108,6 +109,7 @@ def evaluate_as_it_is(
         trained_at: the nominal σ that it was trained at; None where nobody knows.
         workers: that measure blocks of the chips side by side.
         on: where they do; absent, in processes of this machine.
+        command: what was typed, for the record.
         progress: a function of `progress.Event`.
 
     Returns:
@@ -122,7 +124,7 @@ def evaluate_as_it_is(
         goal = folder or Path("everychip-runs") / f"{asked.model.label}-{asked.id}"
         own = {"file": str(goal / store.MODEL), "sha256": start.sha256}
         named = asked.replace(start=Start(**own))
-        how: dict[str, Any] = {"workers": workers, "on": on, "progress": progress}
+        how: dict[str, Any] = {"workers": workers, "on": on, "command": command, "progress": progress}
         return run_divided(named, goal, network=model, trained_at=trained_at, **how)
 
 

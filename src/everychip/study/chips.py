@@ -117,7 +117,8 @@ class TrainedChips:
         asked = self.experiment.evaluation
         return evaluate(
             self.model,
-            self.conditions[condition].hardware,
+            # A recipe's scale is its word, written or not; its report says what it does to outliers.
+            self.conditions[condition].hardware.with_mappings(lambda mapping: mapping.replace()),
             self.splits.test,
             task=self.experiment.task,
             chips=len(chips),

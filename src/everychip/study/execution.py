@@ -14,7 +14,7 @@ from torch import nn
 
 from everychip.data import Examples, Splits
 from everychip.data.inputs import moved, taken
-from everychip.errors import ModelError
+from everychip.errors import EverychipError, ModelError
 from everychip.evaluation.draws import Draws
 from everychip.evaluation.measuring import measure
 from everychip.hardware.coverage import check
@@ -36,7 +36,7 @@ from everychip.study.sharing import take_over
 from everychip.study.start import beside
 from everychip.study.suitable import validate_for
 from everychip.study.trained import build, untrained_model
-from everychip.study.unfinished import OF_STATE, WEIGHTS, Unfinished
+from everychip.study.unfinished import OF_STATE, WEIGHTS, Unfinished, holds_work
 from everychip.tasks import Classification, Task
 from everychip.training.loop import Fitted, train
 
@@ -69,7 +69,7 @@ def run(
     being trained again. network: one that is evaluated as it is, in place of a training; trained_at: the
     nominal σ that it was trained at, where that is known. command: what was typed, for the record.
     """
-    with _begun(experiment, folder) as (unfinished, recipe):
+    with _begun(experiment, folder, trains=network is None) as (unfinished, recipe):
         if unfinished is not None:
             work = _Execution(
                 experiment, folder, unfinished, progress or quiet, trained, network, trained_at, command
@@ -91,7 +91,7 @@ def train_run(
 
     What else there is to do, `run` does. The arguments are those of `run`.
     """
-    with _begun(experiment, folder) as (unfinished, _):
+    with _begun(experiment, folder, trains=network is None) as (unfinished, _):
         if unfinished is not None:
             _Execution(experiment, folder, unfinished, progress or quiet, trained, network).trained_state()
 
@@ -120,7 +120,7 @@ def measure_block(experiment: Experiment, folder: Path, block: Block) -> None:
 
 
 @contextmanager
-def _begun(experiment: Experiment, folder: Path) -> Iterator[tuple[Unfinished | None, str]]:
+def _begun(experiment: Experiment, folder: Path, *, trains: bool) -> Iterator[tuple[Unfinished | None, str]]:
     """Hold the folder of a run and go on with what there is of it, and the SHA-256 of its recipe.
 
     Nothing of a complete one.
@@ -129,10 +129,22 @@ def _begun(experiment: Experiment, folder: Path) -> Iterator[tuple[Unfinished | 
         yield None, ""
         return
     experiment.compute.must_be_here()
+    fresh = not folder.exists()
     make_folder(folder)
-    with held(folder), experiment.compute.used():
+    with held(folder), experiment.compute.used(), _left_as_found(folder, fresh, trains):
         recipe = store.claim(folder, beside(experiment.table(), folder))
         yield (None if store.is_complete(folder) else Unfinished.begin(folder, experiment)), recipe
+
+
+@contextmanager
+def _left_as_found(folder: Path, fresh: bool, trains: bool) -> Iterator[None]:
+    """A mistake that is refused before anything is computed leaves no folder that was not there."""
+    try:
+        yield
+    except EverychipError:
+        if fresh and not holds_work(folder, trains=trains):
+            store.drop_unbegun(folder)
+        raise
 
 
 def opened(experiment: Experiment, folder: Path) -> store.Run:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -155,6 +156,15 @@ def changed(path: Path) -> StoreError:
 def drop_partial(folder: Path) -> None:
     """Remove what an unfinished run kept."""
     shutil.rmtree(folder / PARTIAL, ignore_errors=True)
+
+
+def drop_unbegun(folder: Path) -> None:
+    """Remove recipe, weights and state of a run that computed nothing, and its folder if that is empty."""
+    drop_partial(folder)
+    for name in (RECIPE, MODEL):
+        (folder / name).unlink(missing_ok=True)
+    with suppress(OSError):  # something else lies there
+        folder.rmdir()
 
 
 def is_complete(folder: Path) -> bool:

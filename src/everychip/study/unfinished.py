@@ -199,6 +199,22 @@ def _named(folder: Path) -> list[Block]:
     return [block for name in names if (block := Block.parse(name))]
 
 
+def holds_work(folder: Path, *, trains: bool) -> bool:
+    """Whether an unfinished run has computed what it would have to compute again.
+
+    Args:
+        folder: of the run.
+        trains: whether it trains; where it does not, its weights and its state are what it was given.
+
+    Returns:
+        True for draws and, of a training, for a checkpoint or its end.
+    """
+    partial = folder / store.PARTIAL
+    kept = [partial / CHECKPOINT, partial / STATE] if trains else []
+    measured = (found for name in ("draws", "block") for found in partial.glob(f"{name}-*.parquet"))
+    return any(path.exists() for path in kept) or any(measured)
+
+
 def _read(path: Path) -> dict[str, Any] | None:
     try:
         return read_json(path, form=FORMAT, sealed=True)

@@ -6,8 +6,11 @@
    scores and judges one; draws, verdicts, comparisons and yields read the score and know no task.
 3. `Task.answer` picks what is scored out of a model's output; `loss` is what methods train by; `validate_for`
    refuses targets in one line, before any training; `chance` is the best answer that does not look.
-4. `Task.meter` takes batches and keeps counts, so that neither logits nor data need fit into memory; what
-   torchmetrics has, it computes. It is a dependency: a task that asks for an extra does not work as it is.
+4. `Task.meter` takes batches and keeps counts, so that neither logits nor data need fit into memory.
+   torchmetrics computes F1, exact match, mIoU, RMSE, MAE and R2. Counted here, and held to torchmetrics by
+   tests, are accuracy, calibration error, perplexity, retrieval, cosine and recall: torchmetrics takes the
+   argmax of NaN for an answer, and sums in float32, which would change draws by their batches. Its mAP needs
+   torchvision or pycocotools.
 5. Data are `Examples`: inputs (a tensor, a tuple of several, a dict that names them, a list) beside targets.
    Reading them from loaders, tables and the hub is the data package's; a task only turns them into its own.
 6. A task without labels makes its targets: `Embedding.prepared` runs the digital network once.

@@ -12,7 +12,8 @@ from torch import Tensor
 from everychip.config.component import Component
 from everychip.data import Examples, as_examples
 from everychip.errors import ConfigError, DataError, known_names
-from everychip.network.running import Runner, logits
+from everychip.network.outputs import logits
+from everychip.network.running import Runner
 from everychip.scores import Score
 
 

@@ -72,6 +72,9 @@ def average_precision(scores: Float[Tensor, " found"], right: Bool[Tensor, " fou
     Returns:
         0 … 1.
 
+    torchmetrics has COCO's, at 101 points of recall, and needs torchvision or pycocotools for it; `score=` of
+    `evaluate` takes it where they are installed.
+
     Source: Everingham et al., The PASCAL VOC challenge 2007–2012, IJCV 2015 (all points).
 
     >>> average_precision(torch.tensor([0.9, 0.8]), torch.tensor([True, False]), 2)

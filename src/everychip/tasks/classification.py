@@ -47,7 +47,15 @@ class Classification(Task):
                 "model output",
                 found=f"an output of shape {list(answer.shape)} for {len(y)} inputs",
                 expected=f"one row of logits per input, [{len(y)}, classes]",
-                remedy='task="segmentation" or "tokens" for labels at every place',
+                remedy='task="multilabel" for a network of one logit, "segmentation" or "tokens" for labels '
+                "at every place",
+            )
+        if answer.shape[-1] == 1:
+            raise ModelError(
+                "model output",
+                found="one logit for each input",
+                expected="one for each class",
+                remedy='task="multilabel", which takes a network of one logit and targets of 0 and 1',
             )
         highest = int((y if every is None else every).max())
         if highest >= answer.shape[-1]:

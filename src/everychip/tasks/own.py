@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from everychip.data.inputs import Inputs, joined
-from everychip.errors import ConfigError, DataError
+from everychip.errors import ConfigError, DataError, EverychipError
 from everychip.network.modes import evaluating
 from everychip.network.running import Runner
 from everychip.scores import Score, Within
@@ -39,6 +39,7 @@ class OwnScore:
     function: Callable[..., Any]
     score: Score
     runs: bool
+    guessed: bool = False
 
     def measure(self, runner: Runner, chip: Mapping[str, Tensor], data: Any, task: Task) -> dict[str, float]:
         """The numbers of one chip.
@@ -55,7 +56,7 @@ class OwnScore:
         if self.runs:
             run = _Run(runner, chip)
             with torch.no_grad(), evaluating(runner.model):
-                return self._named(self.function(run, data))
+                return self._named(self._called(run, data))
         answers: list[Any] = []
         targets: list[Any] = []
 
@@ -65,7 +66,16 @@ class OwnScore:
 
         runner.each(chip, data, keep)
         y = None if data.y is None else joined(targets)
-        return self._named(self.function(joined(answers), y))
+        return self._named(self._called(joined(answers), y))
+
+    def _called(self, first: Any, second: Any) -> Any:
+        """What the function gives; of an error that it raises, what it was called with is said beside it."""
+        try:
+            return self.function(first, second)
+        except Exception as error:
+            if self.guessed and not isinstance(error, EverychipError):
+                error.add_note(_CALLED[self.runs])
+            raise
 
     def _named(self, value: Any) -> dict[str, float]:
         reset = getattr(self.function, "reset", None)
@@ -103,18 +113,22 @@ def scored_by(
     higher_is_better: bool | None = None,
     within: Within | None = None,
     unit: str = "",
+    runs: bool | None = None,
 ) -> OwnScore:
     """A function as the score of `evaluate`, with what its number means.
 
     Args:
         function: `fn(predictions, targets)`, of all inputs at once; or `fn(run, data)`, where `run(x)` is the
-            chip's output and `data` what was handed to `evaluate`: it is the one whose first parameter is
-            called `run`. It returns a number, or several by name. A metric of torchmetrics is one, too.
+            chip's output and `data` what was handed to `evaluate`. It returns a number, or several by name. A
+            metric of torchmetrics is one, too.
         name: what the judged number is called; absent, the function's name.
         higher_is_better: absent, what the function says of itself, as metrics of torchmetrics do, or else
             True.
         within: what the number cannot leave, such as (0, 1); None, nothing bounds it.
         unit: printed after it; "%" prints a hundred times the number.
+        runs: True, the function gets (run, data); False, (predictions, targets); absent, it gets (run, data)
+            if its first parameter is called `run`. Functions that show no parameters (`*args`, built in C)
+            get (predictions, targets).
 
     Returns:
         What `evaluate(…, score=…)` takes.
@@ -132,7 +146,16 @@ def scored_by(
     said = getattr(function, "higher_is_better", None)
     better = higher_is_better if higher_is_better is not None else True if said is None else bool(said)
     called = name or getattr(function, "__name__", None) or type(function).__name__
-    return OwnScore(function, Score(called, better, within, unit), _takes_a_run(function))
+    takes_a_run = _takes_a_run(function) if runs is None else runs
+    return OwnScore(function, Score(called, better, within, unit), takes_a_run, guessed=runs is None)
+
+
+_CALLED = {
+    True: "everychip called it with (run, data), run(x) being a chip's output, for its first parameter is "
+    "called run; ec.tasks.scored_by(fn, runs=False) gives it (predictions, targets)",
+    False: "everychip called it with (predictions, targets), for its first parameter is not called run; "
+    "ec.tasks.scored_by(fn, runs=True) gives it (run, data), run(x) being a chip's output",
+}
 
 
 def _takes_a_run(function: Callable[..., Any]) -> bool:

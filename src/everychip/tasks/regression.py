@@ -9,6 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from everychip.errors import DataError
 from everychip.scores import Score
 from everychip.tasks.base import Task, full, refuse_shapes
 from everychip.tasks.divergence import full_precision
@@ -56,7 +57,12 @@ class Regression(Task):
             raise refuse_shapes(answer, y, expected=expected)
         y = y if every is None else every
         if y.is_complex() or not bool(y.isfinite().all()):
-            raise refuse_shapes(answer, y, expected="finite real numbers")
+            odd = (
+                "complex numbers"
+                if y.is_complex()
+                else f"{int((~y.isfinite()).sum())} NaN or infinite targets"
+            )
+            raise DataError("y", found=odd, expected="finite real numbers", remedy="leave those rows out")
 
     def loss(self, answer: Tensor, y: Tensor, *, label_smoothing: float = 0.0) -> Tensor:
         """Mean squared or mean absolute error."""

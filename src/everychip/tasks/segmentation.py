@@ -43,7 +43,9 @@ class Segmentation(Task):
         """A label below the number of classes at every place of the logits."""
         expected = "labels [n, *places] for logits [n, classes, *places]"
         if not isinstance(y, Tensor) or answer.ndim < 3 or answer.shape[:1] + answer.shape[2:] != y.shape:
-            raise refuse_shapes(answer, y, expected=expected)
+            one = isinstance(y, Tensor) and y.ndim == answer.ndim and y.shape[1] == 1
+            remedy = "y.squeeze(1) leaves the channel out" if one else None
+            raise refuse_shapes(answer, y, expected=expected, remedy=remedy)
         must_be_labels(y if every is None else every, answer.shape[1], ignore=self.ignore)
 
     def loss(self, answer: Tensor, y: Tensor, *, label_smoothing: float = 0.0) -> Tensor:

@@ -32,6 +32,9 @@ class Tokens(Task):
     ignore: the label of tokens that count for nothing.
     score: "accuracy", "loss" or "perplexity"; absent, accuracy, and of a causal one perplexity.
 
+    Counted here and held to torchmetrics' Perplexity by a test, which sums in float32 and has no answer for
+    logits that overflow.
+
     Source: Jelinek et al., J. Acoust. Soc. Am. 62, S63 (1977); the convention of −100 and the shift are
     those of Hugging Face transformers.
 

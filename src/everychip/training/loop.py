@@ -166,7 +166,7 @@ class _Loop:
         self.batches = len(self.data) // self.batch_size
         self.steps = training.steps(self.batches, forwards=method.forwards)
         self.device, self.runner = device_of(model), Runner(model, self.layout)
-        sample = moved(taken(self.data.x, slice(2)), self.device)
+        sample = self.runner.typed(moved(taken(self.data.x, slice(2)), self.device))
         self.objective: Objective = method.bind(
             model, hardware, seed=seed, sample=sample, steps=self.steps, task=task
         )

@@ -14,6 +14,8 @@ LEAD = (
 )
 LONG = 24
 """A table of more matrices than this is folded away."""
+FEW = 3
+"""So many layers with outlier weights are described."""
 COLUMNS = (
     Column("matrix", "key"),
     Column("layer", "remark"),
@@ -34,6 +36,11 @@ def section(results: Results, *, target: float | None) -> Section | None:
         blocks.append(Text((coverage.summary(),)))
         drawn = table(coverage)
         blocks.append(Details(f"{len(drawn.rows)} matrices", drawn) if len(drawn.rows) > LONG else drawn)
+        if coverage.outliers:
+            told = [one.words for one in coverage.outliers[:FEW]]
+            more = len(coverage.outliers) - len(told)
+            told += [f"{more} more layers have such weights."] if more else []
+            blocks.append(Text((*told, coverage.advice) if coverage.advice else tuple(told), style="warning"))
     return Section("coverage", 60, "What is on the crossbar", tuple(blocks))
 
 
@@ -51,7 +58,8 @@ def table(coverage: Coverage) -> Table:
 
 def _row(row: Parameter, weights: int, macs: int | None) -> Row:
     shape = "×".join(map(str, row.shape))
-    held = "yes" if row.why is Why.MATRIX and not row.unused else _why(row)
+    own = f"yes: {row.rule}" if row.rule else "yes"
+    held = own if row.why is Why.MATRIX and not row.unused else _why(row)
     share = "" if not macs or row.macs is None else _percent(row.macs / macs)
     return Row((row.name, row.layer, shape, _percent(row.parameters / weights), share, held))
 

@@ -20,6 +20,8 @@ class Data(Component, family="data"):
     (1257, 540, 10, (1, 8, 8))
     """
 
+    example: ClassVar[str] = '{ kind = "digits" }'
+
     @property
     def label(self) -> str:
         """The short name that tables and plots show."""

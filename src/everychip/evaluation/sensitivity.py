@@ -14,12 +14,13 @@ from torch import Tensor, nn
 
 from everychip.charts.notebook import Shown
 from everychip.charts.text_table import RULE, TextColumn, text_table
-from everychip.config.arguments import a, index, one_of, optional, takes, whole
+from everychip.config.arguments import index, one_of, optional, takes, whole
 from everychip.config.columns import TENSOR, VALUES
 from everychip.data.inputs import moved, taken
 from everychip.data.stream import Stream
 from everychip.errors import ConfigError, ModelError, SampleSizeError
 from everychip.evaluation.bench import Asked, Bench
+from everychip.hardware.arguments import HARDWARE, MODEL
 from everychip.hardware.calibration import ranged
 from everychip.hardware.hardware import Hardware
 from everychip.hardware.placement import Placed
@@ -152,8 +153,8 @@ class Sensitivity(Shown):
 
 
 @takes(
-    model=a(nn.Module, "a torch.nn.Module"),
-    hardware=a(Hardware, "an everychip.Hardware"),
+    model=MODEL,
+    hardware=HARDWARE,
     chips=whole(),
     score=optional(a_score),
     seed=index,

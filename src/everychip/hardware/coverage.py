@@ -12,9 +12,10 @@ from torch import nn
 
 from everychip.charts.notebook import Shown
 from everychip.charts.text_table import RULE, TextColumn, fitted, text_table
-from everychip.config.arguments import a, optional, takes
+from everychip.config.arguments import optional, takes
 from everychip.config.result import Result
 from everychip.data.inputs import Inputs, batch, rows_of, taken
+from everychip.hardware.arguments import HARDWARE, MODEL
 from everychip.hardware.hardware import Hardware, Placement, Why
 from everychip.hardware.outliers import Outlier, advice, outliers
 from everychip.hardware.placement import Placed
@@ -148,8 +149,8 @@ class Coverage(Shown, Result):
 
 
 @takes(
-    model=a(nn.Module, "a torch.nn.Module"),
-    hardware=a(Hardware, "an everychip.Hardware"),
+    model=MODEL,
+    hardware=HARDWARE,
     sample=optional(batch),
 )
 def check(model: nn.Module, hardware: Hardware, sample: Inputs | None = None) -> Coverage:

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import operator
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
 from torch import Tensor, nn
 
-from everychip.config.validation import must_be, whole
+from everychip.config.arguments import index, takes, whole
+from everychip.hardware.arguments import HARDWARE, MODEL
 from everychip.hardware.hardware import Hardware
 from everychip.hardware.placement import Placed
 from everychip.network.eager import eager_on
@@ -26,6 +28,7 @@ class EachChip:
     weights: Mapping[str, Tensor] = field(repr=False)
 
 
+@takes(model=MODEL, hardware=HARDWARE, count=whole(least=1), seed=index)
 def chips(model: nn.Module, hardware: Hardware, *, count: int = 20, seed: int = 0) -> Iterator[EachChip]:
     """Go through chips, each of them in place of the model's weights while the loop's body runs.
 
@@ -52,10 +55,8 @@ def chips(model: nn.Module, hardware: Hardware, *, count: int = 20, seed: int = 
     >>> torch.equal(model(x), clean)
     True
     """
-    must_be(count, "chips.count", whole=True, least=1)
-    seed = whole(seed, "chips.seed")
     must_be_finite(model.named_parameters())
-    return _each(model, Placed.of(model, hardware), count, seed)
+    return _each(model, Placed.of(model, hardware), count, operator.index(seed))
 
 
 def _each(model: nn.Module, placed: Placed, count: int, seed: int) -> Iterator[EachChip]:

@@ -20,6 +20,8 @@ class Model(Component, family="model"):
     True
     """
 
+    example: ClassVar[str] = '{ kind = "lenet" }'
+
     @property
     def label(self) -> str:
         """The short name that tables and plots show."""

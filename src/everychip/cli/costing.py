@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from textwrap import wrap
 from typing import TYPE_CHECKING, Any
 
+from everychip.charts.paragraph import paragraph
 from everychip.cli.answering import measured_shares, show_answers
 from everychip.cli.checking import asked, write_output
 from everychip.cli.printing import print_json
@@ -89,10 +89,10 @@ def _show(
         out.print(line, highlight=False, markup=False)
     if answered:
         show_answers(answered, out, width=width)
-    for paragraph in (_beside(design), _caution(found)):
-        if paragraph:
+    for words in (_beside(design), _caution(found)):
+        if words:
             out.print()
-            out.print("\n".join(wrap(paragraph, width - 1)), highlight=False, markup=False, style="dim")
+            out.print("\n".join(paragraph(words, width - 1)), highlight=False, markup=False, style="dim")
 
 
 def _table(found: Cost) -> Table:
@@ -135,9 +135,7 @@ def _lines(experiment: Experiment, found: Cost, training: ExitCost, *, width: in
     """The same as lines of a terminal, the labels hanging out on the left."""
     lines = []
     for label, words in _facts_in_words(experiment, found, training).items():
-        lines += wrap(
-            words.replace("%", " %"), width, initial_indent=f"{label:<11}", subsequent_indent=" " * 11
-        )
+        lines += paragraph(words.replace("%", " %"), width, first=f"{label:<11}", hanging=" " * 11)
     return lines
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import textwrap
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict, replace
 from typing import Annotated, Any, Literal, get_args
@@ -13,6 +12,7 @@ from pydantic.dataclasses import dataclass
 from torch import Tensor, nn
 
 from everychip.charts.notebook import Shown
+from everychip.charts.paragraph import paragraph
 from everychip.charts.text_table import RULE, TextColumn, text_table
 from everychip.config.arguments import index, one_of, optional, takes, whole
 from everychip.config.columns import TENSOR, VALUES
@@ -126,7 +126,7 @@ class Sensitivity(Shown):
         ]
         columns = [TextColumn("layer", 26), *(column._replace(right=True) for column in numbers)]
         head, *rows = text_table([*columns, TextColumn("deserves", 13)], map(_texts, self.layers))
-        return "\n".join([head, RULE, *rows, RULE, *textwrap.wrap(self.words, 79)])
+        return "\n".join([head, RULE, *rows, RULE, *paragraph(self.words, 79)])
 
     @property
     def words(self) -> str:

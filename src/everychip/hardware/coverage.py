@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import textwrap
 from collections.abc import Mapping
 from typing import Any
 
@@ -11,6 +10,7 @@ from pydantic import Field, computed_field, model_validator
 from torch import nn
 
 from everychip.charts.notebook import Shown
+from everychip.charts.paragraph import paragraph
 from everychip.charts.text_table import RULE, TextColumn, fitted, text_table
 from everychip.config.arguments import optional, takes
 from everychip.config.result import Result
@@ -317,4 +317,4 @@ def percent(share: float) -> str:
 
 
 def _wrapped(text: str) -> list[str]:
-    return textwrap.wrap(text, 79, subsequent_indent="    ")
+    return paragraph(text, 79, hanging="    ")

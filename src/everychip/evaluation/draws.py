@@ -245,21 +245,6 @@ class Draws(metaclass=InOwnWords):
         """
         return polars_frame(self.columns(), where="Draws.to_polars")
 
-    def report(self, path: str | Path, *, target: float | None = None, title: str = "") -> Path:
-        """Write these draws as one HTML page: verdict, chips, yield, what they are draws of.
-
-        Args:
-            path: the file, or a folder, in which it is called report.html.
-            target: the score whose yield the page begins with.
-            title: its heading; absent, the network and the device.
-
-        Returns:
-            The file.
-        """
-        from everychip import write_report  # the public face: a report stands above an evaluation
-
-        return write_report(self, output=path, target=target, title=title)
-
     def save(self, path: str | Path) -> None:
         """Write the draws as one parquet file, which `load` reads back to the bit.
 

@@ -16,8 +16,8 @@ LONG = 24
 """A table of more matrices than this is folded away."""
 COLUMNS = (
     Column("matrix", "key"),
-    Column("layer", "remark"),
-    Column("shape"),
+    Column("layer", "remark", minor=True),
+    Column("shape", minor=True),
     Column("weights in %"),
     Column("MACs in %"),
     Column("crossbar", "remark"),

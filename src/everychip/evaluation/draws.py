@@ -22,7 +22,7 @@ from everychip.statistics.paired_comparison import Comparison, compare
 from everychip.statistics.stopping import Until
 from everychip.statistics.two_stage import TwoStage, rule_of
 from everychip.statistics.verdict import Verdict, verdict
-from everychip.storage.frames import pandas_frame, polars_frame
+from everychip.storage.frames import frame
 
 if TYPE_CHECKING:
     import altair as alt
@@ -235,7 +235,7 @@ class Draws(metaclass=InOwnWords):
         Returns:
             A DataFrame of `columns()`, one row per chip, the metrics in float64.
         """
-        return pandas_frame(self.columns(), where="Draws.to_pandas")
+        return frame(self.columns(), "pandas", where="Draws.to_pandas")
 
     def to_polars(self) -> Any:
         """The draws as a polars DataFrame; polars comes with `pip install "everychip[polars]"`.
@@ -243,7 +243,7 @@ class Draws(metaclass=InOwnWords):
         Returns:
             A DataFrame of `columns()`, one row per chip, the metrics in Float64.
         """
-        return polars_frame(self.columns(), where="Draws.to_polars")
+        return frame(self.columns(), "polars", where="Draws.to_polars")
 
     def save(self, path: str | Path) -> None:
         """Write the draws as one parquet file, which `load` reads back to the bit.

@@ -67,8 +67,8 @@ def described(model: str, settings: Sequence[str]) -> Experiment:
         raise ConfigError(
             model,
             found="no such network",
-            expected="an entry of the zoo, a run's folder, a .safetensors file, package.module:function, or a "
-            "recipe with start = …",
+            expected="an entry of the zoo, a run's folder, a .safetensors file, package.module:function, "
+            "or a recipe with start = …",
             remedy=known_names(model, Model.kinds()) if model in Model.kinds() else None,
         )
     _must_name("data", change, "the data that it is measured on: --data digits, or a table")
@@ -84,8 +84,8 @@ def _of_recipe(recipe: str, settings: Sequence[str]) -> Experiment:
             recipe,
             found="a recipe without start = …, so that its network is untrained",
             expected="a network as it is",
-            remedy=f"everychip run {recipe} trains it and measures its chips; everychip evaluate FOLDER, of that "
-            "run, measures others",
+            remedy=f"everychip run {recipe} trains it and measures its chips; everychip evaluate FOLDER, "
+            "of that run, measures others",
         )
     return experiment.replace(method=Vanilla(), labels={**experiment.labels, "method": LABEL})
 

@@ -15,12 +15,9 @@ from everychip.data import Examples, Splits
 from everychip.data.inputs import moved, taken
 from everychip.errors import ModelError
 from everychip.evaluation.draws import Draws
-from everychip.evaluation.measuring import measure
-from everychip.evaluation.monte_carlo import evaluate
 from everychip.hardware.coverage import check
 from everychip.hardware.placement import Placed
 from everychip.progress import Event, Listener, quiet
-from everychip.rng import seeded_global_generator
 from everychip.scores import ACCURACY
 from everychip.statistics.outcome import bar_above_chance
 from everychip.storage.files import digest, held, make_folder, write_proven
@@ -30,9 +27,10 @@ from everychip.study.answered import answered
 from everychip.study.environment import environment
 from everychip.study.experiment import Condition, Experiment
 from everychip.study.inputs import refuse_others
+from everychip.study.measured import measure_chips, measure_digital
 from everychip.study.sharing import take_over
 from everychip.study.start import beside
-from everychip.study.suitable import calibration_of, validate_for
+from everychip.study.suitable import validate_for
 from everychip.study.trained import build, load_weights, untrained_model, with_learned
 from everychip.study.unfinished import OF_STATE, WEIGHTS, Unfinished
 from everychip.tasks import Classification, Task
@@ -177,13 +175,9 @@ class _Execution:
 
     def _digital(self, model: nn.Module, splits: Splits) -> float | None:
         """The score on the test set without any hardware, beside which every verdict stands."""
-        task, asked = self.experiment.task, self.experiment.evaluation
-        if not _finite(model) or task.relative:
+        if not _finite(model) or self.experiment.task.relative:
             return None
-        how: dict[str, Any] = {"batch_size": asked.batch_size, "precision": asked.precision}
-        with seeded_global_generator(self.experiment.seed, "digital"):
-            test = task.examples(splits, split="test")
-            return measure(model, {}, test, task=task, **how)[task.headline.name]
+        return measure_digital(self.experiment, model, splits)
 
     def _fit(self, splits: Splits) -> dict[str, Any]:
         if self.network is not None:
@@ -254,8 +248,7 @@ class _Execution:
         *,
         place: tuple[int, int],
     ) -> Draws:
-        index, of = place
-        asked, hardware = self.experiment.evaluation, condition.hardware
+        (index, of), asked = place, self.experiment.evaluation
         known = {name: value for name, value in condition.axes.items() if value is not None}
 
         def tell(event: Event) -> None:
@@ -265,22 +258,7 @@ class _Execution:
 
         # Without noise all chips are the same one, so one is measured and stands for all.
         alike = asked.images is None and _all_chips_alike(placed, seed=self.experiment.seed)
-        return evaluate(
-            model,
-            hardware,
-            data.test,
-            task=self.experiment.task,
-            chips=1 if alike else asked.chips,
-            seed=self.experiment.seed,
-            batch_size=asked.batch_size,
-            precision=asked.precision,
-            images=asked.images,
-            until=None if alike else asked.until,
-            mitigation=asked.mitigation,
-            policy=asked.policy,
-            calibration=calibration_of(self.experiment, data),
-            progress=tell,
-        )
+        return measure_chips(self.experiment, model, data, condition.hardware, alike=alike, progress=tell)
 
     def _columns(self, placed: Placed, condition: Condition, draws: Draws) -> dict[str, list[Any]]:
         effective = placed.effective_sigma()

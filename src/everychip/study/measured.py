@@ -1,0 +1,74 @@
+"""What an experiment measures of its network: its chips under one hardware, and its score without any."""
+
+from __future__ import annotations
+
+from torch import nn
+
+from everychip.data import Splits
+from everychip.evaluation.draws import Draws
+from everychip.evaluation.measuring import measure
+from everychip.evaluation.monte_carlo import evaluate
+from everychip.hardware.hardware import Hardware
+from everychip.progress import Progress
+from everychip.rng import seeded_global_generator
+from everychip.study.experiment import Experiment
+from everychip.study.suitable import calibration_of
+
+
+def measure_chips(
+    experiment: Experiment,
+    model: nn.Module,
+    splits: Splits,
+    hardware: Hardware,
+    *,
+    alike: bool = False,
+    progress: Progress = None,
+) -> Draws:
+    """The chips that an experiment asks for, on its test set.
+
+    Args:
+        experiment: says how many chips, of which seed, and what is done to them.
+        model: with the weights that are programmed.
+        splits: the experiment's data.
+        hardware: that of one of its conditions.
+        alike: whether all chips are the same one, so that one is measured.
+        progress: as in `everychip.evaluate`.
+
+    Returns:
+        The draws.
+    """
+    asked = experiment.evaluation
+    return evaluate(
+        model,
+        hardware,
+        splits.test,
+        task=experiment.task,
+        chips=1 if alike else asked.chips,
+        seed=experiment.seed,
+        batch_size=asked.batch_size,
+        precision=asked.precision,
+        images=asked.images,
+        until=None if alike else asked.until,
+        mitigation=asked.mitigation,
+        policy=asked.policy,
+        calibration=calibration_of(experiment, splits),
+        progress=progress,
+    )
+
+
+def measure_digital(experiment: Experiment, model: nn.Module, splits: Splits) -> float:
+    """The headline score of a network on the whole test set without any hardware.
+
+    Args:
+        experiment: says the task and the precision.
+        model: with its weights.
+        splits: the experiment's data.
+
+    Returns:
+        The score, 0 … 1 of an accuracy.
+    """
+    task, asked = experiment.task, experiment.evaluation
+    with seeded_global_generator(experiment.seed, "digital"):
+        test = task.examples(splits, split="test")
+        how = {"batch_size": asked.batch_size, "precision": asked.precision}
+        return measure(model, {}, test, task=task, **how)[task.headline.name]

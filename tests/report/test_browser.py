@@ -245,8 +245,9 @@ def test_on_a_phone_the_mean_of_every_variant_is_in_sight_and_the_page_is_no_wid
         assert "variant" in names
         place = next(i for i, name in enumerate(names) if name.startswith("mean"))
         right = table.evaluate(
-            """(table, place) => [...table.querySelectorAll("tr")].map((row) =>
-                [...row.children].filter((cell) => cell.offsetParent)[place].getBoundingClientRect().right)""",
+            """(table, place) => [...table.querySelectorAll("tr")]
+                .map((row) => [...row.children].filter((cell) => cell.offsetParent)[place])
+                .map((cell) => cell.getBoundingClientRect().right)""",
             place,
         )
         assert max(right) <= PHONE["width"]

@@ -204,11 +204,16 @@ def _caution(found: Cost) -> str:
     doubtful = sum(not part.verified for part in parts)
     unverified = f" {doubtful} of {len(parts)} components are unverified." if doubtful else ""
     return (
-        f"An estimate with the components of {found.components.name} ({found.components.source})."
+        f"An estimate{_within(found)} with the components of {found.components.name} "
+        f"({found.components.source})."
         f"{unverified} Left out: digital layers, traffic between chips and with memory, leakage, the energy "
         "of writes, copies of early layers. ADCs are the table's, whatever bits the hardware asks for. "
         "Components of your own: --components my.toml"
     )
+
+
+def _within(found: Cost) -> str:
+    return f", good to {found.components.within}," if found.components.within else ""
 
 
 def _facts(experiment: Experiment, found: Cost, design: Cost | None, training: ExitCost) -> dict[str, Any]:

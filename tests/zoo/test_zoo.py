@@ -53,6 +53,11 @@ def test_every_shipped_entry_loads_and_says_what_its_draws_say(name: str) -> Non
     )
 
 
+def test_all_entries_together_leave_the_package_of_a_reasonable_size() -> None:
+    files = [path for folder in shipped().values() for path in folder.iterdir()]
+    assert sum(path.stat().st_size for path in files) < 40_000_000
+
+
 @pytest.mark.parametrize("name", [NAME, BESIDE])
 def test_the_draws_of_an_entry_are_made_again_by_evaluate(name: str) -> None:
     entry = ec.load(name)

@@ -247,7 +247,8 @@ def _from_file(data: dict[str, Any]) -> dict[str, Any]:
     try:
         table = read_toml(path)
     except ConfigError as error:
-        raise refusal(("file",), f"{named}: {error.found.lower()}", error.expected or "TOML") from None
+        expected = f"{error.expected or 'TOML'}, as `everychip device fit` writes one from measured cells"
+        raise refusal(("file",), f"{named}: {error.found.lower()}", expected) from None
     if "file" in table or not ("kind" in table or "preset" in table):
         raise refusal(("file",), f"{named}, which is no device", "a TOML file with a kind and its keys")
     return merge({"name": path.stem, **table}, data)

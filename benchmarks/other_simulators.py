@@ -1,4 +1,4 @@
-"""The same trained network in everychip and in aihwkit; python benchmarks/other_simulators.py writes the JSON.
+"""One trained network in everychip and in aihwkit; python benchmarks/other_simulators.py writes the JSON.
 
 For each device of which aihwkit has a noise model: the largest difference of a logit without noise, and the
 accuracy of as many chips in each simulator. The two draw different noise, so only their means are comparable.

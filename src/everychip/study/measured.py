@@ -70,5 +70,5 @@ def measure_digital(experiment: Experiment, model: nn.Module, splits: Splits) ->
     task, asked = experiment.task, experiment.evaluation
     with seeded_global_generator(experiment.seed, "digital"):
         test = task.examples(splits, split="test")
-        how = {"batch_size": asked.batch_size, "precision": asked.precision}
-        return measure(model, {}, test, task=task, **how)[task.headline.name]
+        scores = measure(model, {}, test, task=task, batch_size=asked.batch_size, precision=asked.precision)
+        return scores[task.headline.name]

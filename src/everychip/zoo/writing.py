@@ -50,14 +50,7 @@ def write_entry(
     source, goal = Path(run), Path(folder)
     if goal.exists() and any(goal.iterdir()):
         raise StoreError(str(goal), found="a folder with files", expected="a new or empty one")
-    experiment = asked_of(source, [f"evaluation.chips={chips}"] if chips else [])
-    if experiment.task != Classification():
-        found = f"a network for {experiment.task.kind}"
-        raise ConfigError(
-            str(source), found=found, expected="one for classification, whose accuracy a card says"
-        )
-    whole = experiment.evaluation.replace(sigma=(), images=None, until=None)
-    experiment = experiment.replace(title="", evaluation=whole)
+    experiment = _to_be_proven(source, chips)
     splits = experiment.data.load()
     model = trained_model(experiment, source / store.MODEL, splits=splits)
     weights = {name: _rounded(value, half) for name, value in model.state_dict().items()}
@@ -85,6 +78,18 @@ def write_entry(
     hashes = {**{file: digest(goal / file) for file in FILES}, MODEL: proof}
     write_record(goal / ENTRY, {"format": FORMAT, **facts, "sha256": hashes})
     return goal
+
+
+def _to_be_proven(source: Path, chips: int | None) -> Experiment:
+    """The recipe of the run at the hardware that it trains for, measured on the whole test set."""
+    experiment = asked_of(source, [f"evaluation.chips={chips}"] if chips else [])
+    if experiment.task != Classification():
+        found = f"a network for {experiment.task.kind}"
+        raise ConfigError(
+            str(source), found=found, expected="one for classification, whose accuracy a card says"
+        )
+    whole = experiment.evaluation.replace(sigma=(), images=None, until=None)
+    return experiment.replace(title="", evaluation=whole)
 
 
 def _rounded(value: Tensor, half: bool) -> Tensor:

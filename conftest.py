@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import os
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # before PyTorch starts its threads; child processes inherit it
 
@@ -58,6 +60,20 @@ def global_generators_untouched() -> Iterator[None]:
     assert torch.equal(torch_before, torch.get_rng_state()), "PyTorch's global generator was moved"
     assert repr(numpy_before) == repr(np.random.get_state()), "NumPy's global generator was moved"
     assert python_before == random.getstate(), "Python's global generator was moved"
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Any]:
+    """A headless Chromium: Debian's package, or what CHROMIUM names."""
+    api = pytest.importorskip("playwright.sync_api", reason="playwright is not installed: extra dev")
+    names = ("chromium", "chromium-browser", "google-chrome")
+    path = os.environ.get("CHROMIUM") or next(filter(None, map(shutil.which, names)), None)
+    if not path:
+        pytest.skip("no chromium: apt-get install chromium, or name one in the variable CHROMIUM")
+    with api.sync_playwright() as playwright:
+        started = playwright.chromium.launch(executable_path=path, args=["--no-sandbox"])
+        yield started
+        started.close()
 
 
 @pytest.fixture(scope="session")

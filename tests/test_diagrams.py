@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
-import os
 import re
-import shutil
 import sys
 from pathlib import Path
 from typing import Any
@@ -15,7 +13,6 @@ import pytest
 
 ROOT = Path(__file__).parents[1]
 SVG = "{http://www.w3.org/2000/svg}"
-CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
 
 
 def script() -> Any:
@@ -63,21 +60,15 @@ def test_a_diagram_is_said_in_words_in_the_file_and_on_a_page(name: str) -> None
 
 @pytest.mark.slow
 @pytest.mark.parametrize("scheme", ["light", "dark"])
-def test_no_word_runs_out_of_its_box_and_all_can_be_read(scheme: str) -> None:
+def test_no_word_runs_out_of_its_box_and_all_can_be_read(browser: Any, scheme: str) -> None:
     """In a real browser; contrast as WCAG 2.1 defines it, 4.5 to 1 for text."""
-    api = pytest.importorskip("playwright.sync_api", reason="playwright is not installed: extra dev")
-    path = os.environ.get("CHROMIUM", CHROMIUM)
-    if not path:
-        pytest.skip("no chromium: apt-get install chromium, or name one in the variable CHROMIUM")
-    with api.sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=path, args=["--no-sandbox"])
-        page = browser.new_page(color_scheme=scheme)
-        for file in FILES.values():
-            page.goto(file.as_uri())
-            for box in page.evaluate(_BOXES):
-                assert box["inside"], f"{file.name}: {box['words']}"
-                assert _contrast(box["ink"], box["paper"]) >= 4.5, f"{file.name}: {box['words']}"
-        browser.close()
+    page = browser.new_page(color_scheme=scheme)
+    for file in FILES.values():
+        page.goto(file.as_uri())
+        for box in page.evaluate(_BOXES):
+            assert box["inside"], f"{file.name}: {box['words']}"
+            assert _contrast(box["ink"], box["paper"]) >= 4.5, f"{file.name}: {box['words']}"
+    page.close()
 
 
 _BOXES = """() => [...document.querySelectorAll('g')].flatMap(group => {

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import sys
 from pathlib import Path
 from typing import Annotated, Any, get_args, get_origin, get_type_hints
@@ -15,6 +16,7 @@ from everychip.progress import Event, listening
 from everychip.training.loop import Training
 from everychip.training.options import TrainingOptions
 
+ROOMS = {path.name for path in Path(ec.__file__).parent.iterdir() if path.is_dir()}
 HW = ec.Hardware(device=ec.devices.Gaussian(sigma=0.1))
 X = torch.randn(64, 4, generator=ec.rng_for(0))
 Y = (X[:, 0] > 0).long()
@@ -132,3 +134,16 @@ def test_an_experiment_and_a_study_are_executed_from_python(tmp_path: Path) -> N
     noisy = next(run for run in outcome.grid.experiments if run.method.kind == "noise_injection")
     alone = ec.run_experiment(noisy, tmp_path / "alone").draws()
     assert alone == ec.run_experiment(noisy, tmp_path / "study" / "runs" / noisy.id).draws()
+
+
+def test_no_room_reaches_another_through_the_public_face() -> None:
+    """What stands below would reach what stands above it there, past the contract on imports."""
+    face = {name for name in ec.__all__ if name not in ("__version__", *ROOMS)}
+    for path in Path(ec.__file__).parent.rglob("*.py"):
+        if path.name == "__init__.py" and path.parent == Path(ec.__file__).parent:
+            continue
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.ImportFrom) and node.module == "everychip":
+                assert face.isdisjoint(name.name for name in node.names), path
+            if isinstance(node, ast.Import):
+                assert all(name.name != "everychip" for name in node.names), path

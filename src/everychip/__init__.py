@@ -46,8 +46,7 @@ if TYPE_CHECKING:
     from everychip.study.grid import Study
     from everychip.study.running import run_experiment, run_study
     from everychip.tasks import metrics
-    from everychip.training.fitting import fitted
-    from everychip.training.loop import fit
+    from everychip.training.fitting import fit, fitted
     from everychip.zoo import load
 
 __version__ = "0.1.0"
@@ -113,7 +112,7 @@ _HOMES = {
     "compare": "statistics.paired_comparison",
     "effective_sigma": "hardware.chip",
     "evaluate": "evaluation.monte_carlo",
-    "fit": "training.loop",
+    "fit": "training.fitting",
     "fitted": "training.fitting",
     "load": "zoo",
     "program": "hardware.chip",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shlex
 from pathlib import Path
 from typing import Any
@@ -73,6 +74,29 @@ def test_a_function_of_one_s_own_is_evaluated_and_other_weights_are_another_run(
     other = facts(capsys, *words, "--set", "model.arguments.scale=2.0")
     assert first == again
     assert other["run"] != first["run"]
+
+
+def test_a_recipe_with_a_start_is_measured_as_it_is_and_another_says_what_to_do(
+    tmp_path: Path, capsys: Any
+) -> None:
+    save_model(mlp(), str(tmp_path / "mine.safetensors"))
+    recipe = tmp_path / "mine.toml"
+    recipe.write_text(
+        'start = "mine.safetensors"\nmodel = { kind = "mlp", hidden = [8] }\ndata = "digits"\n'
+        'method = "noise_injection"\n[hardware]\ndevice = { kind = "gaussian", sigma = 0.1 }\n'
+    )
+    said = facts(capsys, str(recipe), *FEW, "-o", str(tmp_path / "out"))
+    words = (str(tmp_path / "mine.safetensors"), "--data", "digits", "--hardware", HARDWARE, *FEW)
+    same = ("--set", 'model={kind="mlp", hidden=[8]}', "--set", "hardware.mapping=bit_sliced")
+    direct = facts(capsys, *words, *same, "-o", str(tmp_path / "direct"))
+    assert said["conditions"] == direct["conditions"]
+    for untrained, line in (
+        ("digits", "found a recipe without start = …, .*; everychip run digits trains it"),
+        (str(recipe.with_name("none.toml")), "found no such file"),
+        ("demo", "found a study: many runs; .*everychip study demo"),
+    ):
+        assert call(["evaluate", untrained]) == 2
+        assert re.search(line, " ".join(capsys.readouterr().err.split()))
 
 
 def test_a_run_and_an_entry_of_the_zoo_need_nothing_but_their_name(tmp_path: Path, capsys: Any) -> None:

@@ -13,7 +13,7 @@ import torch
 from torch import nn
 
 import everychip as ec
-from everychip.errors import EverychipError, SampleSizeError
+from everychip.errors import ConfigError, EverychipError, SampleSizeError
 from everychip.evaluation.disagreement import disagreement
 from everychip.evaluation.worst_case import worst_case_search
 from everychip.exits import attach
@@ -49,6 +49,8 @@ PUBLIC: dict[str, tuple[Callable[..., Any], dict[str, Any]]] = {
         },
     ),
     "fit": (ec.fit, {**ON_CHIPS, "method": "vanilla", "epochs": 1, "validation_chips": 1}),
+    "fitted": (ec.fitted, {**ON_CHIPS, "method": "vanilla", "epochs": 1, "validation_chips": 1}),
+    "chips": (ec.chips, {"model": MODEL, "hardware": HARDWARE}),
     "program": (ec.program, {"model": MODEL, "hardware": HARDWARE, "seed": 0, "chip": 0}),
     "run": (ec.run, {"model": MODEL, "chip": {}, "x": X}),
     "effective_sigma": (ec.effective_sigma, {"model": MODEL, "hardware": HARDWARE}),
@@ -108,6 +110,29 @@ def refusals(name: str, argument: str) -> Iterator[EverychipError]:
             function(**{**good, argument: wrong})
         except EverychipError as error:
             yield error
+
+
+@pytest.mark.parametrize("name", [name for name, (_, good) in PUBLIC.items() if "hardware" in good])
+def test_a_device_in_place_of_a_hardware_is_shown_how_to_become_one(name):
+    function, good = PUBLIC[name]
+    with pytest.raises(ConfigError, match=rf"^{name}\.hardware: found Gaussian") as error:
+        function(**{**good, "hardware": HARDWARE.device})
+    remedy = "everychip.Hardware(device=everychip.devices.Gaussian(sigma=0.1))"
+    assert str(error.value).endswith(f"such as {remedy}")
+    assert ec.Hardware(device=ec.devices.Gaussian(sigma=0.1)) == HARDWARE
+
+
+@pytest.mark.parametrize("name", [name for name, (_, good) in PUBLIC.items() if "model" in good])
+def test_a_class_in_place_of_a_model_is_to_be_called(name):
+    function, good = PUBLIC[name]
+    with pytest.raises(ConfigError, match=r"found the class Linear; expected a value of it: Linear\(…\)"):
+        function(**{**good, "model": nn.Linear})
+
+
+def test_every_function_that_takes_a_hardware_is_tried_here():
+    names = {name for name in ec.__all__ if callable(getattr(ec, name)) and name != "benchmark"}
+    public = {name: getattr(ec, name) for name in names if not isinstance(getattr(ec, name), type)}
+    assert {n for n, f in public.items() if "hardware" in inspect.signature(f).parameters} <= PUBLIC.keys()
 
 
 def test_the_sizes_that_other_functions_share_with_evaluate_are_their_own():

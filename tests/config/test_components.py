@@ -27,6 +27,48 @@ def components(above: type[Component] = Component) -> Iterator[type[Component]]:
         yield from components(below)
 
 
+def test_every_example_that_a_line_shows_is_a_component_of_its_family() -> None:
+    shown = {name: family.example for name, family in Component.families.items() if family.example}
+    assert {"device", "method", "model", "data"} <= shown.keys()
+    for name, example in shown.items():
+        table, _, python = example.partition(", in Python ")
+        family = Component.families[name]
+        parsed = family.parse(override({}, [f"x={table}"])["x"])
+        assert isinstance(parsed, family)
+        fields = ", ".join(f"{key}={value}" for key, value in parsed.table().items() if f"{key}=" in python)
+        assert python in ("", f"{name}s.{type(parsed).__name__}({fields})")
+
+
+@pytest.mark.parametrize(
+    ("table", "line"),
+    [
+        ({}, 'device: found no value; expected a required value, such as { kind = "gaussian", sigma = 0.1 }'),
+        ({"device": 0.3}, "device: found 0.3; expected a device: a table with a kind, such as"),
+        (
+            {"device": "gaussian"},
+            "device.sigma: found no value; expected a required value: σ, in units of G_max",
+        ),
+        ({"device": "RRAM-1"}, "unknown device 'RRAM-1'; did you mean { preset = \"RRAM1\" }?"),
+        (
+            {"device": {"preset": "RRAM1"}, "sigma": 0.3},
+            "sigma: found an unknown key; did you mean device.sigma?",
+        ),
+        ({"device": {"preset": "RRAM1"}, "digital": "fc"}, "digital: found 'fc'; expected a list: [\"fc\"]"),
+    ],
+)
+def test_a_wrong_hardware_is_told_what_to_write(table: dict[str, Any], line: str) -> None:
+    with pytest.raises(ConfigError) as error:
+        everychip.Hardware.read(table, where="hardware")
+    assert line in str(error.value)
+
+
+def test_no_epochs_point_to_the_evaluation_of_a_network_as_it_is() -> None:
+    with pytest.raises(ConfigError, match=r"epochs: found 0; expected at least 1; .*everychip\.evaluate"):
+        Training(epochs=0)
+    with pytest.raises(ConfigError, match=r"epochs: found -1; expected a number greater than or equal to 1$"):
+        Training(epochs=-1)
+
+
 def accepts_none(annotation: object) -> bool:
     try:
         TypeAdapter(annotation).validate_python(None)
@@ -64,7 +106,7 @@ def test_none_is_a_value_only_where_it_is_the_default() -> None:
         (methods.IRS, {"decay": None}, "IRS.decay: found None; expected a number"),
         (methods.NoiseInjection, {"chips": "4"}, "NoiseInjection.chips: found '4'; expected a whole number"),
         (methods.OVF, {"increments": [0.2, "0.1"]}, "OVF.increments.1: found '0.1'; expected a number"),
-        (methods.OVF, {"increments": 0.1}, "OVF.increments: found 0.1; expected a list"),
+        (methods.OVF, {"increments": 0.1}, "OVF.increments: found 0.1; expected a list: [0.1]"),
         (devices.Pcm, {"time": True}, "Pcm.time: found True; expected a number"),
         (Training, {"epochs": "3"}, "Training.epochs: found '3'; expected a whole number"),
         (Array, {"ranges": {"w": {"dac": "1"}}}, "Array.ranges.w.dac: found '1'; expected a number"),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from importlib.resources import files
 from pathlib import Path
 
 import pytest
@@ -34,6 +35,19 @@ def test_it_says_what_it_counts_that_it_is_an_estimate_and_whom_it_compares_with
     ):
         assert expected in words
     assert "of 9 components are unverified" in words
+    assert "good to about a factor of ten in energy" in words
+
+
+def test_a_table_of_one_s_own_claims_no_accuracy_that_it_does_not_state(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    text = (files("everychip.cost") / "isaac.toml").read_text("utf-8")
+    own = "".join(line for line in text.splitlines(keepends=True) if not line.startswith("within"))
+    (tmp_path / "own.toml").write_text(own, encoding="utf-8")
+    assert call([*MODEL, "--components", "own.toml"]) == 0
+    words = " ".join(capsys.readouterr().out.split())
+    assert "An estimate with the components of" in words
+    assert "factor of ten" not in words
 
 
 def test_json_and_file_hold_the_same_numbers(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:

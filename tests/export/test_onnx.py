@@ -54,7 +54,7 @@ def test_the_file_answers_as_the_digital_network_for_any_number_of_inputs(folder
 
 
 def test_it_runs_in_onnxruntime_too(folder: Path) -> None:
-    runtime = pytest.importorskip("onnxruntime", reason="onnxruntime is not installed")
+    runtime = pytest.importorskip("onnxruntime", reason="the extra onnx is not installed")
     session = runtime.InferenceSession(str(folder / "network.onnx"))
     x = torch.randn(4, 6, generator=ec.rng_for(1))
     found = session.run(None, {session.get_inputs()[0].name: x.numpy()})[0]

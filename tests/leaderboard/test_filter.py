@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -15,21 +13,7 @@ from everychip.leaderboard.page import check_folder, write_site
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
 
-CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
 METHODS = ("IRS, β = 0.1", "Noise injection", "NOISE, <b>twice")
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Any]:
-    """A headless Chromium: Debian's package, or what CHROMIUM names."""
-    api = pytest.importorskip("playwright.sync_api", reason="playwright is not installed: extra dev")
-    path = os.environ.get("CHROMIUM", CHROMIUM)
-    if not path:
-        pytest.skip("no chromium: apt-get install chromium, or name one in the variable CHROMIUM")
-    with api.sync_playwright() as playwright:
-        started = playwright.chromium.launch(executable_path=path, args=["--no-sandbox"])
-        yield started
-        started.close()
 
 
 @pytest.fixture(scope="module")

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import itertools
-import os
-import shutil
-from collections.abc import Callable, Iterator
+import json
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -18,21 +17,7 @@ from everychip.statistics.percentiles import yield_at
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
 
-CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
 WIDE, PHONE = {"width": 1280, "height": 900}, {"width": 390, "height": 844}
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Any]:
-    """A headless Chromium: Debian's package, or what CHROMIUM names."""
-    api = pytest.importorskip("playwright.sync_api", reason="playwright is not installed: extra dev")
-    path = os.environ.get("CHROMIUM", CHROMIUM)
-    if not path:
-        pytest.skip("no chromium: apt-get install chromium, or name one in the variable CHROMIUM")
-    with api.sync_playwright() as playwright:
-        started = playwright.chromium.launch(executable_path=path, args=["--no-sandbox"])
-        yield started
-        started.close()
 
 
 @pytest.fixture(scope="module")
@@ -236,9 +221,34 @@ def test_on_a_phone_the_result_of_every_comparison_is_in_sight_and_no_number_is_
     with Opened(browser, write_report(one), PHONE) as opened:
         table = opened.page.locator("#controls table.has-brief").first
         assert table.locator("td.brief").count() > 5
-        for column in ("td.value .bounds", "td.brief"):
+        for column in ("td.value .whole", "td.brief"):
             for cell in table.locator(column).all():
                 box = cell.bounding_box()
                 assert box is not None
                 assert box["x"] + box["width"] <= PHONE["width"]
                 assert box["height"] < 24 or column == "td.brief"  # an interval stands on one line
+
+
+def test_on_a_phone_the_mean_of_every_variant_is_in_sight_and_the_page_is_no_wider(
+    browser: Any, write_study: Callable[..., Path], tmp_path: Path
+) -> None:
+    """Context columns come first; what makes room for the result is the effective noise."""
+    one = write_study(
+        tmp_path / "study", variants=("plain", "ramp + clip"), sigmas=(0.0, 0.2, 0.4), seeds=2, chips=20
+    )
+    story = json.loads((one / "study.json").read_text())
+    story["runs"][0] |= {"status": "failed", "words": f"/somewhere/{'very/long/' * 20}checkpoint: damaged"}
+    (one / "study.json").write_text(json.dumps({key: story[key] for key in story if key != "sha256"}))
+    with Opened(browser, write_report(one), PHONE) as opened:
+        table = opened.page.locator("#accuracy .table", has_text="At the training").first
+        names = table.locator("th:visible").all_inner_texts()
+        assert "variant" in names
+        place = next(i for i, name in enumerate(names) if name.startswith("mean"))
+        right = table.evaluate(
+            """(table, place) => [...table.querySelectorAll("tr")]
+                .map((row) => [...row.children].filter((cell) => cell.offsetParent)[place])
+                .map((cell) => cell.getBoundingClientRect().right)""",
+            place,
+        )
+        assert max(right) <= PHONE["width"]
+        assert opened.page.evaluate("document.documentElement.scrollWidth") == PHONE["width"]

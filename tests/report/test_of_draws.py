@@ -29,14 +29,14 @@ PCM = ec.Hardware(device=ec.devices.Pcm(time="1h"), mapping="direct")
 
 def test_the_page_says_of_what_network_device_and_mapping_it_speaks(tmp_path: Path) -> None:
     draws = drawn(HW)
-    page = draws.report(tmp_path, target=0.5)
+    page = ec.write_report(draws, output=tmp_path, target=0.5)
     assert page == tmp_path / "report.html"
     text = page.read_text(encoding="utf-8")
     for words in ("Sequential", "gaussian, σ 0.3", "bit_sliced", "30 chips of the network as it is"):
         assert words in text
     for number in (draws.verdict().mean.estimate, draws.digital or 0, float(draws.accuracy.min())):
         assert f"{100 * number:.1f}" in text
-    assert "draws.report(path, target=VALUE)" in text
+    assert "everychip.write_report(draws, target=VALUE)" in text
     for words in ("trained at", "one training seed", "At the training", "How training ended", "methods</dt>"):
         assert words not in text
 
@@ -44,7 +44,7 @@ def test_the_page_says_of_what_network_device_and_mapping_it_speaks(tmp_path: Pa
 def test_the_yield_of_the_page_is_the_share_of_its_chips(tmp_path: Path) -> None:
     draws = drawn(HW)
     share = 100 * float((draws.accuracy >= 0.3 - 1e-7).double().mean())
-    page = draws.report(tmp_path / "page.html", target=0.3)
+    page = ec.write_report(draws, output=tmp_path / "page.html", target=0.3)
     text = page.read_text(encoding="utf-8").replace("&nbsp;", " ")
     assert f"{share:.1f} % of its chips reach 30 %" in text
 
@@ -69,7 +69,7 @@ def test_a_device_that_ages_says_when_it_was_read() -> None:
     ids=["bare", "kelvin", "parts"],
 )
 def test_draws_of_anything_have_a_page(draws: ec.Draws, tmp_path: Path) -> None:
-    assert draws.report(tmp_path / "page.html", title="<b>mine").is_file()
+    assert ec.write_report(draws, output=tmp_path / "page.html", title="<b>mine").is_file()
     text = (tmp_path / "page.html").read_text(encoding="utf-8")
     assert "&lt;b&gt;mine" in text
     assert "<b>mine" not in text
@@ -104,5 +104,5 @@ def test_the_glossary_speaks_of_the_score_and_of_its_bad_end(
 
 def test_what_cannot_be_written_is_one_line(tmp_path: Path) -> None:
     with pytest.raises(ec.EverychipError) as error:
-        drawn(HW).report(tmp_path / "no" / "such" / "page.html")
+        ec.write_report(drawn(HW), output=tmp_path / "no" / "such" / "page.html")
     assert "\n" not in str(error.value)

@@ -53,6 +53,11 @@ def test_every_shipped_entry_loads_and_says_what_its_draws_say(name: str) -> Non
     )
 
 
+def test_all_entries_together_leave_the_package_of_a_reasonable_size() -> None:
+    files = [path for folder in shipped().values() for path in folder.iterdir()]
+    assert sum(path.stat().st_size for path in files) < 40_000_000
+
+
 @pytest.mark.parametrize("name", [NAME, BESIDE])
 def test_the_draws_of_an_entry_are_made_again_by_evaluate(name: str) -> None:
     entry = ec.load(name)
@@ -182,6 +187,7 @@ def test_an_entry_is_made_from_a_run_and_proves_the_weights_that_it_stores(
     half: bool, tmp_path: Path
 ) -> None:
     quick = ["training.epochs=2", "evaluation.chips=3", "evaluation.sigma=[]", "compute.threads=1"]
+    quick += ["evaluation.images=100"]  # of the run; an entry is proven on all
     ec.run_experiment(ec.Experiment.from_toml("digits", quick), tmp_path / "run")
     folder = write_entry(tmp_path / "run", tmp_path / "digits-mlp", half=half, progress=False)
     entry = ec.load(folder)
@@ -190,5 +196,6 @@ def test_an_entry_is_made_from_a_run_and_proves_the_weights_that_it_stores(
     assert all(torch.equal(stored[n].float(), v) for n, v in entry.model.state_dict().items())
     again = ec.evaluate(entry.model, entry.hardware, entry.experiment.data, chips=3)
     assert torch.equal(again.accuracy, entry.draws.accuracy)
+    assert (entry.draws.images, entry.experiment.evaluation.images) == (540, None)
     with pytest.raises(StoreError, match="a folder with files"):
         write_entry(tmp_path / "run", folder)

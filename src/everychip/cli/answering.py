@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from textwrap import wrap
 from typing import TYPE_CHECKING
 
+from everychip.charts.paragraph import paragraph
 from everychip.report.blocks import Column, Row, Table
 from everychip.report.terminal import rich_table
 from everychip.report.wording import percent, quantity
@@ -47,4 +47,4 @@ def show_answers(rows: Sequence[Answer], out: Console, *, width: int) -> None:
     out.print()
     out.print(rich_table(table, width=width))
     if rows[-1].name != "early":
-        out.print("\n".join(wrap(UNKNOWN, width - 1)), highlight=False, markup=False, style="dim")
+        out.print("\n".join(paragraph(UNKNOWN, width - 1)), highlight=False, markup=False, style="dim")

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import json
 import shlex
-import textwrap
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from everychip.charts.paragraph import paragraph
 from everychip.cli.printing import print_json
 from everychip.cli.watching import console
 from everychip.errors import ConfigError
@@ -74,5 +74,5 @@ def _tell(answer: Answer) -> None:
     out = console()
     lines = [] if answer.break_even is None else [f"{answer.break_even}."]
     for words in (*lines, *answer.remarks):
-        for line in textwrap.wrap(f"{words[:1].upper()}{words[1:]}", min(WIDTH, out.width)):
+        for line in paragraph(f"{words[:1].upper()}{words[1:]}", min(WIDTH, out.width)):
             out.print(line, highlight=False, markup=False, soft_wrap=True)

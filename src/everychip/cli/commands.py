@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from everychip.charts.paragraph import paragraph
 from everychip.cli.printing import print_json
 from everychip.cli.watching import console, waiting, watching
 from everychip.errors import visible
@@ -326,8 +327,8 @@ def _tell_story(folder: Path) -> None:
     from everychip.report.story import story
 
     out = console()
-    for sentence in ("", *story(load(folder))):
-        out.print(sentence, highlight=False, markup=False)
+    for sentence in story(load(folder)):
+        out.print("\n".join(["", *paragraph(sentence, out.width)]), highlight=False, soft_wrap=True)
 
 
 def _where(folder: Path, following: str) -> None:

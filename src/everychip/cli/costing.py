@@ -5,9 +5,9 @@ from __future__ import annotations
 import json
 from collections import Counter
 from pathlib import Path
-from textwrap import wrap
 from typing import TYPE_CHECKING, Any
 
+from everychip.charts.paragraph import paragraph
 from everychip.cli.answering import measured_shares, show_answers
 from everychip.cli.checking import asked, write_output
 from everychip.cli.printing import print_json
@@ -91,10 +91,10 @@ def _show(
         out.print(line, highlight=False, markup=False)
     if answered:
         show_answers(answered, out, width=width)
-    for paragraph in (_beside(design), _caution(found)):
-        if paragraph:
+    for words in (_beside(design), _caution(found)):
+        if words:
             out.print()
-            out.print("\n".join(wrap(paragraph, width - 1)), highlight=False, markup=False, style="dim")
+            out.print("\n".join(paragraph(words, width - 1)), highlight=False, markup=False, style="dim")
 
 
 def _table(found: Cost) -> Table:
@@ -152,9 +152,7 @@ def _lines(experiment: Experiment, found: Cost, training: ExitCost, *, width: in
     """The same as lines of a terminal, the labels hanging out on the left."""
     lines = []
     for label, words in _facts_in_words(experiment, found, training).items():
-        lines += wrap(
-            words.replace("%", " %"), width, initial_indent=f"{label:<11}", subsequent_indent=" " * 11
-        )
+        lines += paragraph(words.replace("%", " %"), width, first=f"{label:<11}", hanging=" " * 11)
     return lines
 
 
@@ -223,11 +221,16 @@ def _caution(found: Cost) -> str:
     doubtful = sum(not part.verified for part in parts)
     unverified = f" {doubtful} of {len(parts)} components are unverified." if doubtful else ""
     return (
-        f"An estimate with the components of {found.components.name} ({found.components.source})."
+        f"An estimate{_within(found)} with the components of {found.components.name} "
+        f"({found.components.source})."
         f"{unverified} Left out: digital layers, traffic between chips and with memory, leakage, the energy "
         "of writes, copies of early layers. ADCs are the table's, whatever bits the hardware asks for. "
         "Components of your own: --components my.toml"
     )
+
+
+def _within(found: Cost) -> str:
+    return f", good to {found.components.within}," if found.components.within else ""
 
 
 def _facts(experiment: Experiment, found: Cost, design: Cost | None, training: ExitCost) -> dict[str, Any]:

@@ -15,7 +15,8 @@ def evaluate(
         str,
         typer.Argument(
             metavar="MODEL",
-            help="A name of the zoo, the folder of a run, WEIGHTS.safetensors, or package.module:function.",
+            help="A name of the zoo, the folder of a run, WEIGHTS.safetensors, package.module:function, or a "
+            "recipe with a start.",
             show_default=False,
         ),
     ],

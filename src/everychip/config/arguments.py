@@ -93,11 +93,15 @@ def several(check: Check) -> Check:
     return checked
 
 
-def a(kind: type | tuple[type, ...], words: str) -> Check:
-    """A value of a class."""
+def a(kind: type | tuple[type, ...], words: str, *, remedy: str | None = None) -> Check:
+    """A value of a class; of the class itself, the line says to call it."""
 
     def check(value: Any, where: str) -> None:
-        if not isinstance(value, kind):
-            raise ConfigError(where, found=_brief(value), expected=words)
+        if isinstance(value, kind):
+            return
+        if isinstance(value, type) and issubclass(value, kind):
+            name = value.__name__
+            raise ConfigError(where, found=f"the class {name}", expected=f"a value of it: {name}(…)")
+        raise ConfigError(where, found=_brief(value), expected=words, remedy=remedy)
 
     return check

@@ -183,6 +183,9 @@ class Component(Config):
     registry: ClassVar[dict[str, type[Component]]] = {}
     families: ClassVar[dict[str, type[Component]]] = {}
 
+    example: ClassVar[str] = ""
+    """A table of the family that lines about a mistake show; empty, they show none."""
+
     @classmethod
     def __pydantic_init_subclass__(
         cls, *, family: str | None = None, kind: str | None = None, **kwargs: Any
@@ -269,11 +272,11 @@ class Component(Config):
         if isinstance(value, type) and issubclass(value, cls):
             raise refusal((), f"the class {value.__name__}", f"a value of it: {value.__name__}(…)")
         if not isinstance(value, Mapping):
-            raise refusal((), shown(value), f"a {cls.family}: a table with a kind, {_known(cls)}")
+            raise refusal((), shown(value), f"a {cls.family}: {_such_as(cls)}; {_known(cls)}")
         data = cls.expand(dict(value))
         kind = data.pop("kind", None)
         if kind is None:
-            raise refusal((), f"no kind of {cls.family}", _known(cls))
+            raise refusal((), f"no kind of {cls.family}", f"{_such_as(cls)}; {_known(cls)}")
         if not isinstance(kind, str):
             raise refusal(("kind",), shown(kind), "text, the name of a kind")
         known = cls.registry if kind in cls.registry else cls.kinds()
@@ -291,6 +294,10 @@ def _known(family: type[Component], name: str = "") -> str:
     known = known_names(name, family.kinds())
     broken = [f"the plug-in {name} cannot be imported ({why})" for name, why in broken_plugins.items()]
     return "; ".join([known, *broken])
+
+
+def _such_as(family: type[Component]) -> str:
+    return "a table with a kind" + (f", such as {family.example}" if family.example else "")
 
 
 def _refuse_second(new: type[Component], old: type[Component] | None) -> None:

@@ -12,7 +12,7 @@ DEEPEST = 2
 
 
 def places_of(key: str, model: type[BaseModel], *, depth: int = DEEPEST) -> tuple[str, ...]:
-    """The dotted places of a field of this name in the tables below a model's own.
+    """The dotted places of a field of this name in the tables below a model's own, where they are nearest.
 
     Args:
         key: the name of a field.
@@ -20,13 +20,15 @@ def places_of(key: str, model: type[BaseModel], *, depth: int = DEEPEST) -> tupl
         depth: how many tables deep.
 
     Returns:
-        The places, the shallowest first.
+        The places, all as many tables deep as the shallowest.
 
     >>> from everychip.study.experiment import Experiment
     >>> places_of("epochs", Experiment)
     ('training.epochs',)
     """
-    return tuple(sorted(set(_below(key, model, depth)), key=lambda place: (place.count("."), place)))
+    places = sorted(set(_below(key, model, depth)))
+    nearest = min((place.count(".") for place in places), default=0)
+    return tuple(place for place in places if place.count(".") == nearest)
 
 
 def _below(key: str, model: type[BaseModel], depth: int) -> Iterator[str]:
@@ -38,7 +40,10 @@ def _below(key: str, model: type[BaseModel], depth: int) -> Iterator[str]:
 
 
 def _tables(annotation: Any) -> Iterator[type[BaseModel]]:
+    """The tables that a field holds; of a family of components, those of all its kinds."""
     if isinstance(annotation, type) and issubclass(annotation, BaseModel):
         yield annotation
+        if "registry" in vars(annotation):
+            yield from annotation.kinds().values()  # type: ignore[attr-defined]
     for part in get_args(annotation):
         yield from _tables(part)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 import operator
 from collections.abc import Callable, Iterable, Iterator
@@ -13,6 +14,7 @@ from pydantic import BaseModel, ValidationError
 from pydantic_core import InitErrorDetails, PydanticCustomError, core_schema
 
 from everychip.config.deeper import places_of
+from everychip.config.schema import meanings
 from everychip.errors import ConfigError, known_names, shown
 
 NUMBER, WHOLE = "a number", "a whole number"
@@ -111,7 +113,10 @@ def refusal(
 
 
 def with_known_keys(error: ValidationError, model: type[BaseModel]) -> ValidationError:
-    """The same report, whose unknown keys of this table come first and name the known ones."""
+    """The same report, whose unknown keys of this table come first and name the known ones.
+
+    A required key that is absent is said with what it means.
+    """
     unknown, others = [], []
     for one in error.errors(include_url=False):
         path = one["loc"]
@@ -119,9 +124,22 @@ def with_known_keys(error: ValidationError, model: type[BaseModel]) -> Validatio
             remedy = _instead_of(str(path[0]), model)
             found = refusal((), "an unknown key", remedy, kind=Kind.UNKNOWN)
             unknown.append(InitErrorDetails(type=found, loc=path, input=one["input"]))
+        elif one["type"] == "missing" and len(path) == 1:
+            absent = refusal((), "no value", _required(str(path[0]), model))
+            others.append(InitErrorDetails(type=absent, loc=path, input=one["input"]))
         else:
             others.append(_again(one))
     return ValidationError.from_exception_data(error.title, [*unknown, *others])
+
+
+def _required(key: str, model: type[BaseModel]) -> str:
+    """What a required key wants: an example of its family, or its meaning as the docstring has it."""
+    field = model.model_fields[key]
+    example = getattr(field.annotation, "example", "")
+    if example:
+        return f"a required value, such as {example}"
+    meaning = meanings(model).get(key, "").rstrip(".")
+    return f"a required value: {meaning}" if meaning else "a value: this key is required"
 
 
 def _instead_of(key: str, model: type[BaseModel]) -> str:
@@ -241,6 +259,13 @@ def _of_union(alike: list[Any], branch: int) -> Mistake:
     return Mistake(_said(deepest).path, shown(deepest["input"]), " or ".join(remedies))
 
 
+def _listed(value: Any) -> str:
+    """How a text or a number is a list of one."""
+    if isinstance(value, str):
+        return f": [{json.dumps(value, ensure_ascii=False)}]"
+    return f": [{shown(value)}]" if isinstance(value, int | float) and not isinstance(value, bool) else ""
+
+
 def _said(one: Any) -> Mistake:
     path = tuple(str(part) for part in one["loc"] if not str(part).startswith(_BRANCH))
     kind = one["type"]
@@ -250,6 +275,8 @@ def _said(one: Any) -> Mistake:
         return Mistake(place, context["found"], context["remedy"], Kind(context.get("kind", Kind.VALUE)))
     if kind == "missing":
         return Mistake(path, "no value", "a value: this key is required")
+    if kind in ("list_type", "tuple_type") and len(path) == len(one["loc"]):
+        return Mistake(path, shown(one["input"]), f"a list{_listed(one['input'])}")
     message = _WORDS.get(kind) or one["msg"].removeprefix("Value error, ").removeprefix("Input should be ")
     if kind.startswith(("greater_than", "less_than")):
         message = f"{NUMBER} {message}"

@@ -81,6 +81,8 @@ class Part(Config):
 class Components(Config):
     """A table of components, as a TOML file; the shipped one is ISAAC's.
 
+    within: how far its estimates stand from those of other tools, in words; absent, nobody has compared.
+
     Source: Shafiee et al., ISCA 2016 (see `isaac.toml` for what is verified).
 
     >>> table = Components.shipped()
@@ -90,6 +92,7 @@ class Components(Config):
 
     name: str
     source: str
+    within: str | None = None
     array: ArrayTable = ArrayTable()
     inputs: Inputs = Inputs()
     hierarchy: Hierarchy = Hierarchy()

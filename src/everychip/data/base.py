@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from abc import abstractmethod
+from typing import ClassVar
 
 import torch
 from jaxtyping import Float
@@ -19,6 +20,8 @@ class Data(Component, family="data"):
     >>> len(splits.train), len(splits.test), splits.classes, splits.input_shape
     (1257, 540, 10, (1, 8, 8))
     """
+
+    example: ClassVar[str] = '{ kind = "digits" }'
 
     @property
     def label(self) -> str:

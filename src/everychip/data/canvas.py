@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from everychip.data.base import Data
-from everychip.data.digits import Digits
+from everychip.data.digits import drawn_of_digits
 from everychip.data.examples import Examples
 from everychip.data.values import Splits
 from everychip.rng import rng_for
@@ -34,9 +34,7 @@ class DigitCanvas(Data):
 
 @lru_cache(maxsize=1)
 def _load() -> Splits:
-    digits = Digits().load()
-    parts = {name: _drawn(part, name) for name, part in (("train", digits.train), ("test", digits.test))}
-    return Splits(parts["train"], parts["test"], classes=11, name="digit_canvas")
+    return drawn_of_digits(_drawn, classes=11, name="digit_canvas")
 
 
 def _drawn(digits: Examples, split: str) -> Examples:

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from everychip.data.base import Data
-from everychip.data.digits import Digits
+from everychip.data.digits import drawn_of_digits
 from everychip.data.examples import Examples
 from everychip.data.values import Splits
 from everychip.rng import rng_for
@@ -35,9 +35,7 @@ class DigitBoxes(Data):
 
 @lru_cache(maxsize=1)
 def _load() -> Splits:
-    digits = Digits().load()
-    parts = {name: _drawn(part, name) for name, part in (("train", digits.train), ("test", digits.test))}
-    return Splits(parts["train"], parts["test"], classes=14, name="digit_boxes")
+    return drawn_of_digits(_drawn, classes=14, name="digit_boxes")
 
 
 def _drawn(digits: Examples, split: str) -> Examples:

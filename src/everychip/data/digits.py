@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import lru_cache
 
 import torch
@@ -9,6 +10,7 @@ from pydantic import Field
 from torch.nn import functional
 
 from everychip.data.base import Data
+from everychip.data.examples import Examples
 from everychip.data.sampling import stratified_order
 from everychip.data.values import Arrays, Splits
 from everychip.rng import rng_for
@@ -34,6 +36,21 @@ class Digits(Data):
     def load(self) -> Splits:
         """The fixed training and test split."""
         return _load(self.size)
+
+
+def drawn_of_digits(draw: Callable[[Examples, str], Examples], *, classes: int, name: str) -> Splits:
+    """A set whose inputs are drawn of the digits, each split of its own digits.
+
+    Args:
+        draw: from a split and its name, which addresses the draws, to the split of the new set.
+        classes: of the new set.
+        name: of the new set.
+
+    Returns:
+        Its splits.
+    """
+    digits = Digits().load()
+    return Splits(draw(digits.train, "train"), draw(digits.test, "test"), classes=classes, name=name)
 
 
 @lru_cache(maxsize=2)

@@ -116,7 +116,11 @@ def _refuse_two_columns_of_two_units(
     middle = float(np.median(decades[high])) if high.any() else 0.0
     if abs(middle) > _DECADES:
         found = f"measured values of 10^{middle:.0f} times their targets, as if units were mixed"
-        raise DataError(name, found=found, expected=f"both columns in {unit}")
+        raise DataError(
+            name,
+            found=found,
+            expected=f"both columns in {unit}, or --measured-unit with the measured one's own",
+        )
     odd = both[np.abs(np.abs(decades) - 6) < 0.3]  # a factor of a million: S beside µS
     if odd.size:
         row = odd[0]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import tomllib
 from abc import abstractmethod
+from difflib import get_close_matches
 from functools import cache
 from importlib.resources import files
 from pathlib import Path
@@ -33,6 +34,8 @@ class Device(Component, family="device"):
     """
 
     name: str | None = None
+
+    example: ClassVar[str] = '{ kind = "gaussian", sigma = 0.1 }, in Python devices.Gaussian(sigma=0.1)'
 
     symmetric: ClassVar[bool] = True
     """Whether the deviation is distributed symmetrically about zero: then a weight's sign cannot matter."""
@@ -215,6 +218,7 @@ class Device(Component, family="device"):
         if str(data.get("kind")) in presets():
             raise refusal(("kind",), f"the preset {data['kind']!r}", f'{{ preset = "{data["kind"]}" }}')
         if "preset" not in data:
+            _refuse_near_preset(data.get("kind"))
             return data
         name, known = data.pop("preset"), presets()
         if str(name) not in known:
@@ -222,6 +226,16 @@ class Device(Component, family="device"):
             raise refusal(("preset",), found, known_names(str(name), known), kind=Kind.UNKNOWN)
         table = {key: value for key, value in known[name].items() if key not in FACTS}
         return merge({"name": name, **table}, data)
+
+
+def _refuse_near_preset(kind: Any) -> None:
+    """Refuse a kind that no device has and that is nearly the name of a preset, such as RRAM-1."""
+    if not isinstance(kind, str) or kind in Device.registry or kind in Device.kinds():
+        return
+    near = get_close_matches(kind, presets(), n=1)
+    if near and not get_close_matches(kind, Device.kinds(), n=1):
+        found = f"unknown device {kind!r}"
+        raise refusal(("kind",), found, f'did you mean {{ preset = "{near[0]}" }}?', kind=Kind.UNKNOWN)
 
 
 def _from_file(data: dict[str, Any]) -> dict[str, Any]:
@@ -233,7 +247,8 @@ def _from_file(data: dict[str, Any]) -> dict[str, Any]:
     try:
         table = read_toml(path)
     except ConfigError as error:
-        raise refusal(("file",), f"{named}: {error.found.lower()}", error.expected or "TOML") from None
+        expected = f"{error.expected or 'TOML'}, as `everychip device fit` writes one from measured cells"
+        raise refusal(("file",), f"{named}: {error.found.lower()}", expected) from None
     if "file" in table or not ("kind" in table or "preset" in table):
         raise refusal(("file",), f"{named}, which is no device", "a TOML file with a kind and its keys")
     return merge({"name": path.stem, **table}, data)

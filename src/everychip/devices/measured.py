@@ -227,5 +227,5 @@ def interpolated(
     slope = y.diff() / x.diff()
     start = y[:-1] - slope * x[:-1]
     inside = g.clamp(knots[0], knots[-1])
-    piece = torch.bucketize(inside.detach(), x[1:-1].to(g))
+    piece = torch.bucketize(inside.detach().contiguous(), x[1:-1].to(g))
     return start.to(g)[piece] + slope.to(g)[piece] * inside

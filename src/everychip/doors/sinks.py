@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from importlib import import_module
 from typing import Any
 
 from everychip.errors import MissingExtraError
@@ -44,10 +45,7 @@ def mlflow(*, every: int = 1) -> Sink:
     Returns:
         A function of an event.
     """
-    try:
-        import mlflow as client
-    except ImportError:
-        raise MissingExtraError("everychip.doors.sinks", "mlflow", command="pip install mlflow") from None
+    client = _client("mlflow")
     return _sink(lambda values, step: client.log_metrics(values, step=step), every)
 
 
@@ -60,12 +58,17 @@ def wandb(*, every: int = 1) -> Sink:
     Returns:
         A function of an event.
     """
-    try:
-        import wandb as client
-    except ImportError:
-        raise MissingExtraError("everychip.doors.sinks", "wandb", command="pip install wandb") from None
+    client = _client("wandb")
     # A step of its own for each stage, because W&B drops whatever comes with a smaller step than the last.
     return _sink(lambda values, step: client.log({**values, "everychip/step": step}), every)
+
+
+def _client(package: str) -> Any:
+    """A package that no extra brings, because its releases follow a service."""
+    try:
+        return import_module(package)
+    except ImportError:
+        raise MissingExtraError("everychip.doors.sinks", package, command=f"pip install {package}") from None
 
 
 def _sink(write: Callable[[dict[str, float], int], Any], every: int) -> Sink:

@@ -11,10 +11,11 @@ from pydantic.dataclasses import dataclass
 from torch import nn
 
 from everychip.charts.notebook import Shown
-from everychip.config.arguments import a, index, number, one_of, optional, takes, whole
+from everychip.config.arguments import index, number, one_of, optional, takes, whole
 from everychip.errors import ConfigError, SampleSizeError
 from everychip.evaluation.bench import Asked
 from everychip.evaluation.monte_carlo import evaluate
+from everychip.hardware.arguments import HARDWARE, MODEL
 from everychip.hardware.chip import effective_sigma
 from everychip.hardware.hardware import Hardware
 from everychip.mitigate import Mitigation
@@ -73,8 +74,8 @@ class BreakEven(Shown):
 
 
 @takes(
-    model=a(nn.Module, "a torch.nn.Module"),
-    hardware=a(Hardware, "an everychip.Hardware"),
+    model=MODEL,
+    hardware=HARDWARE,
     chips=whole(),
     score=optional(a_score),
     seed=index,

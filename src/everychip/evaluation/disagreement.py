@@ -8,11 +8,12 @@ import torch
 from pydantic.dataclasses import dataclass
 from torch import Tensor, nn
 
-from everychip.config.arguments import a, index, optional, takes, whole
+from everychip.config.arguments import index, optional, takes, whole
 from everychip.data import Arrays, as_arrays
 from everychip.errors import SampleSizeError
 from everychip.evaluation.bench import part_of
 from everychip.evaluation.divergences import expected_kl_to_clean, kl_to_mean_prediction, pairwise_kl
+from everychip.hardware.arguments import HARDWARE, MODEL
 from everychip.hardware.calibration import ranged
 from everychip.hardware.hardware import Hardware
 from everychip.hardware.placement import Placed
@@ -53,8 +54,8 @@ class Disagreement:
 
 
 @takes(
-    model=a(nn.Module, "a torch.nn.Module"),
-    hardware=a(Hardware, "an everychip.Hardware"),
+    model=MODEL,
+    hardware=HARDWARE,
     chips=whole(),
     seed=index,
     batch_size=whole(least=1),

@@ -22,7 +22,7 @@ from everychip.statistics.paired_comparison import Comparison, compare
 from everychip.statistics.stopping import Until
 from everychip.statistics.two_stage import TwoStage, rule_of
 from everychip.statistics.verdict import Verdict, verdict
-from everychip.storage.frames import pandas_frame, polars_frame
+from everychip.storage.frames import frame
 
 if TYPE_CHECKING:
     import altair as alt
@@ -237,7 +237,7 @@ class Draws(metaclass=InOwnWords):
         Returns:
             A DataFrame of `columns()`, one row per chip, the metrics in float64.
         """
-        return pandas_frame(self.columns(), where="Draws.to_pandas")
+        return frame(self.columns(), "pandas", where="Draws.to_pandas")
 
     def to_polars(self) -> Any:
         """The draws as a polars DataFrame; polars comes with `pip install "everychip[polars]"`.
@@ -245,22 +245,7 @@ class Draws(metaclass=InOwnWords):
         Returns:
             A DataFrame of `columns()`, one row per chip, the metrics in Float64.
         """
-        return polars_frame(self.columns(), where="Draws.to_polars")
-
-    def report(self, path: str | Path, *, target: float | None = None, title: str = "") -> Path:
-        """Write these draws as one HTML page: verdict, chips, yield, what they are draws of.
-
-        Args:
-            path: the file, or a folder, in which it is called report.html.
-            target: the score whose yield the page begins with.
-            title: its heading; absent, the network and the device.
-
-        Returns:
-            The file.
-        """
-        from everychip import write_report  # the public face: a report stands above an evaluation
-
-        return write_report(self, output=path, target=target, title=title)
+        return frame(self.columns(), "polars", where="Draws.to_polars")
 
     def save(self, path: str | Path) -> None:
         """Write the draws as one parquet file, which `load` reads back to the bit.

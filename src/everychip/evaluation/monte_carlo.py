@@ -9,7 +9,7 @@ from typing import Any, get_args
 
 from torch import nn
 
-from everychip.config.arguments import a, index, one_of, optional, takes, whole
+from everychip.config.arguments import index, one_of, optional, takes, whole
 from everychip.evaluation.bench import Asked
 from everychip.evaluation.draws import Draws
 from everychip.evaluation.measuring import measured
@@ -17,6 +17,7 @@ from everychip.evaluation.setting import Setting
 from everychip.evaluation.spreading import chips_of, workers_for
 from everychip.evaluation.treatment import must_be_of, treatment_of
 from everychip.evaluation.two_stage import in_stages
+from everychip.hardware.arguments import HARDWARE, MODEL
 from everychip.hardware.calibration import ranged
 from everychip.hardware.chip import Purpose
 from everychip.hardware.hardware import Hardware
@@ -30,8 +31,8 @@ from everychip.tasks import OwnScore, Task, a_score
 
 
 @takes(
-    model=a(nn.Module, "a torch.nn.Module"),
-    hardware=a(Hardware, "an everychip.Hardware"),
+    model=MODEL,
+    hardware=HARDWARE,
     chips=whole(least=1),
     first=whole(least=0),
     workers=whole(least=1),

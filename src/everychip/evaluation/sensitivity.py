@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import textwrap
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict, replace
 from typing import Annotated, Any, Literal, get_args
@@ -13,13 +12,15 @@ from pydantic.dataclasses import dataclass
 from torch import Tensor, nn
 
 from everychip.charts.notebook import Shown
+from everychip.charts.paragraph import paragraph
 from everychip.charts.text_table import RULE, TextColumn, text_table
-from everychip.config.arguments import a, index, one_of, optional, takes, whole
+from everychip.config.arguments import index, one_of, optional, takes, whole
 from everychip.config.columns import TENSOR, VALUES
 from everychip.data.inputs import moved, taken
 from everychip.data.stream import Stream
 from everychip.errors import ConfigError, ModelError, SampleSizeError
 from everychip.evaluation.bench import Asked, Bench
+from everychip.hardware.arguments import HARDWARE, MODEL
 from everychip.hardware.calibration import ranged
 from everychip.hardware.hardware import Hardware
 from everychip.hardware.outliers import warn_of_layer_scale
@@ -128,7 +129,7 @@ class Sensitivity(Shown):
         ]
         columns = [TextColumn("layer", 26), *(column._replace(right=True) for column in numbers)]
         head, *rows = text_table([*columns, TextColumn("deserves", 13)], map(_texts, self.layers))
-        return "\n".join([head, RULE, *rows, RULE, *textwrap.wrap(self.words, 79)])
+        return "\n".join([head, RULE, *rows, RULE, *paragraph(self.words, 79)])
 
     @property
     def words(self) -> str:
@@ -158,8 +159,8 @@ class Sensitivity(Shown):
 
 
 @takes(
-    model=a(nn.Module, "a torch.nn.Module"),
-    hardware=a(Hardware, "an everychip.Hardware"),
+    model=MODEL,
+    hardware=HARDWARE,
     chips=whole(),
     score=optional(a_score),
     seed=index,

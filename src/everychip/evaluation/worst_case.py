@@ -12,10 +12,11 @@ import torch.nn.functional as F
 from pydantic.dataclasses import dataclass
 from torch import Tensor, nn
 
-from everychip.config.arguments import a, index, number, takes, whole
+from everychip.config.arguments import index, number, takes, whole
 from everychip.config.columns import TENSOR, VALUES
 from everychip.data import Arrays, Data, Splits, as_arrays, split_holdout
 from everychip.errors import ConfigError
+from everychip.hardware.arguments import HARDWARE, MODEL
 from everychip.hardware.hardware import Hardware
 from everychip.hardware.placement import Placed
 from everychip.mapping.base import full_scale
@@ -52,8 +53,8 @@ class WorstCase:
 
 
 @takes(
-    model=a(nn.Module, "a torch.nn.Module"),
-    hardware=a(Hardware, "an everychip.Hardware"),
+    model=MODEL,
+    hardware=HARDWARE,
     th=number(above=0),
     steps=whole(least=1),
     restarts=whole(least=1),

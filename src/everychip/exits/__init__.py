@@ -14,13 +14,14 @@ from everychip.exits.heads import Exits, Init
 from everychip.exits.multi_exit import MultiExit, multi_exit
 from everychip.exits.positions import choose
 from everychip.exits.survey import Site, output_classes, survey
+from everychip.hardware.arguments import MODEL
 from everychip.rng import seeded_global_generator
 
 __all__ = ["Exits", "Init", "MultiExit", "Site", "attach", "multi_exit", "start_of_exits"]
 
 
 @takes(
-    model=a(nn.Module, "a torch.nn.Module"),
+    model=MODEL,
     sample=batch,
     classes=optional(whole(least=1)),
     count=whole(least=1),

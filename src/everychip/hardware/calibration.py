@@ -13,6 +13,7 @@ from everychip.config.arguments import a, index, takes, whole
 from everychip.data import as_calibration
 from everychip.data.inputs import taken
 from everychip.errors import ConfigError
+from everychip.hardware.arguments import HARDWARE, MODEL
 from everychip.hardware.hardware import Hardware
 from everychip.hardware.placement import Placed
 from everychip.network.modes import evaluating
@@ -21,8 +22,8 @@ from everychip.rng import rng_for, seeded_global_generator
 
 
 @takes(
-    model=a(nn.Module, "a torch.nn.Module"),
-    hardware=a(Hardware, "an everychip.Hardware"),
+    model=MODEL,
+    hardware=HARDWARE,
     images=whole(least=1),
     seed=index,
     layout=a(torch.memory_format, "a torch.memory_format"),

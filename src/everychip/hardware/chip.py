@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from everychip.config.arguments import a, index, one_of, takes
 from everychip.hardware.addresses import addresses
+from everychip.hardware.arguments import HARDWARE, MODEL
 from everychip.hardware.effective_sigma import EffectiveSigma, LayerSigma
 from everychip.hardware.hardware import Hardware
 from everychip.hardware.outliers import warn_of_layer_scale
@@ -37,8 +38,8 @@ Purpose = Literal["evaluate", "validate", "train"]
 
 
 @takes(
-    model=a(nn.Module, "a torch.nn.Module"),
-    hardware=a(Hardware, "an everychip.Hardware"),
+    model=MODEL,
+    hardware=HARDWARE,
     seed=index,
     chip=index,
     purpose=one_of(*get_args(Purpose)),
@@ -90,7 +91,7 @@ def _warn_of_module_held_twice(model: nn.Module) -> None:
             return
 
 
-@takes(model=a(nn.Module, "a torch.nn.Module"), chip=a(Mapping, "a chip: tensors by name"))
+@takes(model=MODEL, chip=a(Mapping, "a chip: tensors by name"))
 def run(model: nn.Module, chip: Mapping[str, Tensor], x: Any) -> Tensor:
     """The logits of one chip for one batch; `chip` may be empty for the digital model.
 
@@ -108,7 +109,7 @@ def run(model: nn.Module, chip: Mapping[str, Tensor], x: Any) -> Tensor:
     return Runner(model).logits(chip, x)
 
 
-@takes(model=a(nn.Module, "a torch.nn.Module"), hardware=a(Hardware, "an everychip.Hardware"))
+@takes(model=MODEL, hardware=HARDWARE)
 def effective_sigma(model: nn.Module, hardware: Hardware) -> EffectiveSigma:
     """What a nominal device σ does to each layer's weights: σ_W/max|W| and σ_W/rms(W), in closed form.
 

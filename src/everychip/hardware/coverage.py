@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import textwrap
 from collections.abc import Mapping
 from typing import Any
 
@@ -11,11 +10,13 @@ from pydantic import Field, SerializerFunctionWrapHandler, computed_field, model
 from torch import nn
 
 from everychip.charts.notebook import Shown
+from everychip.charts.paragraph import paragraph
 from everychip.charts.text_table import RULE, TextColumn, fitted, text_table
-from everychip.config.arguments import a, takes
+from everychip.config.arguments import takes
 from everychip.config.result import Result
 from everychip.data.inputs import Inputs, rows_of
 from everychip.data.sample import sample_of
+from everychip.hardware.arguments import HARDWARE, MODEL
 from everychip.hardware.hardware import Hardware, Placement, Why
 from everychip.hardware.outliers import Outlier, advice, outliers
 from everychip.hardware.placement import Placed
@@ -157,8 +158,8 @@ class Coverage(Shown, Result):
 
 
 @takes(
-    model=a(nn.Module, "a torch.nn.Module"),
-    hardware=a(Hardware, "an everychip.Hardware"),
+    model=MODEL,
+    hardware=HARDWARE,
 )
 def check(model: nn.Module, hardware: Hardware, sample: Any = None) -> Coverage:
     """Say which parameters and which share of the MACs are on the crossbar, and why the others are not.
@@ -338,4 +339,4 @@ def percent(share: float) -> str:
 
 
 def _wrapped(text: str) -> list[str]:
-    return textwrap.wrap(text, 79, subsequent_indent="    ")
+    return paragraph(text, 79, hanging="    ")

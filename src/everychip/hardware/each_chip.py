@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import operator
 import threading
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -10,8 +11,9 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from everychip.config.validation import must_be, whole
+from everychip.config.arguments import index, takes, whole
 from everychip.errors import ModelError
+from everychip.hardware.arguments import HARDWARE, MODEL
 from everychip.hardware.hardware import Hardware
 from everychip.hardware.outliers import warn_of_layer_scale
 from everychip.hardware.placement import Placed
@@ -50,6 +52,7 @@ class EachOfChips:
                 yield EachChip(number, self.seed, held)
 
 
+@takes(model=MODEL, hardware=HARDWARE, count=whole(least=1), seed=index)
 def chips(model: nn.Module, hardware: Hardware, *, count: int = 20, seed: int = 0) -> EachOfChips:
     """Go through chips, each of them in place of the model's weights while the loop's body runs.
 
@@ -77,12 +80,10 @@ def chips(model: nn.Module, hardware: Hardware, *, count: int = 20, seed: int = 
     >>> torch.equal(model(x), clean)
     True
     """
-    must_be(count, "chips.count", whole=True, least=1)
-    seed = whole(seed, "chips.seed")
     must_be_finite(model.named_parameters())
     placed = Placed.of(model, hardware)
     warn_of_layer_scale(placed, stacklevel=2)
-    return EachOfChips(model, placed, count, seed)
+    return EachOfChips(model, placed, operator.index(count), operator.index(seed))
 
 
 @contextmanager

@@ -9,13 +9,14 @@ from typing import Annotated, Any, ClassVar, Literal, Self
 from pydantic import Field
 from torch import Tensor, nn
 
-from everychip.config.arguments import a, index, takes
+from everychip.config.arguments import index, takes
 from everychip.config.component import Component
 from everychip.config.registering import Before
 from everychip.config.validation import must_be
 from everychip.data.inputs import Inputs
 from everychip.errors import ConfigError
 from everychip.exits import Exits, multi_exit
+from everychip.hardware.arguments import HARDWARE, MODEL
 from everychip.hardware.chip import NoiseGradient
 from everychip.hardware.hardware import Hardware
 from everychip.methods.constraints import Constraint
@@ -42,6 +43,8 @@ class Method(Component, family="method"):
     exits stay (`everychip.MultiExit`): its exits' own losses are added, λ·mean_n CE(z_n, y). inputs, scales:
     the full scales of the DACs and of the weights are trained, too (`LearnedInputs`, `LearnedScales`).
     """
+
+    example: ClassVar[str] = '{ kind = "noise_injection" }'
 
     constraint: Constraint | None = None
     ramp: Annotated[float, Field(ge=0, le=1)] | None = None
@@ -157,7 +160,7 @@ class Method(Component, family="method"):
         """
         return None
 
-    @takes(model=a(nn.Module, "a torch.nn.Module"), hardware=a(Hardware, "an everychip.Hardware"), seed=index)
+    @takes(model=MODEL, hardware=HARDWARE, seed=index)
     def bind(
         self,
         model: nn.Module,

@@ -13,6 +13,7 @@ from torch.nn.functional import adaptive_avg_pool1d, adaptive_avg_pool2d, adapti
 from everychip.config.arguments import a, index, number, takes
 from everychip.errors import ConfigError, ModelError
 from everychip.exits.survey import Site, survey
+from everychip.hardware.arguments import MODEL
 from everychip.hardware.hardware import Hardware
 from everychip.network.modes import hooks_called
 from everychip.rng import seeded_global_generator
@@ -23,7 +24,7 @@ NAME = "compensators"
 
 
 @takes(
-    model=a(nn.Module, "a torch.nn.Module"),
+    model=MODEL,
     sample=a(Tensor, "a batch of inputs, a tensor"),
     ratio=number(above=0),
     seed=index,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from typing import Literal
+from typing import ClassVar, Literal
 
 from torch import nn
 
@@ -19,6 +19,8 @@ class Model(Component, family="model"):
     >>> sum(p.numel() for p in net.parameters()) == 64 * 32 + 32 + 32 * 10 + 10
     True
     """
+
+    example: ClassVar[str] = '{ kind = "lenet" }'
 
     @property
     def label(self) -> str:

@@ -15,8 +15,8 @@ class Column:
     """One column of a table.
 
     A `context` column leads, and goes where it says the same in every row; a `key` column names the row;
-    a `value` column is a number, and gives way on a narrow page if it is `minor`; a `remark` is in words, and
-    `brief` is what stands for it on a narrow page.
+    a `value` column is a number; a `remark` is in words, and `brief` is what stands for it on a narrow page.
+    What is `minor` gives way on a narrow page.
     """
 
     name: str
@@ -57,6 +57,21 @@ class Table:
             if column.role != "context" or len({row.cells[index] for row in self.rows}) > 1
         ]
         return self.only(keep)
+
+    def roomier(self, minor: str) -> Table:
+        """The table in which a column gives way on a narrow page, where context columns need the room.
+
+        Args:
+            minor: the column's name.
+
+        >>> table = Table("t", (Column("model", role="context"), Column("noise"), Column("mean")), ())
+        >>> [column.name for column in table.roomier("noise").columns if column.minor]
+        ['noise']
+        """
+        if not any(column.role == "context" for column in self.columns):
+            return self
+        columns = (replace(one, minor=one.minor or one.name == minor) for one in self.columns)
+        return replace(self, columns=tuple(columns))
 
     def lead(self, row: Row) -> tuple[str, ...]:
         """The context cells of a row: rows that share them belong together."""

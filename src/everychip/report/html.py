@@ -26,9 +26,11 @@ from everychip.report.story import story
 from everychip.storage.files import write_text
 
 FILE = "report.html"
-_BOUNDS = re.compile(r"\[[^][<>]*\]")
-"""The interval of a cell, which a narrow page may put on a line of its own but never cuts."""
-_WHOLE = r'<span class="bounds">\g<0></span>'
+_PARTS = re.compile(r"[^][<>]+(?= \[)|\[[^][<>]*\]\S*|^[^][]+$")
+"""A number and the interval behind it: a narrow page may put them on two lines, but cuts neither."""
+_WHOLE = r'<span class="whole">\g<0></span>'
+_JOINTS = re.compile(r"_|(?<=\w)\.(?=[^\W\d])")
+"""Where a name may go on in the next line of a narrow page."""
 
 
 def write_report(
@@ -85,8 +87,8 @@ def page(results: Results, *, target: float | None = None) -> str:
     )
     environment.filters["markup"] = lambda text: Markup(to_html(text))
     environment.filters["plain"] = to_plain
-    environment.filters["breakable"] = lambda text: text.replace("_", Markup("_<wbr>"))
-    environment.filters["bounded"] = lambda text: Markup(_BOUNDS.sub(_WHOLE, str(text)))
+    environment.filters["breakable"] = lambda text: Markup(_JOINTS.sub(r"\g<0><wbr>", str(text)))
+    environment.filters["bounded"] = lambda text: Markup(_PARTS.sub(_WHOLE, str(text)))
     environment.filters["json"] = lambda value: Markup(_json(value))
     environment.filters["text"] = _text
     environment.tests.update({name: _is(kind) for name, kind in _KINDS.items()})

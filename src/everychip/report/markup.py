@@ -6,7 +6,9 @@ import html
 import re
 
 _CODE = re.compile(r"`([^`]+)`")
-_GLUED = re.compile(r"(?<=\d) %| ± |σ = | − ")
+_OPTION = re.compile(r"(?<=\s)(--?[a-z][\w-]*(?: [^\s-]\S{0,15}(?!\S))?)")
+"""An option of a command, and its value if that is short: a line must break neither within nor between."""
+_GLUED = re.compile(r"(?<=[\d\]]) %| ± |σ = | − |(?<=\d), (?=[−+\d.]+\])")
 """Where a line must not break."""
 _STRONG = re.compile(r"\*\*([^*]+)\*\*")
 
@@ -18,8 +20,13 @@ def to_html(text: str) -> str:
     '<strong>irs</strong> at σ<sub>W</sub>/rms(W) &lt; 1'
     """
     escaped = html.escape(text, quote=True)
-    marked = _STRONG.sub(r"<strong>\1</strong>", _CODE.sub(r"<code>\1</code>", escaped))
+    marked = _STRONG.sub(r"<strong>\1</strong>", _CODE.sub(_code, escaped))
     return _GLUED.sub(lambda match: match[0].replace(" ", "&nbsp;"), marked.replace("σ_W", "σ<sub>W</sub>"))
+
+
+def _code(match: re.Match[str]) -> str:
+    whole = _OPTION.sub(r'<span class="whole">\1</span>', match[1])
+    return f"<code>{whole}</code>"
 
 
 def to_plain(text: str) -> str:

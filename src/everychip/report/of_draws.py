@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 AS_IT_IS = "as it is"
 """The method of a network of which nobody says how it was trained."""
-COMMAND = "everychip.evaluate(…).report(…)"
+COMMAND = "everychip.write_report(everychip.evaluate(…))"
 
 
 def results_of(draws: Draws, *, title: str = "") -> Results:
@@ -45,7 +45,7 @@ def results_of(draws: Draws, *, title: str = "") -> Results:
         name=f"{context.model} on {context.device}",
         title=title or f"{context.model} on {context.device}",
         command=COMMAND,
-        again="draws.report(path, target=VALUE)",
+        again="everychip.write_report(draws, target=VALUE)",
         recipe="" if setting is None else write_toml({"hardware": setting.hardware}),
         axes={},
         environment={"page written by": f"everychip {__version__}"},

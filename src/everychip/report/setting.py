@@ -109,8 +109,8 @@ def _methods(results: Results) -> str:
     """Every method, an abbreviation with its full name; none of a network that was not trained here."""
     if not results.trained:
         return ""
-    full = spelt_out(results.methods)
-    kinds = (kind_of(label).rstrip(",") for label in results.methods)  # a label may go on: "irs, per chip"
+    full, known = spelt_out(results.methods), Method.kinds()
+    kinds = (kind if (kind := kind_of(label)) in known else label for label in results.methods)
     named = (f"{kind} ({full[kind]})" if kind in full else kind for kind in kinds)
     return _several(named)
 

@@ -130,7 +130,8 @@ def at_training_sigma(
     one = _only_sigma(groups)
     trained = nominal and results.trained
     title = f"At the training {one or 'σ'}" if trained else f"On the device{one and ' at '}{one}"
-    return Table(title, columns, tuple(rows), notes).without_constants().without_empty()
+    table = Table(title, columns, tuple(rows), notes).without_constants().without_empty()
+    return table.roomier("σ_W/rms")
 
 
 def everything(results: Results, *, target: float | None = None) -> Table:
@@ -244,6 +245,8 @@ def _sample_words(groups: Sequence[Group], *, trained: bool = True) -> str:
         return f"Intervals are over {many} chips of one network.{hidden}"
     if seeds == [1]:
         return f"Intervals are over {many} chips, one training seed: not a claim about a method.{hidden}"
+    if seeds and seeds[0] == 1:
+        return f"Intervals are over {many} chips, in part of one training seed: no claim there.{hidden}"
     if seeds and seeds[0] < 3:
         of = f"{many} chips of each of {seeds[0]} seeds"
         return f"Intervals are over {of}: not a claim about a method.{hidden}"

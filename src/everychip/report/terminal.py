@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Literal
 
+from everychip.charts.paragraph import paragraph
 from everychip.report.blocks import Table
 from everychip.report.compared import differences
 from everychip.report.over_time import over_time
@@ -37,10 +39,17 @@ def show(results: Results, *, target: float | None = None, console: Console | No
     for table in tables(results, target=target):
         console.print(rich_table(table, width=console.width))
         for note in table.notes:
-            console.print(Text(note, style="dim"))
+            _say(console, note, style="dim")
         console.print()
     for line in (*answer.digital_words(results), *treatment.lines(results)):
         console.print(Text(line), soft_wrap=True)
+
+
+def _say(console: Console, words: str, *, style: str = "") -> None:
+    from rich.text import Text
+
+    for line in paragraph(words, console.width):
+        console.print(Text(line, style=style), soft_wrap=True)
 
 
 def tables(results: Results, *, target: float | None = None) -> tuple[Table, ...]:
@@ -121,6 +130,28 @@ def widths(table: Table, *, width: int) -> list[int] | None:
     return found
 
 
+_JOINTS = re.compile(r"(?<=[_-])(?=\w)|(?=\()")
+
+
+def broken(text: str, width: int) -> str:
+    """A label whose words are too long for a column, broken where their parts join.
+
+    >>> broken("noise_injection(clip)", 20)
+    'noise_injection\\n(clip)'
+    >>> broken("noise_injection", 14), broken("irs", 14)
+    ('noise_\\ninjection', 'irs')
+    """
+    words = []
+    for word in text.split(" "):
+        lines = [""]
+        for part in _JOINTS.split(word) if len(word) > width else [word]:
+            if lines[-1] and len(lines[-1] + part) > width:
+                lines.append("")
+            lines[-1] += part
+        words.append("\n".join(lines))
+    return " ".join(words)
+
+
 def rich_table(table: Table, *, width: int = 80) -> rich.table.Table:
     """The table for rich, leading cells that repeat left blank; blocks of lines where it is too narrow."""
     from rich.box import SIMPLE_HEAD
@@ -145,7 +176,8 @@ def rich_table(table: Table, *, width: int = 80) -> rich.table.Table:
         if table.begins(index):
             drawn.add_section()
         blank = [table.repeats(i, before, row) for i in range(len(row.cells))]
-        drawn.add_row(*(Text("" if gone else cell) for cell, gone in zip(row.cells, blank, strict=True)))
+        cells = zip(row.cells, blank, each, strict=True)
+        drawn.add_row(*(Text("" if gone else broken(cell, wide)) for cell, gone, wide in cells))
         before = row
     return drawn
 

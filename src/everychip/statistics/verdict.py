@@ -28,7 +28,7 @@ from everychip.statistics.intervals import (
 )
 from everychip.statistics.percentiles import kpp, must_be_target, unseen, worst, yield_at
 from everychip.storage.files import read_json, write_record
-from everychip.storage.frames import pandas_frame, polars_frame
+from everychip.storage.frames import frame
 
 if TYPE_CHECKING:
     import altair as alt
@@ -110,7 +110,7 @@ class Verdict:
         Returns:
             A DataFrame of `columns()`, a row per statistic.
         """
-        return pandas_frame(self.columns(), where="Verdict.to_pandas")
+        return frame(self.columns(), "pandas", where="Verdict.to_pandas")
 
     def to_polars(self) -> Any:
         """The statistics as a polars DataFrame; polars comes with `pip install "everychip[polars]"`.
@@ -118,7 +118,7 @@ class Verdict:
         Returns:
             A DataFrame of `columns()`, a row per statistic.
         """
-        return polars_frame(self.columns(), where="Verdict.to_polars")
+        return frame(self.columns(), "polars", where="Verdict.to_polars")
 
     def facts(self) -> dict[str, Any]:
         """All of it as plain values, for JSON."""

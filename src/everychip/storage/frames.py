@@ -3,40 +3,25 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from importlib import import_module
+from typing import Any, Literal
 
 from everychip.errors import MissingExtraError
 
 
-def pandas_frame(columns: Mapping[str, Sequence[Any]], *, where: str) -> Any:
-    """A pandas DataFrame of columns of equal length.
+def frame(columns: Mapping[str, Sequence[Any]], package: Literal["pandas", "polars"], *, where: str) -> Any:
+    """A DataFrame of columns of equal length.
 
     Args:
         columns: values by name.
+        package: whose DataFrame, which is also the name of the extra.
         where: what an error calls the caller.
 
     Returns:
         The frame, a row per entry.
     """
     try:
-        import pandas as pd  # noqa: TID251 (asked for by name, and only here)
+        library = import_module(package)
     except ImportError:
-        raise MissingExtraError(where, "pandas") from None
-    return pd.DataFrame(dict(columns))
-
-
-def polars_frame(columns: Mapping[str, Sequence[Any]], *, where: str) -> Any:
-    """A polars DataFrame of columns of equal length.
-
-    Args:
-        columns: values by name.
-        where: what an error calls the caller.
-
-    Returns:
-        The frame, a row per entry.
-    """
-    try:
-        import polars as pl
-    except ImportError:
-        raise MissingExtraError(where, "polars") from None
-    return pl.DataFrame(dict(columns))
+        raise MissingExtraError(where, package) from None
+    return library.DataFrame(dict(columns))

@@ -12,9 +12,9 @@ from torch import nn
 from everychip.config.component import merge, override
 from everychip.errors import ConfigError, StoreError, known_names
 from everychip.methods import Vanilla
-from everychip.models import Model
+from everychip.models import Factory, Model
 from everychip.progress import Listener
-from everychip.study import store
+from everychip.study import recipes, store
 from everychip.study.divided import run_divided
 from everychip.study.executors import Executor
 from everychip.study.experiment import Experiment
@@ -35,12 +35,12 @@ SCALED = {"kind": "bit_sliced", "scale": "column"}
 
 
 def described(model: str, settings: Sequence[str]) -> Experiment:
-    """The recipe around a user's own network: a file of weights, or a function that returns the network.
+    """The recipe around a user's own network: a file of weights, a function that returns it, or a recipe.
 
     Args:
-        model: a .safetensors file, whose network `model=…` among the settings names; or
-            "package.module:function".
-        settings: `a.b=c`, which must name data and hardware.
+        model: a .safetensors file, whose network `model=…` among the settings names;
+            "package.module:function"; or a recipe whose network needs no training, for it has a `start`.
+        settings: `a.b=c`, which must name data and hardware, unless a recipe does.
 
     Returns:
         An experiment that has the weights as its start; each column has its own scale, unless the settings
@@ -50,6 +50,8 @@ def described(model: str, settings: Sequence[str]) -> Experiment:
         raise StoreError(
             model, found="a file that may be a pickle", expected="a .safetensors file", remedy=CONVERT
         )
+    if recipes.names_one(model):
+        return _of_recipe(model, settings)
     change = override({}, settings)
     common: dict[str, Any] = {
         "hardware": {"mapping": SCALED},
@@ -66,12 +68,27 @@ def described(model: str, settings: Sequence[str]) -> Experiment:
         raise ConfigError(
             model,
             found="no such network",
-            expected="an entry of the zoo, a run's folder, a .safetensors file or package.module:function",
+            expected="an entry of the zoo, a run's folder, a .safetensors file, package.module:function, "
+            "or a recipe with start = …",
             remedy=known_names(model, Model.kinds()) if model in Model.kinds() else None,
         )
     _must_name("data", change, "the data that it is measured on: --data digits, or a table")
     _must_name("hardware", change, "the hardware: --hardware 'device={kind=\"gaussian\", sigma=0.1}'")
     return Experiment.read(merge(table, change), where=model)
+
+
+def _of_recipe(recipe: str, settings: Sequence[str]) -> Experiment:
+    """The experiment of a recipe that names a network as it is."""
+    experiment = Experiment.from_toml(recipe, settings)
+    if experiment.start is None and not isinstance(experiment.model, Factory):
+        raise ConfigError(
+            recipe,
+            found="a recipe without start = …, so that its network is untrained",
+            expected="a network as it is",
+            remedy=f"everychip run {recipe} trains it and measures its chips; everychip evaluate FOLDER, "
+            "of that run, measures others",
+        )
+    return experiment.replace(method=Vanilla(), labels={**experiment.labels, "method": LABEL})
 
 
 def _must_name(key: str, change: dict[str, Any], expected: str) -> None:

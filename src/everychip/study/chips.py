@@ -13,14 +13,13 @@ from torch import nn
 
 from everychip.data import Splits
 from everychip.evaluation.draws import Draws
-from everychip.evaluation.monte_carlo import evaluate
 from everychip.hardware.placement import Placed
 from everychip.progress import Listener, quiet
 from everychip.storage.files import digest
 from everychip.study import store
 from everychip.study.blocks import Block, lacking
 from everychip.study.experiment import Condition, Experiment
-from everychip.study.suitable import calibration_of
+from everychip.study.measured import measure_chips
 from everychip.study.trained import load_weights, with_learned
 from everychip.study.unfinished import WEIGHTS
 
@@ -101,7 +100,7 @@ class TrainedChips:
         if self.alike(condition):
             return self._measured(condition, range(1), progress=progress)
         if not known or asked.until is not None:
-            return self._measured(condition, range(asked.chips), until=asked.until, progress=progress)
+            return self._measured(condition, progress=progress)
         rest = lacking(list(known), asked.chips)
         return Draws.join(
             [*known.values(), *(self._measured(condition, gap, progress=progress) for gap in rest)]
@@ -111,25 +110,8 @@ class TrainedChips:
         """The chips of a block."""
         return self._measured(block.condition, block.numbers)
 
-    def _measured(
-        self, condition: int, chips: range, *, until: str | None = None, progress: Listener = quiet
-    ) -> Draws:
-        asked = self.experiment.evaluation
-        return evaluate(
-            self.model,
-            # A recipe's scale is its word, written or not; its report says what it does to outliers.
-            self.conditions[condition].hardware.with_mappings(lambda mapping: mapping.replace()),
-            self.splits.test,
-            task=self.experiment.task,
-            chips=len(chips),
-            first=chips.start,
-            seed=self.experiment.seed,
-            batch_size=asked.batch_size,
-            precision=asked.precision,
-            images=asked.images,
-            until=until,
-            mitigation=asked.mitigation,
-            policy=asked.policy,
-            calibration=calibration_of(self.experiment, self.splits),
-            progress=progress,
+    def _measured(self, condition: int, chips: range | None = None, *, progress: Listener = quiet) -> Draws:
+        hardware = self.conditions[condition].hardware
+        return measure_chips(
+            self.experiment, self.model, self.splits, hardware, chips=chips, progress=progress
         )

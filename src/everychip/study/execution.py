@@ -16,11 +16,9 @@ from everychip.data import Examples, Splits
 from everychip.data.inputs import moved, taken
 from everychip.errors import EverychipError, ModelError
 from everychip.evaluation.draws import Draws
-from everychip.evaluation.measuring import measure
 from everychip.hardware.coverage import check
 from everychip.hardware.placement import Placed
 from everychip.progress import Event, Listener, quiet
-from everychip.rng import seeded_global_generator
 from everychip.scores import ACCURACY
 from everychip.statistics.outcome import bar_above_chance
 from everychip.storage.files import held, make_folder, write_proven
@@ -32,6 +30,7 @@ from everychip.study.chips import TrainedChips
 from everychip.study.environment import environment
 from everychip.study.experiment import Condition, Experiment
 from everychip.study.inputs import refuse_others
+from everychip.study.measured import measure_digital
 from everychip.study.sharing import take_over
 from everychip.study.start import beside
 from everychip.study.suitable import validate_for
@@ -238,13 +237,9 @@ class _Execution:
 
     def _digital(self, model: nn.Module, splits: Splits) -> float | None:
         """The score on the test set without any hardware, beside which every verdict stands."""
-        task, asked = self.experiment.task, self.experiment.evaluation
-        if not _finite(model) or task.relative:
+        if not _finite(model) or self.experiment.task.relative:
             return None
-        how: dict[str, Any] = {"batch_size": asked.batch_size, "precision": asked.precision}
-        with seeded_global_generator(self.experiment.seed, "digital"):
-            test = task.examples(splits, split="test")
-            return measure(model, {}, test, task=task, **how)[task.headline.name]
+        return measure_digital(self.experiment, model, splits)
 
     def _fit(self, splits: Splits) -> dict[str, Any]:
         if self.network is not None:

@@ -23,6 +23,15 @@ def shipped() -> dict[str, Path]:
     return {path.stem: path for path in sorted(folder.glob("*.toml"))}
 
 
+def names_one(word: str) -> bool:
+    """Whether a word of the command line is meant as a recipe: a TOML file, or the name of a shipped one.
+
+    >>> names_one("digits"), names_one("mine.toml"), names_one("vgg8")
+    (True, True, False)
+    """
+    return word.endswith(".toml") or word in shipped()
+
+
 def find(recipe: str | Path) -> Path:
     """The file of a recipe: a path, or the name of a shipped recipe.
 

@@ -3,14 +3,26 @@
 from __future__ import annotations
 
 import math
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import Field
+from pydantic import BeforeValidator, Field
 
-from everychip.config.component import Config
+from everychip.config.component import Config, refusal
 from everychip.data import Augment
 from everychip.network.running import Precision
 from everychip.training.optimizers import Optimizer, Schedule
+
+
+def _trains(epochs: Any) -> Any:
+    """Refuse no epochs at all, and say what measures a network as it is."""
+    if epochs == 0 and not isinstance(epochs, bool):
+        raise refusal(
+            (),
+            "0",
+            "at least 1; what measures a network without training it is everychip.evaluate in Python, and "
+            "`everychip evaluate` on the command line",
+        )
+    return epochs
 
 
 class Training(Config):
@@ -41,7 +53,7 @@ class Training(Config):
     'adam'
     """
 
-    epochs: Annotated[int, Field(ge=1, le=1_000_000)] = 10
+    epochs: Annotated[int, Field(ge=1, le=1_000_000), BeforeValidator(_trains)] = 10
     passes: Annotated[float, Field(gt=0, le=1_000_000)] | None = None
     batch_size: Annotated[int, Field(ge=2, le=1_000_000_000)] = 128
     lr: Annotated[float, Field(gt=0)] = 1e-3

@@ -3,22 +3,19 @@
 from __future__ import annotations
 
 import math
-import operator
 from collections.abc import Mapping
 from copy import deepcopy
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Unpack
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
-from everychip.config.arguments import a, index, optional, takes
 from everychip.config.toml import content_hash
 from everychip.data import Examples, split_holdout
 from everychip.data.inputs import Inputs, leaves, moved, taken
-from everychip.data.repeatable import must_be_repeatable
 from everychip.errors import ConfigError, ModelError, StoreError
 from everychip.evaluation.measuring import measure
 from everychip.evaluation.monte_carlo import evaluate
@@ -32,7 +29,7 @@ from everychip.network.probing import probe
 from everychip.network.recomputing import recomputing
 from everychip.network.running import Runner, autocast
 from everychip.network.soundness import device_of, is_finite
-from everychip.progress import Event, Listener, Progress, listening, quiet
+from everychip.progress import Event, Listener, quiet
 from everychip.rng import rng_for, seeded_global_generator
 from everychip.scores import ACCURACY
 from everychip.statistics.outcome import Status, classify_outcome, judge_score, read_status
@@ -40,70 +37,8 @@ from everychip.tasks import Classification, Task
 from everychip.training import checkpoint as files
 from everychip.training.config import Training as Training  # noqa: PLC0414 (taken from here)
 from everychip.training.fitted import Fitted as Fitted  # noqa: PLC0414 (taken from here)
-from everychip.training.fitted import must_learn_weights_alone
 from everychip.training.optimizers import optimizer_of
-from everychip.training.options import TrainingOptions
 from everychip.training.step import backward, set_rates
-
-
-@takes(
-    model=a(nn.Module, "a torch.nn.Module"),
-    hardware=a(Hardware, "an everychip.Hardware"),
-    seed=index,
-    checkpoint=optional(a((str, Path), "the path of a file")),
-)
-def fit(
-    model: nn.Module,
-    method: Method | Mapping[str, Any] | str,
-    data: Any,
-    *,
-    hardware: Hardware,
-    seed: int = 0,
-    task: Task | Mapping[str, Any] | str = "classification",
-    checkpoint: str | Path | None = None,
-    progress: Progress = None,
-    **options: Unpack[TrainingOptions],
-) -> nn.Module:
-    """Train the model by a method and return the same model, as it was after its best validated epoch.
-
-    It goes on from the weights that the model has. One that diverged or stayed at chance warns, and says what
-    to try.
-
-    Args:
-        model: any network that answers the task; by default one row of logits per input, [n, classes].
-        method: a component, its table or its kind: `ec.methods.IRS(beta=0.1)`, "noise_injection".
-        data: (x, y), a DataLoader, a table of the hub or an `everychip.data` component (its training part);
-            it is read once, a loader's batches and order do not count, and items that change from read to
-            read are refused (`augment` changes them anew in every epoch).
-        hardware: what the chips of training and validation are.
-        seed: of chips, order and augmentation.
-        task: the network's task, as a component, its table or its kind (`everychip.tasks`).
-        checkpoint: a file that is written after each epoch and resumed from, to the bit.
-        progress: True, a bar; False, none; absent, one on a terminal; or a function of `progress.Event`.
-        options: the fields of `Training`: epochs, batch_size, lr, …
-
-    Returns:
-        The same model, in evaluation mode.
-
-    >>> import torch, everychip as ec
-    >>> x = torch.randn(256, 4, generator=ec.rng_for(0)); y = (x[:, 0] > 0).long()
-    >>> model = torch.nn.Linear(4, 2)
-    >>> hw = ec.Hardware(device=ec.devices.Gaussian(sigma=0.1))
-    >>> model = fit(model, "noise_injection", (x, y), hardware=hw, epochs=5, batch_size=16, lr=0.1)
-    >>> bool(((model(x).argmax(1) == y).float().mean()) > 0.9)
-    True
-    """
-    training, seed, method = Training(**options), operator.index(seed), Method.parse(method)
-    must_learn_weights_alone(method)
-    place = None if checkpoint is None else Path(checkpoint)
-    must_be_repeatable(data)
-    question = Task.parse(task)
-    examples = question.examples(data, split="train")
-    asked: dict[str, Any] = {"hardware": hardware, "training": training, "seed": seed, "checkpoint": place}
-    with listening(progress) as tell:
-        done = train(model, method, examples, **asked, task=question, progress=tell)
-    done.warn(stacklevel=3)
-    return done.model
 
 
 def train(

@@ -11,13 +11,14 @@ from typing import Any, Literal, get_args
 import torch
 from torch import nn
 
-from everychip.config.arguments import a, index, number, one_of, optional, takes, whole
+from everychip.config.arguments import index, number, one_of, optional, takes, whole
 from everychip.config.component import merge
 from everychip.config.validation import must_be
 from everychip.data import Arrays, as_arrays, split_holdout
 from everychip.errors import ConfigError
 from everychip.evaluation.draws import Draws
 from everychip.evaluation.monte_carlo import evaluate
+from everychip.hardware.arguments import HARDWARE, MODEL
 from everychip.hardware.hardware import Hardware
 from everychip.methods import Method
 from everychip.progress import Event, Listener, listening, quiet
@@ -65,8 +66,8 @@ class Search:
 
 
 @takes(
-    model=a(nn.Module, "a torch.nn.Module"),
-    hardware=a(Hardware, "an everychip.Hardware"),
+    model=MODEL,
+    hardware=HARDWARE,
     by=one_of(*get_args(Score)),
     k=number(above=0, below=100),
     chips=whole(least=1),

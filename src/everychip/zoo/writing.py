@@ -8,21 +8,19 @@ from typing import Any
 
 import torch
 from safetensors.torch import save_file
-from torch import Tensor, nn
+from torch import Tensor
 
 from everychip.config.toml import write_toml
-from everychip.data import Splits
-from everychip.errors import StoreError
+from everychip.errors import ConfigError, StoreError
 from everychip.evaluation.draws import Draws
-from everychip.evaluation.measuring import measure
-from everychip.evaluation.monte_carlo import evaluate
 from everychip.progress import Progress
 from everychip.storage.files import digest, make_folder, write_proven, write_record, write_text
 from everychip.study import store
 from everychip.study.environment import environment
 from everychip.study.experiment import Experiment
-from everychip.study.suitable import calibration_of
+from everychip.study.measured import measure_chips, measure_digital
 from everychip.study.trained import asked_of, trained_model
+from everychip.tasks import Classification
 from everychip.zoo.entry import FORMAT
 from everychip.zoo.places import CARD, DRAWS, ENTRY, FILES, MODEL, RECIPE
 
@@ -52,13 +50,13 @@ def write_entry(
     source, goal = Path(run), Path(folder)
     if goal.exists() and any(goal.iterdir()):
         raise StoreError(str(goal), found="a folder with files", expected="a new or empty one")
-    experiment = asked_of(source, [f"evaluation.chips={chips}"] if chips else [])
-    experiment = experiment.replace(title="", evaluation=experiment.evaluation.replace(sigma=()))
+    experiment = _to_be_proven(source, chips)
     splits = experiment.data.load()
     model = trained_model(experiment, source / store.MODEL, splits=splits)
     weights = {name: _rounded(value, half) for name, value in model.state_dict().items()}
     model.load_state_dict(weights)
-    draws, digital = _proof(model, experiment, splits, progress)
+    draws = measure_chips(experiment, model, splits, experiment.hardware, progress=progress)
+    digital = measure_digital(experiment, model, splits)
     make_folder(goal)
     write_text(goal / RECIPE, write_toml(experiment.table()))
     proof = write_proven(goal / MODEL, lambda draft: save_file(weights, draft))
@@ -82,29 +80,21 @@ def write_entry(
     return goal
 
 
+def _to_be_proven(source: Path, chips: int | None) -> Experiment:
+    """The recipe of the run at the hardware that it trains for, measured on the whole test set."""
+    experiment = asked_of(source, [f"evaluation.chips={chips}"] if chips else [])
+    if experiment.task != Classification():
+        found = f"a network for {experiment.task.kind}"
+        raise ConfigError(
+            str(source), found=found, expected="one for classification, whose accuracy a card says"
+        )
+    whole = experiment.evaluation.replace(sigma=(), images=None, until=None)
+    return experiment.replace(title="", evaluation=whole)
+
+
 def _rounded(value: Tensor, half: bool) -> Tensor:
     small = half and value.dtype == torch.float32
     return value.detach().half().contiguous() if small else value.detach().clone().contiguous()
-
-
-def _proof(
-    model: nn.Module, experiment: Experiment, splits: Splits, progress: Progress
-) -> tuple[Draws, float]:
-    asked = experiment.evaluation
-    draws = evaluate(
-        model,
-        experiment.hardware,
-        splits.test,
-        chips=asked.chips,
-        seed=experiment.seed,
-        batch_size=asked.batch_size,
-        precision=asked.precision,
-        mitigation=asked.mitigation,
-        policy=asked.policy,
-        calibration=calibration_of(experiment, splits),
-        progress=progress,
-    )
-    return draws, measure(model, {}, splits.test, precision=asked.precision)["accuracy"]
 
 
 def card(

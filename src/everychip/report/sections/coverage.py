@@ -18,8 +18,8 @@ FEW = 3
 """So many layers with outlier weights are described."""
 COLUMNS = (
     Column("matrix", "key"),
-    Column("layer", "remark"),
-    Column("shape"),
+    Column("layer", "remark", minor=True),
+    Column("shape", minor=True),
     Column("weights in %"),
     Column("MACs in %"),
     Column("crossbar", "remark"),

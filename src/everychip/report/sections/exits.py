@@ -22,8 +22,9 @@ CAPTION = (
     "against the multiply-accumulates that an input takes until it is answered."
 )
 NOTE = (
-    "MACs and layers include what is digital; energy and time are estimates of what stands on the crossbar, "
-    "one layer after the other. An input that leaves early has run every head on its way."
+    "MACs and layers include what is digital; energy (good to about a factor of ten) and time are estimates "
+    "of what stands on the crossbar, one layer after the other. An input that leaves early has run every "
+    "head on its way."
 )
 COLUMNS = (
     Column("network", "context"),

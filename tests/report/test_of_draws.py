@@ -44,7 +44,7 @@ def test_the_page_says_of_what_network_device_and_mapping_it_speaks(tmp_path: Pa
 def test_the_yield_of_the_page_is_the_share_of_its_chips(tmp_path: Path) -> None:
     draws = drawn(HW)
     share = 100 * float((draws.accuracy >= 0.3 - 1e-7).double().mean())
-    page = ec.write_report(draws, output=tmp_path / "page.html", target=0.3)
+    page = draws.report(tmp_path / "page.html", target=0.3)
     text = page.read_text(encoding="utf-8").replace("&nbsp;", " ")
     assert f"{share:.1f} % of its chips reach 30 %" in text
 

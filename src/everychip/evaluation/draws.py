@@ -247,6 +247,21 @@ class Draws(metaclass=InOwnWords):
         """
         return frame(self.columns(), "polars", where="Draws.to_polars")
 
+    def report(self, path: str | Path, *, target: float | None = None, title: str = "") -> Path:
+        """Write these draws as one HTML page: `everychip.write_report(draws, output=path)`.
+
+        Args:
+            path: the file, or a folder, in which it is called report.html.
+            target: the score whose yield the page begins with.
+            title: its heading; absent, the network and the device.
+
+        Returns:
+            The file.
+        """
+        from everychip import write_report  # what a user would call: a report stands above an evaluation
+
+        return write_report(self, output=path, target=target, title=title)
+
     def save(self, path: str | Path) -> None:
         """Write the draws as one parquet file, which `load` reads back to the bit.
 

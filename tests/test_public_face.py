@@ -137,7 +137,7 @@ def test_an_experiment_and_a_study_are_executed_from_python(tmp_path: Path) -> N
 
 
 def test_no_room_but_one_reaches_another_through_the_public_face() -> None:
-    """What stands below would reach what stands above it there; `draws.report(path)` alone does, for its user."""
+    """What stands below would reach what stands above it there; `draws.report(path)` does, for its user."""
     face = {name for name in ec.__all__ if name not in ("__version__", *ROOMS)}
     allowed = {"draws.py": {"write_report"}}
     for path in Path(ec.__file__).parent.rglob("*.py"):

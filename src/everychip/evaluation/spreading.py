@@ -134,7 +134,7 @@ class _Crew:
     def __enter__(self) -> _Crew:
         return self
 
-    def __exit__(self, *_: object) -> None:
+    def __exit__(self, *error: object) -> None:
         for pipe, (process, _) in self._busy.items():
             self._idle.append((pipe, process))
         for pipe, process in self._idle:

@@ -9,6 +9,8 @@ export OMP_NUM_THREADS ?= 2
 # Tests run in this many processes of one thread each; a file's tests stay together, in order.
 WORKERS ?= auto
 PYTEST = OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(WORKERS) --dist loadfile
+# What `make bench` measures: vgg8-16 vgg8-64 resnet18-16 transformer mlp; all, if none is named.
+NETWORKS ?=
 # The versions that are installed, and the Python of the lowest ones promised.
 CONSTRAINTS ?= constraints.txt
 OLDEST_PYTHON ?= python3.11
@@ -85,7 +87,7 @@ site: setup ## Build the documentation as a site in site/, warnings as errors
 	$(BIN)/sphinx-build -q -W --keep-going -c docs -b html . site
 
 bench: setup ## Measure steps, chips, memory and start-up beside other tools, and write docs/results/benchmarks.md
-	$(BIN)/python benchmarks/side_by_side/run.py
+	$(BIN)/python benchmarks/side_by_side/run.py $(NETWORKS)
 	$(BIN)/python tools/docs/fill_tables.py docs/results/benchmarks.md
 
 clean: ## Remove the environment and everything that tools left behind

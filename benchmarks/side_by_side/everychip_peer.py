@@ -5,7 +5,7 @@ from __future__ import annotations
 from itertools import count
 
 import torch
-from workloads import Made, Work, Workload, serve
+from workloads import Made, Work, Workload, compiled, serve
 
 import everychip as ec
 from everychip.array import Array
@@ -39,8 +39,8 @@ def works(load: Workload) -> dict[str, Made]:
         "step: multi-exit": lambda: multi_exit(load),
         "chip": lambda: chip(load, HARDWARE),
         "chip, bfloat16": lambda: chip(load, HARDWARE, "bfloat16"),
-        "chip, compiled": lambda: chip(load, HARDWARE, compiled=True),
-        "chip, compiled, bfloat16": lambda: chip(load, HARDWARE, "bfloat16", compiled=True),
+        "chip, compiled": lambda: chip(load, HARDWARE, fast=True),
+        "chip, compiled, bfloat16": lambda: chip(load, HARDWARE, "bfloat16", fast=True),
         "array chip": lambda: chip(load, array),
         "array chip, 4 slices": lambda: chip(load, array.replace(mapping=SLICED)),
         "programming": lambda: programmed(load),
@@ -85,12 +85,12 @@ def _step(objective: Objective, x: torch.Tensor, y: torch.Tensor, precision: Pre
 
 
 def chip(
-    load: Workload, hardware: ec.Hardware, precision: Precision = "float32", *, compiled: bool = False
+    load: Workload, hardware: ec.Hardware, precision: Precision = "float32", *, fast: bool = False
 ) -> Work:
     """One chip of an evaluation: programmed, run over the test images, scored."""
     model, data = load.network(), Examples(*load.test())
-    if compiled:
-        model = torch.compile(model)  # type: ignore[assignment]
+    if fast:
+        model = compiled(model)
     bench = Asked.of().bench(model, data, precision=precision)
     placed = _ranged(Placed.of(model, hardware), bench.runner, data)
     numbers = count()

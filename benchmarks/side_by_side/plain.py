@@ -3,20 +3,13 @@
 from __future__ import annotations
 
 import torch
-from torch import nn
-from workloads import Made, Work, Workload, forward, serve, step
+from workloads import Made, Work, Workload, compiled, forward, serve, step
 
 
 def trained(load: Workload) -> Work:
     """A step of the fused optimizer."""
     model = load.network()
     return step(model, *load.one_batch(), torch.optim.Adam(model.parameters(), fused=True))
-
-
-def compiled(model: nn.Module) -> nn.Module:
-    """The network as `torch.compile` runs it."""
-    model.compile()
-    return model
 
 
 def works(load: Workload) -> dict[str, Made]:

@@ -1,6 +1,6 @@
 """Training steps, Monte Carlo chips, programming, memory and start-up, beside other tools: `make bench`.
 
-    python benchmarks/side_by_side/run.py [NETWORK …] [--rounds 5] [--json FILE]
+    python benchmarks/side_by_side/run.py [NETWORK …] [--rounds 5] [--json FILE] [--tiny]
 
 Each peer is a process of one thread. They take turns, work by work, in an order that moves on with every
 round, so that a drifting machine slows all of them; seconds are CPU time of the peer's process. A ratio is
@@ -22,7 +22,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-from workloads import WORKLOADS
+from workloads import TINY, WORKLOADS
 
 HERE = Path(__file__).parent
 ROOT = HERE.parents[1]
@@ -57,9 +57,9 @@ MEASURED_APART = ("step", "step: noise injection", "chip")
 class Process:
     """A peer at work on one network."""
 
-    def __init__(self, peer: Peer, network: str, *, keeps_memory: bool = True) -> None:
+    def __init__(self, peer: Peer, network: str, *, tiny: bool, keeps_memory: bool = True) -> None:
         self.name = f"{peer.script} {network}"
-        command = [sys.executable, str(HERE / peer.script), network]
+        command = [sys.executable, str(HERE / peer.script), network, *([TINY] if tiny else [])]
         environment = os.environ | {"OMP_NUM_THREADS": "1", "PYTHONWARNINGS": "ignore"}
         if keeps_memory:
             environment |= KEPT
@@ -97,9 +97,9 @@ def present() -> tuple[dict[str, Peer], list[dict[str, str]]]:
     return there, [{"peer": n, "install": p.install} for n, p in PEERS.items() if n not in there]
 
 
-def measured(network: str, peers: dict[str, Peer], rounds: int) -> list[dict[str, Any]]:
+def measured(network: str, peers: dict[str, Peer], rounds: int, *, tiny: bool) -> list[dict[str, Any]]:
     """A row for each work of each peer, on one network."""
-    running = {name: Process(peer, network) for name, peer in peers.items()}
+    running = {name: Process(peer, network, tiny=tiny) for name, peer in peers.items()}
     turns = [(name, work) for name, process in running.items() for work in process.ready["works"]]
     seconds: dict[tuple[str, str], list[float]] = {turn: [] for turn in turns}
     for number in range(rounds):
@@ -123,18 +123,18 @@ def measured(network: str, peers: dict[str, Peer], rounds: int) -> list[dict[str
                 "ratio_least": min(shares),
                 "ratio_most": max(shares),
                 "start_up": starts[name],
-                "peak_mib": peak(peers[name], network, work),
+                "peak_mib": peak(peers[name], network, work, tiny=tiny),
             }
         )
         print({key: rows[-1][key] for key in ("network", "peer", "work", "ratio", "peak_mib")}, flush=True)
     return rows
 
 
-def peak(peer: Peer, network: str, work: str) -> float | None:
+def peak(peer: Peer, network: str, work: str, *, tiny: bool) -> float | None:
     """Peak memory in MiB of a process that does this work and nothing else."""
     if work not in MEASURED_APART:
         return None
-    with Process(peer, network, keeps_memory=False) as process:
+    with Process(peer, network, tiny=tiny, keeps_memory=False) as process:
         return process.run(work)["peak"]
 
 
@@ -156,7 +156,10 @@ def main() -> None:
     parser.add_argument("networks", nargs="*", default=list(WORKLOADS), metavar="NETWORK")
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--json", type=Path, default=HERE / "result.json")
+    parser.add_argument(TINY, action="store_true", help="eight images: only to see that everything runs")
     options = parser.parse_args()
+    if options.tiny and options.json == HERE / "result.json":
+        parser.error(f"{TINY} measures nothing: name another file with --json")
     peers, missing = present()
     for one in missing:
         print(f"{one['peer']}: not installed; {one['install']}")
@@ -172,7 +175,7 @@ def main() -> None:
         "rows": rows_of_others(options.json, options.networks),
     }
     for name in options.networks:
-        found["rows"] += measured(name, peers, options.rounds)
+        found["rows"] += measured(name, peers, options.rounds, tiny=options.tiny)
         options.json.write_text(json.dumps(found, indent=1, ensure_ascii=False) + "\n")
 
 

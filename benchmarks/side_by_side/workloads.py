@@ -8,7 +8,7 @@ import resource
 import sys
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor, nn
@@ -18,6 +18,8 @@ Made = Callable[[], Work]
 """What makes the work when it is first wanted, so that a process holds no more than it is asked for."""
 SIGMA = 0.1
 """The standard deviation of weight noise in units of max|W|, where a peer is given it directly."""
+TINY = "--tiny"
+"""Four images in training and eight in an evaluation, to see that everything runs."""
 
 
 @dataclass(frozen=True)
@@ -82,6 +84,12 @@ WORKLOADS = {
 }
 
 
+def compiled(model: nn.Module) -> nn.Module:
+    """The network as `torch.compile` runs it; of a trial, through its front end alone, which is quick."""
+    model.compile(backend="eager" if TINY in sys.argv else "inductor")
+    return model
+
+
 def step(model: nn.Module, x: Tensor, y: Tensor, optimizer: torch.optim.Optimizer) -> Work:
     """An ordinary PyTorch step."""
     model.train()
@@ -111,7 +119,9 @@ def serve(works: Callable[[Workload], dict[str, Made]]) -> None:
     """Answer the driver: its works; then, for each line that names one, the CPU seconds of a repetition."""
     torch.set_num_threads(1)
     imported = time.process_time()
-    found = works(WORKLOADS[sys.argv[1]])
+    name, *options = sys.argv[1:]
+    load = WORKLOADS[name]
+    found = works(replace(load, batch=4, images=8) if TINY in options else load)
     made: dict[str, Work] = {}
     _say({"works": list(found), "import": imported})
     for line in sys.stdin:

@@ -79,6 +79,8 @@ docs: setup ## Write docs/reference from the code, the tables of results, and wh
 	$(BIN)/python tools/docs/device_pages.py
 	$(BIN)/python tools/docs/fill_tables.py
 	$(BIN)/python tools/docs/leaderboard_plots.py
+	$(BIN)/python tools/docs/policies.py
+	$(BIN)/python tools/docs/which_network.py
 	$(BIN)/python tools/docs/diagrams.py
 	$(BIN)/python tools/docs/run_pages.py
 	$(BIN)/python tools/docs/notebooks.py

@@ -175,6 +175,6 @@ class Unreadable(nn.Module):
 
 
 def test_an_output_that_holds_no_logits_says_so_in_one_line() -> None:
-    with pytest.raises(ec.errors.ModelError, match="expected a tensor of logits") as error:
+    with pytest.raises(ec.errors.ModelError, match="expected an entry called logits") as error:
         ec.evaluate(Unreadable(), HARDWARE, (torch.ones(2, 4), torch.tensor([0, 1])), chips=1)
     assert "\n" not in str(error.value)

@@ -31,7 +31,7 @@ def ran(*words: str) -> subprocess.CompletedProcess[str]:
 
 @pytest.mark.slow
 @pytest.mark.timeout(900)
-@pytest.mark.parametrize("network", ["transformer", "resnet18-16"])
+@pytest.mark.parametrize("network", ["mlp"])
 def test_side_by_side_runs_every_work_of_every_peer(network: str, tmp_path: Path) -> None:
     script, file = str(ROOT / "side_by_side" / "run.py"), tmp_path / "result.json"
     done = ran(script, network, "--rounds", "1", "--tiny", "--json", str(file))

@@ -52,8 +52,10 @@ def test_every_row_of_the_page_on_feedback_stands_in_a_report() -> None:
 
 def test_every_page_with_results_asks_for_its_tables() -> None:
     asked = {page.stem for page in FILL["pages"]()}
-    pages = "analog-foundation benchmarks buechel-table-1 does-feedback-help leaderboards statistics"
-    pages += " after-programming the-bars what-survives where-time-goes which-network zoo"
+    pages = (
+        "analog-foundation benchmarks buechel-table-1 does-feedback-help leaderboards multi-exit statistics"
+    )
+    pages += " after-programming the-bars what-survives where-time-goes which-network zoo other-simulators"
     assert asked == set(pages.split())
 
 
@@ -72,6 +74,13 @@ def test_a_plot_of_the_leaderboards_shows_the_committed_draws(name: str) -> None
     assert svg.startswith("<svg")
     assert svg.rstrip().endswith(DRAWN["mark"](panels)), "make docs draws it"
     assert all(panel.found for panel in panels)
+
+
+def test_the_plot_of_policies_shows_the_committed_draws() -> None:
+    script = runpy.run_path(str(ROOT / "tools" / "docs" / "policies.py"))
+    svg = (ROOT / "docs" / "results" / "plots" / "policies.svg").read_text(encoding="utf-8")
+    assert svg.startswith("<svg")
+    assert svg.rstrip().endswith(script["mark"]()), "make docs draws it"
 
 
 @pytest.mark.parametrize("board", BOARDS)

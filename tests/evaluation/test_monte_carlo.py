@@ -109,12 +109,21 @@ def test_models_of_other_precisions_are_measured(dtype):
     torch.testing.assert_close(found.nll, expected.nll, rtol=0.05, atol=0.02)
 
 
-@pytest.mark.parametrize("name", [n for n in ARCHITECTURES if n not in ("transposed 3d", "conv3d")])
+SLOW, NO_CLASSES = ("transposed 3d", "conv3d"), ("linear of one output",)
+
+
+@pytest.mark.parametrize("name", [n for n in ARCHITECTURES if n not in (*SLOW, *NO_CLASSES)])
 def test_any_architecture_is_measured(name):
     model, x = architecture(name)
     model = nn.Sequential(model, nn.Flatten())
     draws = evaluate(model, HARDWARE, (x, torch.zeros(len(x), dtype=torch.long)), chips=2)
     assert bool(draws.nll.isfinite().all())
+
+
+def test_a_network_of_one_logit_is_sent_to_the_task_that_reads_it():
+    model, x = architecture("linear of one output")
+    with pytest.raises(ModelError, match='task="multilabel"'):
+        evaluate(model, HARDWARE, (x, torch.zeros(len(x), dtype=torch.long)), chips=2)
 
 
 # --- the data ---------------------------------------------------------------------------------------------
@@ -273,9 +282,10 @@ def test_what_is_no_count_is_refused(option):
         ((torch.full((4, 3, 8, 8), torch.nan), torch.arange(4)), DataError),
         ((torch.zeros(4, 5, 8, 8), torch.arange(4)), ModelError),
         ((torch.zeros(4, 3, 8, 8, dtype=torch.float64), torch.arange(4)), ModelError),
-        ("digits", DataError),
+        ("digits", ModelError),
+        ("digit", DataError),
     ],
-    ids=["empty", "label", "length", "nan", "channels", "double", "a word"],
+    ids=["empty", "label", "length", "nan", "channels", "double", "a set that is not the model's", "a word"],
 )
 def test_bad_data_is_refused_in_one_line(data, error):
     with pytest.raises(error) as caught:

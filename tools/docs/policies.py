@@ -148,11 +148,21 @@ def drawn(training: str) -> list[Point]:
     return found
 
 
+def panels() -> dict[str, list[Point]]:
+    """The points of each training."""
+    return {training: drawn(training) for training in study()["axes"]["training"]}
+
+
+def mark() -> str:
+    """What the plot shows, by its hash."""
+    told = {name: [vars(point) for point in points] for name, points in panels().items()}
+    return mark_of("policies", told)
+
+
 def main() -> None:
-    panels = {training: drawn(training) for training in study()["axes"]["training"]}
-    charts = [{**macs_chart(points), "title": name} for name, points in panels.items()]
-    told = {name: [vars(point) for point in points] for name, points in panels.items()}
-    write_plot(PLOT, side_by_side(charts, columns=1), mark_of("policies", told))
+    size = {"width": 250, "height": 260}
+    charts = [{**macs_chart(points), **size, "title": name} for name, points in panels().items()]
+    write_plot(PLOT, side_by_side(charts, columns=3), mark())
 
 
 if __name__ == "__main__":

@@ -82,7 +82,7 @@ def chips(model: nn.Module, hardware: Hardware, *, count: int = 20, seed: int = 
     """
     must_be_finite(model.named_parameters())
     placed = Placed.of(model, hardware)
-    warn_of_layer_scale(placed, stacklevel=2)
+    warn_of_layer_scale(placed, stacklevel=3)
     return EachOfChips(model, placed, operator.index(count), operator.index(seed))
 
 

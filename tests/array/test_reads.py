@@ -78,9 +78,7 @@ def test_fused_layers_are_refused_by_check_program_and_evaluate_in_one_line(name
     asked = (
         lambda: ec.check(model, hw),
         lambda: ec.program(model, hw, seed=0, chip=0),
-        lambda: ec.evaluate(
-            model, hw, (x, torch.zeros(x.shape[:2], dtype=torch.long)), task="tokens", chips=1
-        ),
+        lambda: ec.evaluate(model, hw, (x, 0 * y), task=task, chips=1),
         lambda: ec.methods.NoiseInjection().bind(model, hw),
     )
     for ask in asked:

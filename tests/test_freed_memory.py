@@ -39,6 +39,7 @@ def told(how: str, **environment: str) -> tuple[bool, str, int]:
     return done == "True", number, int(faults)
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(sys.platform != "linux", reason="only glibc gives large blocks back so eagerly")
 def test_what_is_freed_is_not_paged_in_again_and_no_number_changes() -> None:
     _, plain, many = told("leave")

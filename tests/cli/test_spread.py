@@ -6,7 +6,10 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
 from study.test_executors import RECIPE
+
+pytestmark = pytest.mark.slow  # every command is a process that imports PyTorch
 
 
 def everychip(*words: str) -> subprocess.CompletedProcess[str]:

@@ -120,6 +120,7 @@ RESUMES = pytest.mark.skipif(
 
 
 @RESUMES
+@pytest.mark.slow
 @pytest.mark.parametrize("method", [METHOD, WITH_EXITS], ids=lambda m: m.kind)
 def test_a_resumed_training_ends_as_the_one_that_was_not_stopped(method: Any, tmp_path: Path) -> None:
     whole = trainer(tmp_path / "whole", method, save_strategy="steps", save_steps=3)
@@ -133,6 +134,7 @@ def test_a_resumed_training_ends_as_the_one_that_was_not_stopped(method: Any, tm
 
 
 @RESUMES
+@pytest.mark.slow
 def test_learned_ranges_are_trained_without_weight_decay_and_resumed_to_the_bit(tmp_path: Path) -> None:
     hw = HW.replace(array=ec.Array(dac_bits=4))
     method = ec.methods.NoiseInjection(inputs=ec.methods.LearnedInputs(start=1.0))

@@ -60,6 +60,7 @@ def test_where_the_chips_cannot_do_it_every_image_is_taken() -> None:
     assert plan.images == 777
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("text", ["±0.5 two-stage", "±1 two-stage failures 5 %"])
 def test_on_skewed_chips_the_interval_covers_what_it_says(text: str) -> None:
     good = beta_chips(50_000, 2000)
@@ -68,6 +69,7 @@ def test_on_skewed_chips_the_interval_covers_what_it_says(text: str) -> None:
     assert 0.94 <= coverage(good, 2000, text, trials=TRIALS) <= 0.96
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "name",
     [

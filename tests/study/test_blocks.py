@@ -167,6 +167,7 @@ class Notes(Watcher):
                 raise KeyboardInterrupt
 
 
+@pytest.mark.slow
 def test_a_study_of_fewer_runs_than_workers_has_the_draws_of_one_worker(
     tmp_path: Path, study: Studies
 ) -> None:

@@ -103,6 +103,15 @@ def _goal(work: str, row: dict[str, Any] | None) -> str:
     return f"{goal:g}, {'reached' if row['ratio'] <= goal else '**missed**'}"
 
 
+def small_networks() -> str:
+    """Chips a second of a small network on two cores, from benchmarks/small_networks.json."""
+    facts = json.loads((FILE.parents[1] / "small_networks.json").read_text(encoding="utf-8"))
+    lines = ["| how | chips a second | over as it comes |", "|---|---:|---:|"]
+    for name, row in facts["rows"].items():
+        lines.append(f"| {name} | {row['chips_per_second']:.0f} | × {row['speed_up']:.2f} |")
+    return "\n".join(lines)
+
+
 def freed_memory() -> str:
     """What kept memory is worth for a chip, from benchmarks/freed_memory.json."""
     facts = json.loads((FILE.parents[1] / "freed_memory.json").read_text(encoding="utf-8"))

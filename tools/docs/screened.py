@@ -12,10 +12,10 @@ import sys
 from pathlib import Path
 
 import torch
+from each_training import measure_each
 
 from everychip.evaluation.screening import Screening, screen
 from everychip.report.wording import percent
-from everychip.storage.files import write_text
 from everychip.study import store
 from everychip.study.experiment import Experiment
 from everychip.study.trained import trained_model
@@ -33,20 +33,6 @@ def screened(folder: Path) -> dict[str, list[float]]:
     data = splits.test.take(list(range(IMAGES)))
     found = screen(model, experiment.hardware, data, chips=CHIPS, seed=experiment.seed)
     return {"disagreement": found.disagreement.tolist(), "accuracy": found.accuracy.tolist()}
-
-
-def main(study: Path) -> None:
-    known = json.loads(TARGET.read_text(encoding="utf-8")) if TARGET.exists() else {}
-    for folder in sorted((study / "runs").iterdir()):
-        if not store.is_complete(folder):
-            continue
-        labels = store.open_run(folder).record["labels"]
-        if labels.items() >= NETWORK.items():
-            at = known.setdefault(labels["sigma_train"], {})
-            if labels["seed"] not in at:
-                at[labels["seed"]] = screened(folder)
-                write_text(TARGET, json.dumps(known, indent=1, sort_keys=True) + "\n")
-                print(f"σ {labels['sigma_train']}, seed {labels['seed']}: done")
 
 
 def table() -> str:
@@ -69,4 +55,4 @@ def table() -> str:
 
 if __name__ == "__main__":
     torch.set_num_threads(1)
-    main(Path(sys.argv[1]))
+    measure_each(Path(sys.argv[1]), NETWORK, TARGET, screened)

@@ -8,15 +8,14 @@ accuracies are kept in results/unfinished/two-chips.json, by σ and seed; what i
 from __future__ import annotations
 
 import copy
-import json
 import sys
 from pathlib import Path
 
 import torch
+from each_training import measure_each
 from torch import Tensor, nn
 
 from everychip.evaluation.monte_carlo import evaluate
-from everychip.storage.files import write_text
 from everychip.study import store
 from everychip.study.experiment import Experiment
 from everychip.study.trained import trained_model
@@ -53,19 +52,5 @@ def accuracies(folder: Path) -> list[float]:
     return [float(value) for value in draws.accuracy]
 
 
-def main(study: Path) -> None:
-    known = json.loads(TARGET.read_text(encoding="utf-8")) if TARGET.exists() else {}
-    for folder in sorted((study / "runs").iterdir()):
-        if not store.is_complete(folder):
-            continue
-        labels = store.open_run(folder).record["labels"]
-        if labels.items() >= BACKBONE.items():
-            at = known.setdefault(labels["sigma_train"], {})
-            if labels["seed"] not in at:
-                at[labels["seed"]] = accuracies(folder)
-                write_text(TARGET, json.dumps(known, indent=1, sort_keys=True) + "\n")
-                print(f"σ {labels['sigma_train']}, seed {labels['seed']}: {len(at[labels['seed']])} pairs")
-
-
 if __name__ == "__main__":
-    main(Path(sys.argv[1]))
+    measure_each(Path(sys.argv[1]), BACKBONE, TARGET, accuracies)

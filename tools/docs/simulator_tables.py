@@ -15,12 +15,12 @@ RESULT = Path(__file__).parents[2] / "benchmarks" / "other_simulators.json"
 def table() -> str:
     """A row for each device: logits, both means, and their difference with its interval."""
     lines = [
-        "| device, read after | logits without noise | everychip | aihwkit | difference |",
+        "| device, read after | difference | everychip | aihwkit | logits without noise |",
         "|---|---:|---:|---:|---:|",
     ]
     for name, row in json.loads(RESULT.read_text(encoding="utf-8"))["devices"].items():
         difference = compare(row["everychip"], row["aihwkit"]).difference
         means = (f"{100 * sum(row[tool]) / len(row[tool]):.1f} %" for tool in ("everychip", "aihwkit"))
         bounds = f"{100 * difference.estimate:+.2f} points {difference.bounds(digits=2)}"
-        lines.append(f"| {name} | {row['logits']:.0e} | {' | '.join(means)} | {bounds} |")
+        lines.append(f"| {name} | {bounds} | {' | '.join(means)} | {row['logits']:.0e} |")
     return re.sub(r"-(?=\d+\.)", MINUS, "\n".join(lines))

@@ -8,10 +8,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 from safetensors.torch import load_model
 
 from everychip.config.toml import read_toml, write_toml
-from everychip.data import Data
+from everychip.data import Data, split_holdout
 from everychip.errors import ConfigError, EverychipError
 from everychip.evaluation.monte_carlo import evaluate
 from everychip.mitigate import DriftCompensation, Mitigation
@@ -21,6 +22,7 @@ from everychip.study.execution import run
 from everychip.study.experiment import Experiment
 from everychip.study.grid import Study
 from everychip.study.study import run_study
+from everychip.study.suitable import calibration_of
 
 Make = Callable[..., Experiment]
 VERIFY = {"evaluation": {"mitigation": {"kind": "selective_write_verify", "fraction": 0.5, "images": 100}}}
@@ -48,6 +50,22 @@ def test_a_run_measures_the_mitigated_chips_of_the_same_training(tmp_path: Path,
     draws = evaluate(model, hardware, data.test, chips=2, mitigation=mitigation, calibration=data.train)
     noisy = [nll for nll, still in zip(two["nll"], quiet, strict=True) if not still]
     assert draws.nll.tolist() == pytest.approx(noisy)
+
+
+@pytest.mark.parametrize(
+    ("policy", "of"), [(None, "training"), ("combined", "validation"), ("per_chip", "validation")]
+)
+def test_batch_norm_beside_a_policy_is_measured_on_the_images_that_the_policy_takes(
+    tiny: Make, policy: str | None, of: str
+) -> None:
+    evaluation: dict[str, Any] = {"mitigation": {"kind": "bn_recalibration", "images": 50}}
+    experiment = tiny({"evaluation": evaluation | ({"policy": policy} if policy else {})})
+    splits = experiment.data.load()
+    parts = split_holdout(splits.train, experiment.training.validation, seed=experiment.seed)
+    wanted = {"training": splits.train, "validation": parts[1]}[of]
+    taken = calibration_of(experiment, splits)
+    assert taken is not None
+    assert torch.equal(taken.x, wanted.x)
 
 
 def test_the_command_line_and_a_written_recipe_know_it(tmp_path: Path, tiny: Make) -> None:

@@ -1,9 +1,14 @@
-"""IBM's aihwkit: training with noisy weights, programmed PCM chips, on perfect and on default tiles."""
+"""IBM's aihwkit: training with noisy weights, programmed PCM chips, on perfect and on default tiles.
+
+Of attention it converts no projection, and PyTorch's fast path of an encoder layer, which reads the weights
+of its linear layers, is switched off, since a tile has none.
+"""
 
 from __future__ import annotations
 
 import warnings
 
+import torch
 from aihwkit.inference.noise.pcm import PCMLikeNoiseModel
 from aihwkit.nn.conversion import convert_to_analog
 from aihwkit.optim import AnalogAdam
@@ -13,6 +18,7 @@ from torch import nn
 from workloads import SIGMA, Made, Work, Workload, forward, serve, step
 
 warnings.filterwarnings("ignore")
+torch.backends.mha.set_fastpath_enabled(False)
 
 
 def settings(*, perfect: bool) -> TorchInferenceRPUConfig:

@@ -62,10 +62,14 @@ dist: setup ## Build wheel and sdist into dist/
 	rm -rf dist
 	$(BIN)/python -m hatchling build -d dist
 
-dist-check: dist ## Install the wheel into an empty environment and run the demo there
+dist-check: dist ## Build wheel and sdist, see that they hold the same, and run the demo of the wheel in an empty environment
 	rm -rf .venv-dist && $(PYTHON) -m venv .venv-dist
 	.venv-dist/bin/python -m pip install --quiet --disable-pip-version-check -c constraints.txt $(TORCH_PIP) $(TORCH)
 	.venv-dist/bin/python -m pip install --quiet --disable-pip-version-check -c constraints.txt dist/*.whl
+	.venv-dist/bin/python -m pip wheel --quiet --disable-pip-version-check --no-deps -w .venv-dist/again dist/*.tar.gz
+	for wheel in dist/*.whl .venv-dist/again/*.whl; do \
+	  $(PYTHON) -m zipfile -l $$wheel | awk '{ print $$1, $$NF }' | sort > .venv-dist/$$(basename $$(dirname $$wheel)).txt; done
+	cmp .venv-dist/dist.txt .venv-dist/again.txt
 	cd .venv-dist && bin/everychip demo -o demo && test -s demo/report.html
 	cd .venv-dist && bin/python -c "import everychip as ec; print(ec.load('digits-lenet-gaussian-0.3'))"
 

@@ -134,7 +134,7 @@ def test_tokens_of_a_batch_of_padding_alone_count_for_nothing() -> None:
 
 
 def test_calibration_error_parts_from_torchmetrics_at_an_edge_and_in_its_digits() -> None:
-    """Guo et al., ICML 2017, eq. 3: bins are ((b − 1)/15, b/15]; there they are [(b − 1)/15, b/15) and {1}."""
+    """Guo et al., ICML 2017, eq. 3: bins are ((b − 1)/B, b/B]; there they are [(b − 1)/B, b/B) and {1}."""
     # Confidences 1/2 and a little more, labels right and wrong: two bins of two, or one.
     z, y = torch.tensor([[0.0, 0.0], [0.02, 0.0]]), torch.tensor([0, 1])
     above = 1 / (1 + math.exp(-0.02))

@@ -132,7 +132,7 @@ def counted() -> str:
     """What a count by torchmetrics costs a chip, from benchmarks/counted.json."""
     facts = json.loads((FILE.parents[1] / "counted.json").read_text(encoding="utf-8"))
     lines = [
-        "| network | chip, ms | with torchmetrics, ms | comparison, µs | torchmetrics, µs | more, of a chip |",
+        "| network | chip, ms | with torchmetrics, ms | comparison, µs | torchmetrics, µs | more of it |",
         "|---|---:|---:|---:|---:|---:|",
     ]
     for name, row in facts["networks"].items():

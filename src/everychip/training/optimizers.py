@@ -111,7 +111,7 @@ def _can_be_fused(parameters: Sequence[Tensor]) -> bool:
 
 
 def _must_have_digits(module: nn.Module, kind: Optimizer) -> None:
-    """In float16 the squares of small gradients are 0, and so are the ε that Adam divides by and its steps."""
+    """In float16 the squares of small gradients are 0, and so is the ε that Adam divides by."""
     half = [n for n, p in module.named_parameters() if p.requires_grad and p.dtype == torch.float16]
     if half and kind != "sgd":
         raise ModelError(

@@ -66,8 +66,8 @@ class Runner:
             The model's own output. Threads that run one model take turns, and checkpointed parts are
             computed again with the same chip.
         """
-        args, named = as_call(self.typed(x))
         with exclusive(self.model, parts=self.parts):
+            args, named = as_call(self.typed(x))
             if not chip:
                 return self.model(*args, **named)
             names = self.aliases

@@ -92,6 +92,8 @@ class Embedding(Task):
 
     def loss(self, answer: Tensor, y: Any, *, label_smoothing: float = 0.0) -> Tensor:
         """Supervised contrastive where y are class labels [n], 1 − cosine where they are vectors [n, d]."""
+        if isinstance(y, Mapping):  # of prepared examples
+            y = y.get(LABELS, y[VECTORS])
         if isinstance(y, Tensor) and y.is_floating_point() and y.shape == answer.shape:
             return 1 - F.cosine_similarity(answer.float(), y.float(), dim=1).mean()
         return contrastive(answer.float(), _labels(y, where="y"), temperature=self.temperature)

@@ -15,6 +15,7 @@ from everychip.config.arguments import index, number, takes, whole
 from everychip.config.columns import TENSOR, VALUES
 from everychip.data import Data, Examples, Splits, as_calibration, split_holdout
 from everychip.data.inputs import moved, rows_of, taken
+from everychip.errors import DataError
 from everychip.evaluation.bench import Asked
 from everychip.hardware.arguments import HARDWARE, MODEL
 from everychip.hardware.hardware import Hardware
@@ -120,13 +121,14 @@ def worst_case_search(
     placed = Placed.of(model, hardware)
     weights = {name: placed.columns[name].clipped(p.detach()) for name, p in placed.weights.items()}
     bounds = {name: th * full_scale(weight) for name, weight in weights.items()}
+    measured = None if test is None else _test(asked.task, test)
+    seen = batches if measured is None else _Batches.of(asked, model, measured, batch_size=batch_size)
     best = _Best()
     with evaluating(model):
         for restart in range(restarts):
             rng = rng_for(seed, "worst-case", "start", restart)
             delta = {name: _start(weights[name], bounds[name], restart, rng) for name in weights}
             best = min(best, _ascend(batches, weights, delta, bounds, steps), key=lambda one: one.rank)
-        seen = batches if test is None else _Batches.of(asked, model, test, batch_size=batch_size)
         random = [
             seen.score(weights, _random_signs(best.delta, rng_for(seed, "worst-case", "random", n)))
             for n in range(restarts)
@@ -141,6 +143,14 @@ def worst_case_search(
 def _validation(task: Task, data: Any, seed: int) -> Examples:
     every = Examples(as_calibration(data).x) if task.relative else task.examples(data, split="train")
     return split_holdout(every, _HOLDOUT, seed=seed)[1] if isinstance(data, Data | Splits) else every
+
+
+def _test(task: Task, data: Any) -> Examples:
+    try:
+        return task.examples(data, split="test")
+    except DataError as error:  # the argument is called otherwise here
+        where = "test" + error.where.removeprefix("data") if error.where.startswith("data") else error.where
+        raise DataError(where, found=error.found, expected=error.expected, remedy=error.remedy) from None
 
 
 @dataclass(frozen=True, config=VALUES)
@@ -163,10 +173,9 @@ class _Batches:
     data: Examples
 
     @classmethod
-    def of(cls, asked: Asked, model: nn.Module, data: Any, *, batch_size: int) -> _Batches:
-        """Of data in any form that memory holds, which must suit the task."""
-        bench = asked.bench(model, asked.task.examples(data, split="test"))
-        return cls(Runner(model, batch_size=batch_size), asked.task, bench.data)
+    def of(cls, asked: Asked, model: nn.Module, data: Examples, *, batch_size: int) -> _Batches:
+        """Of data that suits the task, which is refused here otherwise."""
+        return cls(Runner(model, batch_size=batch_size), asked.task, asked.bench(model, data).data)
 
     def score(self, weights: Perturbation, delta: Perturbation) -> float:
         """Of the model with W + ΔW."""

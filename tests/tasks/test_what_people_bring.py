@@ -18,7 +18,7 @@ import everychip as ec
 from everychip.cli import call
 from everychip.device_fit import read_csv
 from everychip.errors import ConfigError, DataError, ModelError
-from everychip.rng import rng_for
+from everychip.rng import rng_for, seeded_global_generator
 
 HW = ec.Hardware(device=ec.devices.Gaussian(sigma=0.1))
 X = torch.randn(40, 6, generator=torch.Generator().manual_seed(0))
@@ -386,3 +386,28 @@ def test_splits_by_name_are_read_as_the_splits_they_are():
 def test_what_can_be_gone_through_once_is_refused_with_what_keeps_it(data):
     with pytest.raises(DataError, match=r"list\(data\).*ec\.data\.Stream\(the function that makes it\)"):
         ec.evaluate(nn.Linear(6, 3), HW, data, chips=1)
+
+
+class NextToken(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        with seeded_global_generator(0, "next token"):
+            self.words, self.head = nn.Embedding(12, 8), nn.Linear(8, 12)
+
+    def forward(self, input_ids, attention_mask=None):
+        return self.head(self.words(input_ids))
+
+
+def test_a_stream_of_text_needs_no_labels_and_its_refusal_says_how():
+    ids = torch.randint(12, (20, 6), generator=rng_for(3))
+    mask = torch.ones_like(ids)
+    mask[:7, 4:] = 0
+    batch, task = {"input_ids": ids, "attention_mask": mask}, {"kind": "tokens", "causal": True}
+    kept = ec.evaluate(NextToken(), HW, batch, task=task, chips=2)
+    halves = [{name: part[rows] for name, part in batch.items()} for rows in (slice(9), slice(9, 20))]
+    streamed = ec.evaluate(
+        NextToken(), HW, ec.data.Stream(lambda: halves, labelled=False), task=task, chips=2
+    )
+    assert streamed.perplexity.tolist() == pytest.approx(kept.perplexity.tolist(), rel=1e-12)
+    with pytest.raises(DataError, match=r"stream: found a dict of input_ids, .*Stream\(…, labelled=False\)"):
+        ec.evaluate(NextToken(), HW, ec.data.Stream(lambda: halves), task=task, chips=2)

@@ -56,3 +56,17 @@ def test_a_trial_does_not_overwrite_the_committed_result() -> None:
     done = ran(str(ROOT / "side_by_side" / "run.py"), "mlp", "--tiny")
     assert done.returncode == 2
     assert "name another file" in done.stderr
+
+
+@pytest.mark.slow
+def test_the_price_of_a_count_is_measured_to_the_end(tmp_path: Path) -> None:
+    file = tmp_path / "counted.json"
+    done = ran(str(ROOT / "counted.py"), "--rounds", "1", "--json", str(file))
+    assert done.returncode == 0, done.stderr[-2000:]
+    found, committed = json.loads(file.read_text()), json.loads((ROOT / "counted.json").read_text())
+    assert set(found["networks"]) == set(committed["networks"])
+    for row in (*found["networks"].values(), *committed["networks"].values()):
+        assert set(row) == {
+            f"{who}, {what}" for who in ("compared", "torchmetrics") for what in ("ms", "µs alone")
+        }
+        assert all(value > 0 for value in row.values())

@@ -84,6 +84,19 @@ def test_what_is_no_share_of_images_is_refused_in_one_line() -> None:
         evaluate(model, HARDWARE, (data[0][:1], data[1][:1]), chips=3000, until=RULE)
 
 
+def test_an_accuracy_of_tokens_or_of_labels_is_no_share_of_images_either() -> None:
+    """It bears the same name, and an image's own is between 0 and 1: the plan's variance is another."""
+    model, (x, _) = task(40)
+    labels = (model(x) > 0).long()
+    multilabel = {"kind": "multilabel", "score": "accuracy"}
+    with pytest.raises(ConfigError, match="share of images"):
+        evaluate(model, HARDWARE, (x, labels), task=multilabel, chips=3000, until=RULE)
+    places = x.reshape(40, 2, 3)
+    tagger = nn.Linear(3, 4)
+    with pytest.raises(ConfigError, match="share of images"):
+        evaluate(tagger, HARDWARE, (places, tagger(places).argmax(-1)), task="tokens", chips=3000, until=RULE)
+
+
 @pytest.mark.parametrize(
     ("fields", "words"),
     [

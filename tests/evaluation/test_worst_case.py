@@ -13,7 +13,7 @@ from torch import nn
 
 import everychip as ec
 from everychip import Hardware, devices, rng_for
-from everychip.errors import ConfigError
+from everychip.errors import ConfigError, DataError
 from everychip.evaluation.worst_case import worst_case_search
 from everychip.rng import seeded_global_generator
 
@@ -172,15 +172,64 @@ def test_it_prints_the_three_accuracies_and_refuses_what_is_no_bound():
             assert str(error.value) == f"worst_case_search.{name}: found {value!r}; expected {expected}"
 
 
-@pytest.mark.parametrize("task", ["regression", {"kind": "tokens"}, ec.tasks.Segmentation()])
-def test_another_task_is_refused_in_one_line(task):
+def test_of_a_linear_regression_it_finds_the_corner_of_the_closed_form():
+    """The error w·x − y is largest at e + th·max|w|·Σ|xᵢ|, e > 0 the clean one."""
+    x = torch.tensor([[1.0, -2.0, 0.5, 3.0]]).expand(6, 4)
+    model = nn.Linear(4, 1, bias=False)
+    y = (model(x) - 0.7).detach()
+    task = ec.tasks.Regression(unit="K")
+    found = worst_case_search(model, HARDWARE, (x, y), th=0.1, task=task)
+    worst = 0.7 + 0.1 * float(model.weight.detach().abs().max()) * 6.5
+    assert found.clean == pytest.approx(0.7, abs=1e-6)
+    assert found.worst == pytest.approx(worst, abs=1e-6)
+    assert found.random < found.worst, "higher is worse"
+    assert str(found).startswith(f"|ΔW| ≤ 0.1·max|W|: worst RMSE {worst:.4f} K, random of equal size 0.")
+
+
+def of_every_task():
+    x = torch.randn(60, 6, generator=rng_for(0, "tasks"))
+    images = torch.randn(20, 1, 6, 6, generator=rng_for(0, "images"))
+    places = torch.randn(20, 5, 6, generator=rng_for(0, "places"))
+    with seeded_global_generator(0, "tasks"):
+        wide, pixels = nn.Linear(6, 4), nn.Conv2d(1, 3, 3, padding=1)
+    # One bright pixel, at which the detector sees an object of 6 x 6 around it.
+    bright = torch.zeros(20, 1, 7, 7)
+    bright[:, :, 3, 3] = 1
+    boxes = [{"boxes": torch.tensor([[0.5, 0.5, 6.5, 6.5]]), "labels": torch.tensor([0])}] * 20
+    detector = nn.Conv2d(1, 5, 1)
+    detector.weight.data = torch.tensor([8.0, 0.0, 0.0, 0.0, 0.0]).reshape(5, 1, 1, 1)
+    detector.bias.data = torch.tensor([-4.0, 3.0, 3.0, 3.0, 3.0])
+    return {
+        "multilabel": (wide, (x, (wide(x) > 0).long()), "multilabel"),
+        "segmentation": (pixels, (images, pixels(images).argmax(1)), "segmentation"),
+        "tokens": (wide, (places, wide(places).argmax(-1)), "tokens"),
+        "embedding": (wide, x, "embedding"),
+        "recall": (wide, (x, x.argmax(1)), {"kind": "embedding", "score": "recall"}),
+        "detection": (detector, (bright, boxes), {"kind": "detection", "classes": 1}),
+    }
+
+
+@pytest.mark.parametrize("name", of_every_task())
+def test_of_every_task_the_worst_chip_is_no_better_than_a_random_one_and_as_measured(name):
+    model, data, task = of_every_task()[name]
+    before = {key: value.clone() for key, value in model.state_dict().items()}
+    found = worst_case_search(model, HARDWARE, data, th=0.3, task=task, steps=5, restarts=2)
+    assert found.score == ec.tasks.Task.parse(task).headline
+    assert found.worst <= found.random
+    assert found.worst < found.clean, found
+    draws = ec.evaluate(model, ec.Hardware(device=ec.devices.Ideal()), data, task=task, chips=1)
+    assert found.clean == pytest.approx(float(draws.values[0]), abs=1e-6)
+    assert all(torch.equal(value, model.state_dict()[key]) for key, value in before.items())
+
+
+def test_what_is_no_task_or_does_not_suit_it_is_refused_in_one_line():
     x = torch.zeros(8, 4)
-    with pytest.raises(
-        ConfigError, match=r"^worst_case_search.task: found the task \w+; expected classification"
-    ):
-        worst_case_search(nn.Linear(4, 2), HARDWARE, (x, x), th=0.1, task=task)
     with pytest.raises(ConfigError, match="did you mean regression"):
         worst_case_search(nn.Linear(4, 2), HARDWARE, (x, x), th=0.1, task="regresion")
+    with pytest.raises(DataError, match=r"targets \[2, 4\] for outputs \[2, 2\]"):
+        worst_case_search(nn.Linear(4, 2), HARDWARE, (x, x), th=0.1, task="regression")
+    with pytest.raises(ConfigError, match=r"task\.detection: found no score"):
+        worst_case_search(nn.Linear(4, 2), HARDWARE, (x, x), th=0.1, task="detection")
 
 
 def test_naming_the_task_that_is_searched_changes_nothing():

@@ -129,3 +129,51 @@ def test_a_damaged_answer_is_named_in_one_line(asked: Callable[..., Path], conte
         load(folder)
     assert FILE in str(caught.value)
     assert "\n" not in str(caught.value)
+
+
+KELVIN = {"name": "RMSE", "higher_is_better": False, "within": [0, None], "unit": "K"}
+MIOU = {"name": "mIoU", "higher_is_better": True, "within": [0, 1], "unit": "%"}
+
+
+def of(score: dict[str, Any]) -> dict[str, Any]:
+    """The answer of a run that is judged by another score than accuracy."""
+    noisy = {"estimate": 0.8, "low": 0.7, "high": 0.9, "over": "chips", "score": score}
+    return {"sensitivity": {**ANSWER["sensitivity"], "noisy": noisy, "score": score}}
+
+
+def texts(spec: Any) -> str:
+    return json.dumps(spec, ensure_ascii=False)
+
+
+def test_a_regressions_layers_are_drawn_and_listed_in_its_own_unit(asked: Callable[..., Path]) -> None:
+    found = section(asked(**of(KELVIN)))
+    table = next(block for block in found.blocks if isinstance(block, Table))
+    assert [row.cells[4] for row in table.rows] == ["0.100 ± 0.050", "−0.0010 ± 0.0020"]
+    assert table.columns[4].name == "K lost"
+    drawn = next(block for block in found.blocks if isinstance(block, Figure))
+    assert [panel.title for panel in drawn.panels] == [
+        "K lost by the noise of one layer alone",
+        "RMSE over σ, and its break-even",
+    ]
+    layers, crossing = (dict(panel.spec) for panel in drawn.panels)
+    assert [row["points"] for row in layers["data"]["values"]] == [0.1, -0.001]
+    assert crossing["data"]["values"][0] == {"sigma": 0.0, "mean": 0.9, "low": 0.85, "high": 0.95}
+    assert '"K of RMSE"' in texts(layers) and '"RMSE in K"' in texts(crossing)
+    for text in (texts([layers, crossing]), texts([panel.title for panel in drawn.panels]), drawn.caption):
+        assert "ccuracy" not in text and "points of" not in text
+
+
+def test_a_score_in_percent_is_drawn_by_its_own_name(asked: Callable[..., Path]) -> None:
+    drawn = next(block for block in section(asked(**of(MIOU))).blocks if isinstance(block, Figure))
+    layers, crossing = (dict(panel.spec) for panel in drawn.panels)
+    assert [row["points"] for row in layers["data"]["values"]] == [10.0, -0.1]
+    assert '"points of mIoU"' in texts(layers) and '"mIoU in %"' in texts(crossing)
+    assert "ccuracy" not in texts([layers, crossing, drawn.panels[1].title])
+
+
+@pytest.mark.parametrize("sigma", [0.3, 1.4])
+def test_a_score_without_an_upper_bound_is_not_cut_at_one(asked: Callable[..., Path], sigma: float) -> None:
+    steps = [{**step, "mean": 2.0, "low": 1.5, "high": 2.5} for step in STEPS]
+    crossing = {**ANSWER["break_even"], "target": 3.0, "steps": steps, "sigma": sigma, "high": None}
+    answers = load(asked(**of(KELVIN), break_even=crossing)).weak_layers
+    assert figure(answers).panels[1].spec["data"]["values"][0]["high"] == 2.5

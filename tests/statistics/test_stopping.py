@@ -12,6 +12,7 @@ from torch import nn
 
 from everychip import Draws, Hardware, devices, evaluate, rng_for
 from everychip.errors import ConfigError
+from everychip.scores import ACCURACY, Score
 from everychip.statistics.confidence_sequences import Sequential, SequentialT
 from everychip.statistics.stopping import Until, enough
 
@@ -162,6 +163,21 @@ def test_parts_of_a_watched_evaluation_stay_watched() -> None:
     joined = Draws.join([draws])
     assert joined.until == Until(0.0001, failures=0.1)
     assert "until" not in draws.columns()
+
+
+@pytest.mark.parametrize(
+    ("score", "offered", "withheld"),
+    [
+        (Score("RMSE", False, (0, math.inf), "K"), ["in K of RMSE"], ["bernstein", "two-stage"]),
+        (Score("F1", within=(0.0, 1.0), unit="%"), ["points of F1", "bernstein"], ["two-stage"]),
+        (ACCURACY, ["points of accuracy", "bernstein", "two-stage"], []),
+    ],
+)
+def test_a_refusal_offers_the_rules_that_the_score_has(score, offered, withheld):
+    with pytest.raises(ConfigError) as refused:
+        Until.parse("soon", score=score)
+    assert all(word in str(refused.value) for word in offered)
+    assert not any(word in str(refused.value) for word in withheld)
 
 
 @pytest.mark.parametrize("text", ["±0.2", "± 0.2", "+-0.2", "+/-0.2 points", "±0.2 %", " ±.2 "])

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 import everychip as ec
 from everychip import rng_for, tasks
-from everychip.errors import ConfigError, DataError
+from everychip.errors import ConfigError, DataError, StoreError
 from everychip.tasks.boxes import average_precision, matched, overlap, strongest
 from everychip.tasks.points import Points
 
@@ -188,3 +188,49 @@ def test_boxes_hold_the_strokes_and_nothing_else() -> None:
         assert not (rest > 0).any()
         assert 1 <= len(target["labels"]) <= 3
     assert {int(label) for target in splits.train.y for label in target["labels"]} == set(range(10))
+
+
+class OfEachImage(nn.Module):
+    """A detector as torchvision's are: a list of images in, a list of dicts out."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv = nn.Conv2d(1, 4, 3, padding=1)
+
+    def forward(self, images: list[Tensor]) -> list[dict[str, Tensor]]:
+        return [{"boxes": self.conv(image[None]).mean((2, 3))} for image in images]
+
+
+def images_and_boxes(n: int = 6) -> tuple[list[Tensor], list[dict[str, Tensor]]]:
+    images = [torch.rand((1, 8, 8 + i), generator=rng_for(i, "image")) for i in range(n)]
+    return images, [
+        {"boxes": some_boxes(2, seed=i), "labels": torch.zeros(2, dtype=torch.long)} for i in range(n)
+    ]
+
+
+@pytest.mark.parametrize("method", ["vanilla", "noise_injection", "irs"])
+@pytest.mark.parametrize("form", ["a list", "a tensor"])
+def test_a_detector_whose_outputs_are_not_read_is_not_trained_by_fit(method: str, form: str) -> None:
+    images, boxes = images_and_boxes()
+    x = images if form == "a list" else torch.zeros(6, 1, 8, 8)
+    with pytest.raises(ConfigError, match=r"task\.detection: found a training; .*objective\.chip\(\)"):
+        ec.fit(OfEachImage(), method, (x, boxes), task="detection", hardware=HW, epochs=1)
+
+
+@pytest.mark.parametrize("changed", ["boxes", "labels", "images"])
+def test_a_training_on_other_boxes_or_images_is_another_training(changed: str, tmp_path) -> None:
+    """What a training reads is in its identity, in lists and dicts, too."""
+
+    def fitted(x, y):
+        model = ec.models.Pixelwise(width=4, depth=1).build((1, 8, 8), 3 + 4, seed=0)
+        task, file = tasks.Detection(classes=3), tmp_path / "training.safetensors"
+        options = {"hardware": HW, "epochs": 1, "batch_size": 3}
+        ec.fit(model, "vanilla", (x, y), task=task, checkpoint=file, **options)
+
+    x = torch.rand((6, 1, 8, 8), generator=rng_for(0, "x"))
+    y = images_and_boxes()[1]
+    fitted(x, y)
+    others = {"boxes": y[3]["boxes"] + 0.25, "labels": y[3]["labels"] + 1}
+    target = {**y[3], changed: others.get(changed, y[3]["boxes"])} if changed != "images" else y[3]
+    with pytest.raises(StoreError, match="another training"):
+        fitted(x + (changed == "images"), [*y[:3], target, *y[4:]])

@@ -1,6 +1,6 @@
-"""Scores that are counted here agree with torchmetrics: on random answers, ties, ignored labels, saturation.
+"""Scores agree with torchmetrics, those that are counted here, too: on random answers, ties, saturation.
 
-And where they part on purpose: what a chip that overflows is worth, and how many digits a sum keeps.
+And where these part on purpose: what a chip that overflows is worth, edges of bins, how many digits are kept.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ import sys
 import pytest
 import torch
 from torch import Tensor
-from torchmetrics.functional import pairwise_cosine_similarity
+from torchmetrics.functional import classification, cosine_similarity, pairwise_cosine_similarity
 from torchmetrics.functional.classification import multiclass_accuracy, multiclass_calibration_error
 from torchmetrics.functional.retrieval import retrieval_hit_rate
 from torchmetrics.functional.text import perplexity
@@ -98,7 +98,7 @@ def test_recall_at_one_is_torchmetrics_hit_rate_among_the_others() -> None:
 
 
 def test_a_chip_that_overflows_is_wrong_here_and_may_be_right_there() -> None:
-    """The first reason why accuracy is counted here: of NaN, argmax is a class like any other."""
+    """Why broken rows are taken out before torchmetrics counts: of NaN, argmax is a class like any other."""
     z, y = torch.full((8, CLASSES), math.nan), torch.zeros(8, dtype=torch.long)
     assert float(multiclass_accuracy(z, y, num_classes=CLASSES, average="micro")) == 1.0
     assert metrics.accuracy(z, y) == 0.0
@@ -107,8 +107,74 @@ def test_a_chip_that_overflows_is_wrong_here_and_may_be_right_there() -> None:
     assert meter.compute() == {"accuracy": 0.0, "loss": math.inf, "perplexity": math.inf}
 
 
+@pytest.mark.parametrize("score", ["accuracy", "tokens", "recall"])
+def test_right_answers_are_counted_by_torchmetrics(score: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Every count goes through it: with a torchmetrics that finds one more right, so does the score."""
+    z, y = logits("random", 40, CLASSES), labels(40)
+
+    def found() -> float:
+        if score == "accuracy":
+            return metrics.per_chip(z, y)["accuracy"]
+        meter = tasks.Tokens().meter() if score == "tokens" else tasks.Embedding(score="recall").meter()
+        part = (z[None], y[None]) if score == "tokens" else (z, {"vectors": z, "labels": y})
+        meter.update(*part)
+        return meter.compute()[score if score == "recall" else "accuracy"]
+
+    before, known = found(), classification.multiclass_stat_scores
+    monkeypatch.setattr(classification, "multiclass_stat_scores", lambda *a, **k: known(*a, **k) + 1)
+    assert found() == pytest.approx(before + 1 / 40)
+
+
+def test_tokens_of_a_batch_of_padding_alone_count_for_nothing() -> None:
+    meter = tasks.Tokens().meter()
+    meter.update(logits("random", 2, 3, CLASSES), torch.full((2, 3), -100))
+    z, y = logits("random", 4, 3, CLASSES), labels(4, 3)
+    meter.update(z, y)
+    assert meter.compute()["accuracy"] == float((z.argmax(-1) == y).double().mean())
+
+
+def test_calibration_error_parts_from_torchmetrics_at_an_edge_and_in_its_digits() -> None:
+    """Guo et al., ICML 2017, eq. 3: bins are ((b − 1)/B, b/B]; there they are [(b − 1)/B, b/B) and {1}."""
+    # Confidences 1/2 and a little more, labels right and wrong: two bins of two, or one.
+    z, y = torch.tensor([[0.0, 0.0], [0.02, 0.0]]), torch.tensor([0, 1])
+    above = 1 / (1 + math.exp(-0.02))
+    apart, together = (0.5 + above) / 2, (above - 0.5) / 2
+    theirs = multiclass_calibration_error(z.softmax(1), y, num_classes=2, n_bins=2, norm="l1")
+    assert metrics.ece(z, y, bins=2) == pytest.approx(apart, abs=1e-6)
+    assert float(theirs) == pytest.approx(together, abs=1e-6)
+    # Confidences of 1 and of 0.95, which a single bin joins.
+    z, y = torch.tensor([[1000.0, 0.0], [math.log(19.0), 0.0]]), torch.tensor([1, 0])
+    theirs = multiclass_calibration_error(z.softmax(1), y, num_classes=2, n_bins=1, norm="l1")
+    assert metrics.ece(z, y, bins=1) == pytest.approx((1 - 0.05) / 2, abs=1e-6)
+    assert float(theirs) == pytest.approx((1 + 0.05) / 2, abs=1e-6)
+    z, y = logits("random", 3000, CLASSES).double(), labels(3000)
+    theirs = multiclass_calibration_error(z.softmax(1), y, num_classes=CLASSES, n_bins=15, norm="l1")
+    assert theirs.dtype == torch.float32, "whatever the precision of the answers"
+
+
+def test_perplexity_of_a_label_that_underflows_is_infinite_in_torchmetrics_alone() -> None:
+    z, y = torch.tensor([[[200.0, 0.0]] * 4]), torch.tensor([[1, 0, 0, 0]])
+    meter = tasks.Tokens().meter()
+    meter.update(z, y)
+    assert meter.compute()["perplexity"] == pytest.approx(math.exp(200 / 4))
+    assert float(perplexity(z, y)) == math.inf
+
+
+def test_cosine_and_retrieval_part_from_torchmetrics_in_digits_and_at_doubles() -> None:
+    v = torch.randn(6, 4, generator=rng_for(4, "vectors"), dtype=torch.float64)
+    assert cosine_similarity(v, v + 0.1, reduction="mean").dtype == torch.float32
+    v[1] = 0
+    assert math.isnan(cosine_similarity(v, v, reduction="mean"))
+    v[1] = v[0]  # the same input twice: both are at distance 0 of both
+    meter = tasks.Embedding().meter()
+    meter.update(v, {"vectors": v})
+    assert meter.compute() == {"retrieval": 1.0, "cosine": pytest.approx(1.0)}
+    alike, own = pairwise_cosine_similarity(v, v), torch.eye(6, dtype=torch.bool)
+    assert sum(float(retrieval_hit_rate(alike[n], own[n], top_k=1)) for n in range(6)) < 6
+
+
 def test_sums_here_keep_the_digits_of_float64() -> None:
-    """The second one: draws are compared to the bit, and a sum in float32 depends on its batches."""
+    """Draws are compared to the bit, and a sum in float32 depends on its batches."""
     z, y = logits("random", 3000, CLASSES), labels(3000)
     exact = -z.double().log_softmax(1).gather(1, y[:, None]).mean()
     totals = []

@@ -140,13 +140,6 @@ def test_sensitivity_break_even_and_the_worst_case_take_a_model_in_double():
     assert ec.calibrate(model, array, data) is not None
 
 
-@pytest.mark.parametrize(("model_type", "data_type"), [("bfloat16", "float32"), ("float32", "float64")])
-def test_inputs_that_would_lose_digits_are_refused_with_the_cast(model_type, data_type):
-    model = nn.Linear(8, 2).to(getattr(torch, model_type))
-    with pytest.raises(ModelError, match=rf"takes inputs of its type: x\.to\(torch\.{model_type}\)"):
-        ec.evaluate(model, HW, (X.to(getattr(torch, data_type)), CLASSES), chips=1)
-
-
 class Named(nn.Module):
     """Two outputs by name, of which the first is not the one that is meant."""
 

@@ -74,10 +74,17 @@ def test_labels_of_tokens_are_run_and_reported_beside_their_loss_and_perplexity(
 def test_the_weak_layers_of_a_regression_are_printed_in_its_unit(tmp_path, capsys):
     settings = [word for setting in QUICK for word in ("--set", setting)]
     assert command("run", "regression", *settings, "--output", tmp_path / "run") == 0
-    assert command("sensitivity", tmp_path / "run", "--chips", 3) == 0
+    assert command("sensitivity", tmp_path / "run", "--chips", 3, "--drop", "5") == 0
     said = capsys.readouterr().out
     assert "RMSE lost" in said and "points lost" not in said
     assert command("report", tmp_path / "run") == 0
+    page = (tmp_path / "run" / "report.html").read_text(encoding="utf-8")
+    for words in (
+        "Which layers the noise hurts",
+        "RMSE lost by the noise of one",
+        "RMSE over σ, and its break-",
+    ):
+        assert words in page
 
 
 def test_a_classification_says_nothing_of_its_task_and_keeps_its_identity():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import json
 from pathlib import Path
 from typing import Any
@@ -11,11 +12,13 @@ import pytest
 import torch
 from safetensors.torch import save_file, save_model
 from torch import nn
+from torch.utils.data import DataLoader, TensorDataset
 
 import everychip as ec
 from everychip.cli import call
 from everychip.device_fit import read_csv
 from everychip.errors import ConfigError, DataError, ModelError
+from everychip.rng import rng_for, seeded_global_generator
 
 HW = ec.Hardware(device=ec.devices.Gaussian(sigma=0.1))
 X = torch.randn(40, 6, generator=torch.Generator().manual_seed(0))
@@ -351,3 +354,60 @@ def test_an_instrument_s_overflow_is_no_measurement(tmp_path, reading):
     read = read_csv(file, unit="uS", skip_invalid=True)
     assert len(read.target) == 36
     assert "1 of 37 rows left out" in read.notes[0]
+
+
+def test_splits_by_name_are_read_as_the_splits_they_are():
+    frame = pytest.importorskip("pandas").DataFrame
+    other = torch.randn(200, 6, generator=rng_for(8))
+    other = other, (other[:, 0] > 0).long()
+    parts = {
+        "pairs": (lambda x, y: (x, y)),
+        "sets": TensorDataset,
+        "loaders": lambda x, y: DataLoader(TensorDataset(x, y), batch_size=7),
+        "frames": lambda x, y: frame(x.numpy()).assign(label=y.numpy()),
+    }
+    model = nn.Linear(6, 3)
+    expected = ec.evaluate(model, HW, (X, CLASSES), chips=2).accuracy
+    for form, of in parts.items():
+        for name in ("test", "validation", "val"):
+            data = {"train": of(*other), name: of(X, CLASSES)}
+            assert torch.equal(ec.evaluate(model, HW, data, chips=2).accuracy, expected), form
+    options = {"hardware": HW, "epochs": 10, "batch_size": 10, "lr": 0.05}
+    once, again = (
+        ec.fit(copy.deepcopy(model), "vanilla", data, **options)
+        for data in (other, {"train": other, "test": (X, CLASSES)})
+    )
+    assert torch.equal(once.weight, again.weight)
+    with pytest.raises(DataError, match=r'found splits train; expected one called test; data\["train"\]'):
+        ec.evaluate(model, HW, {"train": other}, chips=1)
+
+
+@pytest.mark.parametrize("data", [zip(X, X, strict=True), ((X, X) for _ in range(1))])
+def test_what_can_be_gone_through_once_is_refused_with_what_keeps_it(data):
+    with pytest.raises(DataError, match=r"list\(data\).*ec\.data\.Stream\(the function that makes it\)"):
+        ec.evaluate(nn.Linear(6, 3), HW, data, chips=1)
+
+
+class NextToken(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        with seeded_global_generator(0, "next token"):
+            self.words, self.head = nn.Embedding(12, 8), nn.Linear(8, 12)
+
+    def forward(self, input_ids, attention_mask=None):
+        return self.head(self.words(input_ids))
+
+
+def test_a_stream_of_text_needs_no_labels_and_its_refusal_says_how():
+    ids = torch.randint(12, (20, 6), generator=rng_for(3))
+    mask = torch.ones_like(ids)
+    mask[:7, 4:] = 0
+    batch, task = {"input_ids": ids, "attention_mask": mask}, {"kind": "tokens", "causal": True}
+    kept = ec.evaluate(NextToken(), HW, batch, task=task, chips=2)
+    halves = [{name: part[rows] for name, part in batch.items()} for rows in (slice(9), slice(9, 20))]
+    streamed = ec.evaluate(
+        NextToken(), HW, ec.data.Stream(lambda: halves, labelled=False), task=task, chips=2
+    )
+    assert streamed.perplexity.tolist() == pytest.approx(kept.perplexity.tolist(), rel=1e-12)
+    with pytest.raises(DataError, match=r"stream: found a dict of input_ids, .*Stream\(…, labelled=False\)"):
+        ec.evaluate(NextToken(), HW, ec.data.Stream(lambda: halves), task=task, chips=2)

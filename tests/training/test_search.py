@@ -171,3 +171,39 @@ def test_a_mistake_is_said_in_one_line_before_anything_is_trained(monkeypatch, g
     with pytest.raises(ConfigError, match=words) as error:
         run(network(), methods.NoiseInjection(), grid, **options)
     assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize("by", ["kpp", "mean"])
+def test_the_best_of_an_error_is_the_lowest_and_as_scored_by_hand(by):
+    from everychip import evaluate, tasks
+    from everychip.training.loop import Training, split_holdout, train
+
+    x = torch.randn(120, 6, generator=rng_for(0))
+    pair, model = (x, 2 * x[:, :1] - x[:, 1:2]), nn.Linear(6, 1)
+    task = tasks.Regression(unit="K")
+    options = {"chips": 6, "epochs": 3, "batch_size": 16, "lr": 0.05, "hardware": HARDWARE, "by": by}
+    grid = {"constraint": ({"kind": "clip", "alpha": 1.0}, {"kind": "clip", "alpha": 2.5})}
+    found = tuning.search(model, methods.NoiseInjection(), grid, pair, task=task, **options)
+    scores = [trial.score for trial in found.trials]
+    assert found.best.score == min(scores) < max(scores)
+    assert str(found).startswith("constraint = {'kind': 'clip', 'alpha': 1.0}: mean RMSE ")
+    assert " K, KPP " in str(found)
+
+    kept, held = split_holdout(task.examples(pair, split="train"), 0.1, seed=seed_for(0, "search"))
+    trial, training = found.trials[1], Training(epochs=3, batch_size=16, lr=0.05)
+    twin = train(copy.deepcopy(model), trial.method, kept, hardware=HARDWARE, training=training, task=task)
+    draws = evaluate(
+        twin.model, HARDWARE, held, task=task, chips=6, seed=seed_for(0, "search"), purpose="validate"
+    )
+    assert trial.mean == float(draws.RMSE.mean())
+    assert trial.kpp == float(draws.RMSE.max()), "of six chips, the worst is the largest error"
+
+
+def test_tokens_are_searched_by_their_own_score():
+    ids = torch.arange(60)[:, None].add(torch.arange(8)).remainder(12)
+    model = nn.Sequential(nn.Embedding(12, 8), nn.Linear(8, 12))
+    options = {"chips": 4, "epochs": 4, "batch_size": 8, "hardware": HARDWARE, "by": "mean"}
+    task = {"kind": "tokens", "causal": True}
+    found = tuning.search(model, "noise_injection", {"chips": (1,)}, ids, task=task, lr=0.02, **options)
+    assert found.judged.name == "perplexity"
+    assert 1 < found.best.score < 12

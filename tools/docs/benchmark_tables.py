@@ -128,6 +128,22 @@ def freed_memory() -> str:
     return "\n".join(lines)
 
 
+def counted() -> str:
+    """What a count by torchmetrics costs a chip, from benchmarks/counted.json."""
+    facts = json.loads((FILE.parents[1] / "counted.json").read_text(encoding="utf-8"))
+    lines = [
+        "| network | chip, ms | with torchmetrics, ms | comparison, µs | torchmetrics, µs | more of it |",
+        "|---|---:|---:|---:|---:|---:|",
+    ]
+    for name, row in facts["networks"].items():
+        ours, theirs = row["compared, µs alone"], row["torchmetrics, µs alone"]
+        times = f"{row['compared, ms']:.2f} | {row['torchmetrics, ms']:.2f} | {ours:.0f} | {theirs:.0f}"
+        more = (theirs - ours) / (1e3 * row["compared, ms"])
+        lines.append(f"| {name} | {times} | {100 * more:.2f} % |")
+    lines.append(f"| importing torchmetrics, once a process | | | | | {facts['import, s']:.1f} s |")
+    return "\n".join(lines)
+
+
 def compiled() -> str:
     """What torch.compile is worth for a chip, from benchmarks/compiled.json."""
     facts = json.loads((FILE.parents[1] / "compiled.json").read_text(encoding="utf-8"))

@@ -13,7 +13,7 @@ from everychip.data.images import decode, normalise
 from everychip.data.pairs import LABELS, tensor_of
 from everychip.errors import DataError, known_names
 
-_SPLITS = {"train": ("train",), "test": ("test", "validation")}
+_SPLITS = {"train": ("train",), "test": ("test", "validation", "valid", "val")}
 _NUMBERING = ("idx", "id", "__index_level_0__")
 """Columns that number the rows, which no model takes."""
 
@@ -23,6 +23,16 @@ def is_table(data: Any) -> bool:
     if isinstance(data, Mapping) and data:
         return all(_is_hub(part) for part in data.values())
     return _is_hub(data) or is_frame(data)
+
+
+def has_splits(data: Any) -> bool:
+    """Whether this is a dict of splits by name, each of which holds inputs with targets.
+
+    >>> has_splits({"train": ([[0.0]], [1]), "test": ([[0.0]], [1])}), has_splits({"x": [0.0], "y": [1]})
+    (True, False)
+    """
+    known = {name for names in _SPLITS.values() for name in names}
+    return isinstance(data, Mapping) and bool(data) and set(data) <= known and not is_table(data)
 
 
 def columns(
@@ -58,7 +68,7 @@ def columns(
     >>> columns(frame).x.shape, columns(frame, x="a").x.shape
     (torch.Size([2, 2]), torch.Size([2]))
     """
-    table = _one_split(data, split)
+    table = one_split(data, split)
     names = list(table.columns) if is_frame(table) else list(table.column_names)
     target = _target(names, y, labelled=labelled)
     asked = [x] if isinstance(x, str) else None if x is None else list(x)
@@ -77,7 +87,8 @@ def columns(
     return Examples(inputs, None if target is None else _numbers(table, target))
 
 
-def _one_split(data: Any, split: str | None) -> Any:
+def one_split(data: Any, split: str | None) -> Any:
+    """The split of a dict of them; absent or "test", test or else validation."""
     if not isinstance(data, Mapping) or is_frame(data):
         return data
     wanted = _SPLITS.get(split or "test", (split,))

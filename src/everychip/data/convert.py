@@ -10,7 +10,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, IterableDataset
 
 from everychip.data.base import Data
-from everychip.data.columns import columns, is_table
+from everychip.data.columns import columns, has_splits, is_table, one_split
 from everychip.data.examples import Examples
 from everychip.data.inputs import joined, leaves
 from everychip.data.named import named
@@ -78,9 +78,10 @@ def as_examples(
     """Anything that holds inputs and targets of any kind, as Examples.
 
     Args:
-        data: (x, y) of tensors, arrays, tuples or dicts of them; two such pairs, for training and test; a
-            DataLoader or torch Dataset of pairs or dicts; a Dataset or DatasetDict of the hub or a pandas
-            frame (`columns` names what is read); a component of `everychip.data`, or its kind.
+        data: (x, y) of tensors, arrays, tuples or dicts of them; two such pairs, for training and test, or
+            {"train": …, "test": …} of any of these forms; a DataLoader or torch Dataset of pairs or dicts; a
+            Dataset or DatasetDict of the hub or a pandas frame (`columns` names what is read); a component
+            of `everychip.data`, or its kind.
         split: "train" or "test", where there are both.
         labelled: False takes inputs alone, too.
         where: what errors call the data.
@@ -101,8 +102,9 @@ def as_examples(
         data = data.load()
     if isinstance(data, Splits):
         return _split(data, split)
-    if _is_two_splits(data):
-        data = data[0 if split == "train" else 1]
+    if _is_two_splits(data) or has_splits(data):
+        part = one_split(data, split) if has_splits(data) else data[0 if split == "train" else 1]
+        return as_examples(part, split=split, labelled=labelled, where=where)
     if is_table(data):
         return columns(data, split=split, labelled=labelled)
     if isinstance(data, DataLoader):
@@ -119,6 +121,8 @@ def _remedy(data: Any) -> str | None:
     """What makes one of the accepted forms of a value that people have."""
     if hasattr(data, "to_pandas"):  # of polars, of pyarrow
         return "data.to_pandas()"
+    if hasattr(data, "__next__"):  # a generator, a zip
+        return "list(data) if it yields single items, ec.data.Stream(the function that makes it) if batches"
     if isinstance(data, list) and data and isinstance(data[0], tuple | Mapping):
         return "torch.utils.data.default_collate(items) of single items, ec.data.Stream(batches) of batches"
     return None

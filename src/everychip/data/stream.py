@@ -61,5 +61,10 @@ class Stream:
     def _examples(self, batch: Any) -> Examples:
         if isinstance(batch, Examples):
             return batch
-        x, y = pair_of(batch, labelled=self._labelled)
+        try:
+            x, y = pair_of(batch, labelled=self._labelled, where="stream")
+        except DataError as error:
+            without = "ec.data.Stream(…, labelled=False), where the task needs no labels"
+            remedy = without if self._labelled else error.remedy
+            raise DataError(error.where, found=error.found, expected=error.expected, remedy=remedy) from None
         return Examples(tensors_of(x, where="x"), None if y is None else tensors_of(y, where="y"))

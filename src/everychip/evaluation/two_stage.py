@@ -56,7 +56,8 @@ def plan(bench: Bench, programmed: Programmed, rule: Until, *, chips: int, seed:
         The plan.
     """
     data = bench.data
-    if bench.asked.own is not None or bench.asked.score != ACCURACY or not isinstance(data, Examples):
+    known = bench.asked.own is None and bench.asked.task.kind == "classification"
+    if not known or bench.asked.score != ACCURACY or not isinstance(data, Examples):
         raise ConfigError(
             "evaluate.until",
             found="two-stage sampling of a score that is no share of images, or of a stream",

@@ -23,6 +23,7 @@ from everychip.methods.constraints import Constraint
 from everychip.methods.learned import LearnedInputs, LearnedScales
 from everychip.methods.losses import cross_entropy
 from everychip.methods.objective import Objective as Objective  # noqa: PLC0414 (methods take it from here)
+from everychip.network.running import Runner
 from everychip.tasks import Task
 
 Role = Literal["baseline", "control", "method"]
@@ -202,6 +203,7 @@ class Method(Component, family="method"):
         method.validate_for(hardware, sample)
         if self.exit_loss:
             multi_exit(model, where="method.exit_loss")
+        sample = None if sample is None else Runner(model).typed(sample)
         exits = None if sample is None else _exits(method, model, sample, seed=seed, axis=asked.class_axis)
         teacher = method.teacher_of(model)
         objective = Objective(

@@ -87,6 +87,7 @@ class Objective(nn.Module):
 
     def forward(self, x: Inputs, y: Any) -> Tensor:
         """The loss of one batch: the mean over the chips that share it, if several do."""
+        x = self.runner.typed(x)
         if torch.is_grad_enabled():
             self._reminder.before_forward(self.step)
         if self.begun != self.step:

@@ -85,12 +85,27 @@ def _first(x: Inputs) -> Tensor:
 def _remedy_of_type(model: nn.Module, x: Tensor) -> str | None:
     """Inputs of another type than the model's numbers, which few layers multiply."""
     known = dtypes_of(model)
-    if len(known) != 1 or x.is_complex() or x.dtype in known:
+    if not known or x.is_complex():
         return None
+    if len(known) > 1:
+        return _remedy_of_types(model, x)
     wanted = str(known.pop())
+    if str(x.dtype) == wanted:
+        return None
     if not x.is_floating_point():
         return f"whole numbers are numbers to such layers by x.to({wanted}), of bytes then x / 255"
     return f"a model of {wanted.removeprefix('torch.')} takes inputs of its type: x.to({wanted})"
+
+
+def _remedy_of_types(model: nn.Module, x: Tensor) -> str | None:
+    """Where a model's numbers are of several types, which of them inputs are to be is not known for sure."""
+    if not x.is_floating_point():
+        return None
+    first, *others = dict.fromkeys(p.dtype for p in model.parameters() if p.is_floating_point())
+    types = " and ".join(str(one).removeprefix("torch.") for one in (first, *others))
+    if x.dtype == first:
+        return f"a model of {types} casts between its parts in its own forward"
+    return f"a model of {types} takes inputs of the type of its first layer: x.to({first})"
 
 
 def _remedy(x: Tensor) -> str | None:

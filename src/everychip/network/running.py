@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
 from typing import Any, Literal
 
 import torch
@@ -22,6 +22,9 @@ from everychip.network.recomputation import recomputed_with
 from everychip.network.soundness import device_of, dtypes_of
 
 Precision = Literal["float32", "bfloat16"]
+
+_OWN_TYPES = {torch.float64, torch.bfloat16, torch.float16}
+"""Types of models whose inputs are cast to them; to a network in float32, doubles are not cut unasked."""
 
 
 @dataclass(frozen=True)
@@ -57,14 +60,14 @@ class Runner:
             chip: tensors by name, of parameters or buffers; empty, the digital model. A tensor of the model
                 that several modules hold is replaced in all of them.
             x: one batch, as the model takes it: a tensor, a tuple of several inputs, or a dict that names
-                them.
+                them; its floating-point numbers in any type, where the model's are of one alone.
 
         Returns:
             The model's own output. Threads that run one model take turns, and checkpointed parts are
             computed again with the same chip.
         """
-        args, named = as_call(x)
         with exclusive(self.model, parts=self.parts):
+            args, named = as_call(self.typed(x))
             if not chip:
                 return self.model(*args, **named)
             names = self.aliases
@@ -112,23 +115,26 @@ class Runner:
         return self.formatted(moved(x, self.device))
 
     def formatted(self, x: Inputs) -> Any:
-        """A batch in the memory format and, of a model in double, in double, wherever it is."""
+        """A batch in the memory format and in the type of `typed`, wherever it is."""
         return mapped(self.typed(x), self._formatted)
 
     def _formatted(self, leaf: Any) -> Any:
         return to_memory_format(leaf, self.memory_format) if isinstance(leaf, Tensor) else leaf
 
     def typed(self, x: Inputs) -> Any:
-        """A batch whose float32 are float64 where all of the model's numbers are: exact, and what it takes.
+        """A batch in the model's own type, where it is float64, bfloat16 or float16; whole numbers stay.
 
-        >>> Runner(nn.Linear(4, 2).double()).typed({"a": torch.ones(1), "ids": torch.tensor([1])})
-        {'a': tensor([1.], dtype=torch.float64), 'ids': tensor([1])}
+        >>> Runner(nn.Linear(4, 2).bfloat16()).typed({"a": torch.ones(1), "ids": torch.tensor([1])})
+        {'a': tensor([1.], dtype=torch.bfloat16), 'ids': tensor([1])}
         """
-        return mapped(x, _double) if self._is_double else x
+        own = self._own_type
+        return x if own is None else mapped(x, partial(_cast, own))
 
     @cached_property
-    def _is_double(self) -> bool:
-        return dtypes_of(self.model) == {torch.float64}
+    def _own_type(self) -> torch.dtype | None:
+        """The type of all of the model's numbers, if it is one that data seldom comes in."""
+        known = dtypes_of(self.model)
+        return known.pop() if len(known) == 1 and known <= _OWN_TYPES else None
 
     @property
     def device(self) -> torch.device:
@@ -160,8 +166,10 @@ class Runner:
         return {name: tuple(all_) for all_ in names.values() if len(all_) > 1 for name in all_}
 
 
-def _double(leaf: Any) -> Any:
-    return leaf.double() if isinstance(leaf, Tensor) and leaf.dtype == torch.float32 else leaf
+def _cast(wanted: torch.dtype, leaf: Any) -> Any:
+    if isinstance(leaf, list):
+        return [mapped(item, partial(_cast, wanted)) for item in leaf]
+    return leaf.to(wanted) if isinstance(leaf, Tensor) and leaf.is_floating_point() else leaf
 
 
 def autocast(device: torch.device, precision: Precision) -> torch.autocast:

@@ -19,7 +19,7 @@ _GRAMMAR = re.compile(
     rf"(?:±|\+/?-)\s*{_NUMBER}\s*(?:points?|%)?"
     rf"(?:(?P<bounded>\s+bernstein)|(?P<staged>,?\s+two-stage)?(?:,?\s+failures\s+(?P<rare>{_NUMBER})\s*%)?)"
 )
-_EXPECTED = 'a half-width in {step}, as in "±0.2", "±0.2 failures 5 %", "±0.2 bernstein" or "±0.5 two-stage"'
+_SHARE = (0.0, 1.0)
 MOST = 0.15
 """The largest share of failing chips to look for: 20 chips are the least that a sequence may stop at."""
 _FIXED = "a number of chips fixed beforehand, and these were watched"
@@ -54,10 +54,9 @@ class Until:
 
         The half-width is in points of a score in percent, else in the score's own unit.
         """
-        step = "points of accuracy" if score == ACCURACY else f"{score.step} of {score.name}"
         found = _GRAMMAR.fullmatch(text.strip()) if isinstance(text, str) else None
         if found is None:
-            raise ConfigError("evaluate.until", found=repr(text), expected=_EXPECTED.format(step=step))
+            raise _no_rule(text, score)
         points, bounded = float(found[1]), found["bounded"] is not None
         if bounded:
             _must_be_a_share(text, score)
@@ -134,8 +133,16 @@ def without_fixed_bounds(fixed: Verdict) -> Verdict:
     return replace(bare, refusals=(*kept, *said))
 
 
+def _no_rule(text: Any, score: Score) -> ConfigError:
+    """The line about what is no rule of stopping, with those that the score has."""
+    step = "points of accuracy" if score == ACCURACY else f"{score.step} of {score.name}"
+    forms = ["±0.2", "±0.2 failures 5 %"] + ["±0.2 bernstein"] * (score.within == _SHARE)
+    shown = ", ".join(f'"{form}"' for form in forms + ["±0.5 two-stage"] * (score == ACCURACY))
+    return ConfigError("evaluate.until", found=repr(text), expected=f"a half-width in {step}, as in {shown}")
+
+
 def _must_be_a_share(text: str, score: Score) -> None:
-    if score.within != (0.0, 1.0):
+    if score.within != _SHARE:
         raise ConfigError(
             "evaluate.until",
             found=f"{text!r} for {score.name}",

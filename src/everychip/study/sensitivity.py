@@ -185,7 +185,7 @@ def _remarks(experiment: Experiment) -> Iterable[str]:
         yield "Through the array: without noise means without that of the cells."
     score = experiment.task.headline
     if score.unit != "%":
-        yield f"No break-even of {score.name} without --target or --drop; the report has no chart of these."
+        yield f"No break-even of {score.name} without --target or --drop."
     if _is_biased(device):
         yield (
             f"{device.label} has a bias (drift, a lowest conductance): without noise means without it, too, "

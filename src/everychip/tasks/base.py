@@ -101,6 +101,9 @@ class Task(Component, family="task"):
             every: all targets there are; absent, these few.
         """
 
+    def validate_for_training(self) -> None:
+        """Refuse a training before it begins, where the task has no loss of its own."""
+
     @abstractmethod
     def loss(self, answer: Any, y: Any, *, label_smoothing: float = 0.0) -> Tensor:
         """The mean loss of a batch, which a network of this task is trained by.

@@ -80,7 +80,7 @@ class Classification(Task):
         return summary(answers_of(runner.predict(chip, data).float(), data.y.reshape(-1)))
 
     def meter(self) -> _Kept:
-        """Four numbers for each input, for data that is not in memory."""
+        """A few numbers for each input, for data that is not in memory."""
         return _Kept()
 
     def chance(self, y: Tensor) -> float:

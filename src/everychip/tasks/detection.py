@@ -78,14 +78,14 @@ class Detection(Task):
 
     def loss(self, answer: Any, y: Any, *, label_smoothing: float = 0.0) -> Tensor:
         """That of the points; of any other detector refused, for its loss is its own."""
-        if self.points is not None:
-            return self.points.loss(answer, y)
-        raise ConfigError(
-            "task.detection",
-            found="a training",
-            expected="an evaluation: the task has no loss of its own",
-            remedy="a loop of one's own with the detector's loss, on objective.chip()",
-        )
+        if self.points is None:
+            raise _untrained()
+        return self.points.loss(answer, y)
+
+    def validate_for_training(self) -> None:
+        """Only a detector of points is trained by the task's loss."""
+        if self.points is None:
+            raise _untrained()
 
     def meter(self) -> Meter:
         """Average precision of points; refused else: there is no score common to all detectors."""
@@ -122,6 +122,15 @@ class _Precision:
             if n
         ]
         return {"mAP": sum(parts) / len(parts) if parts else 0.0}
+
+
+def _untrained() -> ConfigError:
+    return ConfigError(
+        "task.detection",
+        found="a training",
+        expected="an evaluation: the task has no loss of its own",
+        remedy="a loop of one's own with the detector's loss, on objective.chip()",
+    )
 
 
 def _must_be_boxes(row: Any, classes: int) -> None:

@@ -16,6 +16,7 @@ from everychip.errors import DataError
 from everychip.network.running import Runner
 from everychip.scores import Score
 from everychip.tasks.base import Task, full, refuse_shapes
+from everychip.tasks.counting import count_right
 
 VECTORS, LABELS, RECALL = "vectors", "labels", "recall"
 _BLOCK = 1024
@@ -91,6 +92,8 @@ class Embedding(Task):
 
     def loss(self, answer: Tensor, y: Any, *, label_smoothing: float = 0.0) -> Tensor:
         """Supervised contrastive where y are class labels [n], 1 − cosine where they are vectors [n, d]."""
+        if isinstance(y, Mapping):  # of prepared examples
+            y = y.get(LABELS, y[VECTORS])
         if isinstance(y, Tensor) and y.is_floating_point() and y.shape == answer.shape:
             return 1 - F.cosine_similarity(answer.float(), y.float(), dim=1).mean()
         return contrastive(answer.float(), _labels(y, where="y"), temperature=self.temperature)
@@ -168,8 +171,9 @@ def _recall(vectors: Tensor, labels: Tensor) -> float:
         alike = block @ vectors.T
         rows = torch.arange(len(block))
         alike[rows, start + rows] = -torch.inf
-        right = labels[alike.argmax(1)] == labels[start : start + _BLOCK]
-        hits += int((right & block.any(1)).sum())
+        wanted = labels[start : start + _BLOCK]
+        said = labels[alike.argmax(1)]
+        hits += count_right(torch.where(block.any(1), said, wanted + 1), wanted)
     return hits / len(vectors)
 
 

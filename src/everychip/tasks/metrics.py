@@ -4,8 +4,9 @@ A row of logits whose softmax is not a number (NaN, +inf or all -inf: the chip o
 answer there is: a wrong class, given with full confidence. So its accuracy is 0, its nll infinite, its Brier
 score 2, its confidence 1, and no metric is ever NaN.
 
-torchmetrics has accuracy and calibration error, too, and tests hold these to it. It takes the argmax of NaN
-for an answer, which makes a chip that overflowed right where the label is 0, and it sums in float32.
+torchmetrics counts the right answers, of which broken rows are none: it takes the argmax of NaN for an answer
+else. Its calibration error is not used, and a test holds ours to it: it sums in float32, closes a bin of
+confidences below and not above, and has a bin of its own for those of exactly 1.
 """
 
 from __future__ import annotations
@@ -14,20 +15,25 @@ from collections.abc import Sequence
 from dataclasses import dataclass, fields
 
 import torch
-from jaxtyping import Bool, Float, Int
+from jaxtyping import Float, Int
 from torch import Tensor
 
 from everychip.config.validation import must_be
 from everychip.errors import DataError
+from everychip.tasks.counting import NO_CLASS, count_right
 
 METRICS = ("accuracy", "nll", "brier", "ece", "confidence")
 
 
 @dataclass(frozen=True)
 class Answers:
-    """Four numbers per image, in float64 on the CPU, so that every machine adds them up alike."""
+    """The class that is said of each image, its label, and three numbers in float64.
 
-    correct: Bool[Tensor, " images"]
+    They are on the CPU, so that every machine adds them up alike.
+    """
+
+    said: Int[Tensor, " images"]
+    labels: Int[Tensor, " images"]
     nll: Float[Tensor, " images"]
     brier: Float[Tensor, " images"]
     confidence: Float[Tensor, " images"]
@@ -37,6 +43,11 @@ class Answers:
         """The answers of several batches as those of one."""
         return cls(*(torch.cat([getattr(part, one.name) for part in parts]) for one in fields(cls)))
 
+    @property
+    def accuracy(self) -> float:
+        """The share that is right."""
+        return count_right(self.said, self.labels) / len(self.labels)
+
 
 def accuracy(logits: Float[Tensor, "images classes"], labels: Int[Tensor, " images"]) -> float:
     """The share of images whose largest logit is the label's, 0 … 1.
@@ -44,7 +55,7 @@ def accuracy(logits: Float[Tensor, "images classes"], labels: Int[Tensor, " imag
     >>> accuracy(torch.tensor([[2.0, 1.0], [0.0, 1.0]]), torch.tensor([0, 0]))
     0.5
     """
-    return _mean(answers_of(logits, labels).correct)
+    return answers_of(logits, labels).accuracy
 
 
 def nll(logits: Float[Tensor, "images classes"], labels: Int[Tensor, " images"]) -> float:
@@ -111,7 +122,7 @@ def per_chip(logits: Float[Tensor, "images classes"], labels: Int[Tensor, " imag
 def summary(answers: Answers) -> dict[str, float]:
     """Every metric by name, from the answers to all images."""
     return {
-        "accuracy": _mean(answers.correct),
+        "accuracy": answers.accuracy,
         "nll": _mean(answers.nll),
         "brier": _mean(answers.brier),
         "ece": _ece(answers, bins=15, equal_mass=False),
@@ -128,7 +139,8 @@ def answers_of(logits: Float[Tensor, "images classes"], labels: Int[Tensor, " im
     of_label = log_p.gather(1, labels[:, None])[:, 0]
     target = torch.nn.functional.one_hot(labels, logits.shape[1])
     return Answers(
-        correct=((log_p.argmax(dim=1) == labels) & ~broken).cpu(),
+        said=log_p.argmax(dim=1).masked_fill(broken, NO_CLASS).cpu(),
+        labels=labels.cpu(),
         nll=(-of_label).masked_fill(broken, torch.inf).cpu().double(),
         brier=(p - target).square().sum(dim=1).masked_fill(broken, 2.0).cpu().double(),
         confidence=p.amax(dim=1).masked_fill(broken, 1.0).cpu().double(),
@@ -165,7 +177,8 @@ def _ece(answers: Answers, *, bins: int, equal_mass: bool) -> float:
     else:
         edges = torch.arange(1, bins, dtype=torch.float64) / bins
     index = torch.bucketize(sure, edges)
-    gap = torch.zeros(bins, dtype=torch.float64).index_add_(0, index, answers.correct.double() - sure)
+    correct = (answers.said == answers.labels).double()
+    gap = torch.zeros(bins, dtype=torch.float64).index_add_(0, index, correct - sure)
     return float(gap.abs().sum() / len(sure))
 
 

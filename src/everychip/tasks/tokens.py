@@ -14,6 +14,7 @@ from everychip.data import Examples, as_examples
 from everychip.errors import DataError
 from everychip.scores import ACCURACY, Score
 from everychip.tasks.base import Task, full, refuse_shapes
+from everychip.tasks.counting import NO_CLASS, count_right
 from everychip.tasks.divergence import divergence
 from everychip.tasks.segmentation import must_be_labels
 
@@ -32,8 +33,9 @@ class Tokens(Task):
     ignore: the label of tokens that count for nothing.
     score: "accuracy", "loss" or "perplexity"; absent, accuracy, and of a causal one perplexity.
 
-    Counted here and held to torchmetrics' Perplexity by a test, which sums in float32 and has no answer for
-    logits that overflow.
+    torchmetrics counts the right answers. Its Perplexity is not used, and a test holds ours to it: it takes
+    the logarithm of a probability in the precision of the logits, so one label that underflows to 0 makes it
+    infinite, and it sums in that precision.
 
     Source: Jelinek et al., J. Acoust. Soc. Am. 62, S63 (1977); the convention of −100 and the shift are
     those of Hugging Face transformers.
@@ -134,7 +136,7 @@ class _Counts:
         broken = z.log_softmax(-1).isnan().any(-1)
         nats = F.cross_entropy(z, labels, reduction="none").double().masked_fill(broken, math.inf)
         self.n += len(labels)
-        self.right += int(((z.argmax(-1) == labels) & ~broken).sum())
+        self.right += count_right(z.argmax(-1).masked_fill(broken, NO_CLASS), labels)
         self.nats += float(nats.sum())
 
     def compute(self) -> dict[str, float]:

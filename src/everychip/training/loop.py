@@ -305,11 +305,14 @@ class _Loop:
 def _tensors(data: Examples) -> list[Tensor]:
     """Everything that a training reads of its data."""
     parts = [*leaves(data.x), *(leaves(data.y) if data.y is not None else ())]
-    return [leaf for leaf in parts if isinstance(leaf, Tensor)]
+    items = [item for part in parts for item in (part if isinstance(part, list) else [part])]
+    every = [leaf for item in items for leaf in leaves(item) if isinstance(leaf, Tensor)]
+    return [leaf if leaf.ndim else leaf[None] for leaf in every]
 
 
 def _tried(model: nn.Module, data: Examples, task: Task) -> torch.memory_format:
     """The memory format of training, once a trial run has shown that the model can be trained."""
+    task.validate_for_training()
     few = data.take(slice(2))
     seen, name = probe(model, few.x), type(model).__name__
     task.validate_for(task.answer(seen.output), few.y, every=data.y)

@@ -47,6 +47,7 @@ def optimizer_of(
                 remedy="build the model anew and load these weights: load_state_dict(model.state_dict())",
             )
     _must_take_sparse_gradients(module, kind, weight_decay)
+    _must_have_digits(module, kind)
     groups = _groups(module, rates or {}) if not weight_decay else _decayed(module, rates or {})
     if kind == "sgd":
         return torch.optim.SGD(groups, lr=lr, momentum=momentum, weight_decay=weight_decay)
@@ -107,6 +108,18 @@ def share_of_rate(schedule: Schedule, step: int, steps: int, *, warmup: float | 
 
 def _can_be_fused(parameters: Sequence[Tensor]) -> bool:
     return all(parameter.dtype in _FUSED for parameter in parameters)
+
+
+def _must_have_digits(module: nn.Module, kind: Optimizer) -> None:
+    """In float16 the squares of small gradients are 0, and so is the ε that Adam divides by."""
+    half = [n for n, p in module.named_parameters() if p.requires_grad and p.dtype == torch.float16]
+    if half and kind != "sgd":
+        raise ModelError(
+            half[0].removeprefix("model."),
+            found=f"a weight of float16, in which {kind}'s squared gradients and its ε of 1e-8 are 0",
+            expected="a model of bfloat16 or float32",
+            remedy='train model.float(), or optimizer = "sgd"',
+        )
 
 
 def _must_take_sparse_gradients(module: nn.Module, kind: Optimizer, weight_decay: float) -> None:

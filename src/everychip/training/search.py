@@ -14,7 +14,7 @@ from torch import nn
 from everychip.config.arguments import index, number, one_of, optional, takes, whole
 from everychip.config.component import merge
 from everychip.config.validation import must_be
-from everychip.data import Arrays, as_arrays, split_holdout
+from everychip.data import Examples, split_holdout
 from everychip.errors import ConfigError
 from everychip.evaluation.draws import Draws
 from everychip.evaluation.monte_carlo import evaluate
@@ -23,8 +23,11 @@ from everychip.hardware.hardware import Hardware
 from everychip.methods import Method
 from everychip.progress import Event, Listener, listening, quiet
 from everychip.rng import rng_for, seed_for
+from everychip.scores import ACCURACY
+from everychip.scores import Score as Judged
 from everychip.statistics.outcome import words_of as outcome
 from everychip.statistics.percentiles import kpp
+from everychip.tasks import Task
 from everychip.training.config import Training
 from everychip.training.loop import Fitted, train
 
@@ -50,16 +53,20 @@ class Search:
     trials: tuple[Trial, ...]
     by: Score
 
+    judged: Judged = ACCURACY
+
     @property
     def best(self) -> Trial:
-        """The trial of the highest score; of equals, the earliest."""
-        return max(self.trials, key=lambda trial: trial.score)
+        """The trial of the best score, which of an error is the lowest; of equals, the earliest."""
+        return max(self.trials, key=lambda trial: self.judged.sign * trial.score)
 
     def __str__(self) -> str:
         lines = []
         for trial in self.trials:
             words = ", ".join(f"{key} = {value}" for key, value in trial.settings.items()) or "as given"
-            numbers = f"mean {100 * trial.mean:.1f} %, KPP {100 * trial.kpp:.1f} %"
+            digits = 1 if self.judged.unit == "%" else None
+            mean, tail = (self.judged.text(value, digits=digits) for value in (trial.mean, trial.kpp))
+            numbers = f"mean{self.judged.named} {mean}, KPP {tail}"
             best = f"; the best by {self.by}" if trial is self.best else ""
             lines.append(f"{words}: {numbers}, {outcome(trial.fitted.status)}{best}")
         return "\n".join(lines)
@@ -87,6 +94,7 @@ def search(
     chips: int = 40,
     trials: int | None = None,
     share: float = 0.1,
+    task: Task | Mapping[str, Any] | str = "classification",
     seed: int = 0,
     progress: Listener | None = None,
     **options: Any,
@@ -95,9 +103,10 @@ def search(
 
     grid: values by field of the method, dotted for fields of its parts: {"beta": (0.01, 0.1),
     "constraint.alpha": (1.5, 2.0)}. trials: a budget; of a larger grid a random part of that size is taken,
-    the same one for the same seed. by: KPP_k (its order statistic) or the mean of accuracy. share: of the
-    training data kept for the score; chips and images of the score are neither those that choose an epoch nor
-    those of any evaluation. options: the fields of `Training`. The given model stays as it is.
+    the same one for the same seed. by: KPP_k (its order statistic) or the mean of the task's score, such as
+    accuracy. share: of the training data kept for the score; chips and images of the score are neither those
+    that choose an epoch nor those of any evaluation. task: the network's task. options: the fields of
+    `Training`. The given model stays as it is.
 
     Source: the automated choice of σ_t and th in Yan et al., ICCAD 2023, arXiv 2307.15853, as a plain grid.
 
@@ -109,38 +118,38 @@ def search(
     >>> len(found.trials), found.best.score == max(trial.score for trial in found.trials)
     (2, True)
     """
-    training, method = Training(**options), Method.parse(method)
+    training, method, task = Training(**options), Method.parse(method), Task.parse(task)
     chosen = settings(grid, limit=trials, seed=seed)
     variants = [varied(method, setting) for setting in chosen]
-    kept, held = split_holdout(as_arrays(data, split="train"), share, seed=seed_for(seed, "search"))
+    kept, held = split_holdout(task.examples(data, split="train"), share, seed=seed_for(seed, "search"))
     done = []
     with listening(progress) as tell:
         for setting, variant in zip(chosen, variants, strict=True):
-            fitted = train(
-                copy.deepcopy(model), variant, kept, hardware=hardware, training=training, seed=seed
-            )
-            how: dict[str, Any] = {"chips": chips, "seed": seed}
-            draws = _on_validation_chips(fitted.model, fitted.hardware, kept, held, training, **how)
-            mean, tail = float(draws.accuracy.mean()), kpp(draws.accuracy, k=k).estimate
+            how: dict[str, Any] = {"training": training, "seed": seed, "task": task}
+            fitted = train(copy.deepcopy(model), variant, kept, hardware=hardware, **how)
+            draws = _on_validation_chips(fitted.model, fitted.hardware, kept, held, chips=chips, **how)
+            mean, tail = float(draws.values.mean()), kpp(draws.values, k=k, score=draws.score).estimate
             done.append(Trial(setting, variant, tail if by == "kpp" else mean, mean, tail, fitted))
             tell(Event("trials", len(done), len(chosen), {"score": done[-1].score}))
-    return Search(tuple(done), by)
+    return Search(tuple(done), by, task.headline)
 
 
 def _on_validation_chips(
     model: nn.Module,
     hardware: Hardware,
-    kept: Arrays,
-    held: Arrays,
-    training: Training,
+    kept: Examples,
+    held: Examples,
     *,
+    training: Training,
     chips: int,
     seed: int,
+    task: Task,
 ) -> Draws:
     return evaluate(
         model,
         hardware,
         held,
+        task=task,
         chips=chips,
         seed=seed_for(seed, "search"),
         purpose="validate",

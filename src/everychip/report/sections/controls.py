@@ -18,7 +18,7 @@ from everychip.scores import Score
 
 LEAD = "A control costs the same as a method and lacks only what the method claims to help."
 CAPTION = (
-    "Points of accuracy above (right) or below (left) the control, paired over the same seeds and chips, "
+    "{unit} above (right) or below (left) the control{remark}, paired over the same seeds and chips, "
     "with the 95 % interval. Where it crosses zero, no difference is shown."
 )
 
@@ -42,7 +42,8 @@ def _lead(found: Sequence[Difference]) -> str:
     kinds = dict.fromkeys(kind_of(d.control.method) for d in found)
     told = [f"`{kind}` {text}" for kind in kinds if (text := method_of(kind).as_control)]
     said = f" {'; '.join(told)}." if told else ""
-    return f"{LEAD}{said} A method that does not differ from its controls owes them its accuracy."
+    name = found[0].interval.score.name
+    return f"{LEAD}{said} A method that does not differ from its controls owes them its {name}."
 
 
 def _place(results: Results, difference: Difference) -> str:
@@ -59,7 +60,9 @@ def forest(results: Results, found: Sequence[Difference]) -> Figure | None:
             panels.append(Chart(_place(results, mine[0]), _chart(results, mine)))
     if not panels:
         return None
-    return Figure("differences", "Differences from the controls", tuple(panels), results.methods, CAPTION)
+    score = results.score
+    caption = CAPTION.format(unit=_capital(_unit(score)), remark=score.remark)
+    return Figure("differences", "Differences from the controls", tuple(panels), results.methods, caption)
 
 
 def _chart(results: Results, found: Sequence[Difference]) -> dict[str, Any]:
@@ -96,6 +99,10 @@ def _scale(values: Sequence[dict[str, Any]]) -> Any:
 
 def _unit(score: Score) -> str:
     return f"points of {score.name}" if score.unit == "%" else score.label
+
+
+def _capital(words: str) -> str:
+    return words[:1].upper() + words[1:]
 
 
 def _row(difference: Difference) -> dict[str, Any]:

@@ -12,7 +12,6 @@ from torch import nn
 from everychip.config.arguments import index, one_of, optional, takes, whole
 from everychip.evaluation.bench import Asked
 from everychip.evaluation.draws import Draws
-from everychip.evaluation.measuring import measured
 from everychip.evaluation.setting import Setting
 from everychip.evaluation.spreading import chips_of, workers_for
 from everychip.evaluation.treatment import must_be_of, treatment_of
@@ -24,6 +23,7 @@ from everychip.hardware.hardware import Hardware
 from everychip.hardware.outliers import warn_of_layer_scale
 from everychip.hardware.placement import Placed
 from everychip.mitigate import Mitigation
+from everychip.network.modes import evaluating
 from everychip.network.running import Precision
 from everychip.policies import Policy
 from everychip.progress import Progress
@@ -115,14 +115,19 @@ def evaluate(
     asked = Asked.of(task, score)
     seed, judged = operator.index(seed), asked.score
     numbers, asked_until = chips_of(chips, first=first, until=until, score=judged)
-    bench = asked.bench(model, data, images=images, precision=precision, batch_size=batch_size)
-    placed = ranged(_asked_about(Placed.of(model, hardware), purpose), bench.runner, calibration, seed=seed)
     must_be_of(asked.task, mitigation, policy)
+    bench = asked.bench(model, data, images=images, precision=precision, batch_size=batch_size)
+    workers = workers_for(workers, device=bench.runner.device, data=bench.data)
+    placed = Placed.of(model, hardware)
+    if purpose == "evaluate":
+        warn_of_layer_scale(placed, stacklevel=3)  # through `takes`
+    placed = ranged(placed, bench.runner, calibration, seed=seed)
     treatment = treatment_of(mitigation, policy, bench.runner, placed.hardware, calibration, seed=seed)
     programmed = treatment.of_chips(placed, seed=seed, purpose=purpose)
-    bench, rule = in_stages(bench, programmed, asked_until, images=images, chips=chips, seed=seed)
-    how: dict[str, Any] = {"seed": seed, "purpose": purpose, "until": rule, "progress": progress}
-    rows = measured(bench, programmed, chips=numbers, workers=workers_for(bench, workers), **how)
+    with evaluating(model):
+        bench, rule = in_stages(bench, programmed, asked_until, images=images, chips=chips, seed=seed)
+        how: dict[str, Any] = {"seed": seed, "purpose": purpose, "until": rule, "progress": progress}
+        rows = bench.measured(programmed, chips=numbers, workers=workers, **how)
     known: dict[str, Any] = {"until": rule, "treatment": treatment.metadata(), "chips": numbers[: len(rows)]}
     draws = Draws.of(rows, seed=seed, score=judged, images=bench.images, whole_test=bench.whole_test, **known)
     draws = replace(draws, purpose=purpose, cells=placed.cells)
@@ -131,10 +136,3 @@ def evaluate(
     # A policy decides how a network with exits answers: without one it is another network.
     digital = bench.digital(seed=seed) if policy is None and 0 in numbers else None
     return replace(draws, digital=digital, setting=Setting.of(model, data, placed))
-
-
-def _asked_about(placed: Placed, purpose: Purpose) -> Placed:
-    """The same; who evaluates a network under a scale that nobody chose hears what it does."""
-    if purpose == "evaluate":
-        warn_of_layer_scale(placed, stacklevel=4)  # through `takes` to who called `evaluate`
-    return placed

@@ -24,7 +24,6 @@ import torch
 
 from everychip.data.stream import Stream
 from everychip.errors import ConfigError
-from everychip.evaluation.bench import Bench
 from everychip.scores import Score
 from everychip.statistics.stopping import Until
 
@@ -59,22 +58,23 @@ def chips_of(chips: int, *, first: int, until: str | None, score: Score) -> tupl
     return range(first, first + chips), rule
 
 
-def workers_for(bench: Bench, workers: int) -> int:
+def workers_for(workers: int, *, device: torch.device, data: Any) -> int:
     """As many workers as are asked for, or a refusal where this evaluation cannot be forked.
 
     Args:
-        bench: the model and its test data.
         workers: how many.
+        device: where the model is.
+        data: the test data.
 
     Returns:
         workers.
     """
     if workers == 1:
         return workers
-    device = bench.runner.device.type
-    if device != "cpu":
-        raise _refused(workers, f"a model on {device}, which forks cannot share", "a model on the processor")
-    if isinstance(bench.data, Stream):
+    if device.type != "cpu":
+        found = f"a model on {device.type}, which forks cannot share"
+        raise _refused(workers, found, "a model on the processor")
+    if isinstance(data, Stream):
         raise _refused(workers, "a stream", "data in memory", "parts with first = N, and Draws.join")
     if sys.platform == "darwin" or "fork" not in multiprocessing.get_all_start_methods():
         raise _refused(workers, f"{sys.platform}, which cannot fork", "Linux", "a study's workers can")

@@ -80,11 +80,11 @@ def calibrated(placed: Placed, runner: Runner, data: Any, *, images: int = 500, 
         )
     examples = as_calibration(data)
     order = torch.randperm(len(examples), generator=rng_for(seed, "calibration"))
-    x = runner.placed(taken(examples.x, order[:images]))
+    x = taken(examples.x, order[:images])
     held, seen = watched(placed, seed=seed)
     draws = seeded_global_generator(seed, "calibration", "forward")
     with torch.no_grad(), evaluating(runner.model), runner.autocast(), draws:
-        runner.logits(held, x)
+        runner.outputs(held, runner.placed(x))
     ranges = {name: one.ranges() for name, one in sorted(seen.items())}
     return placed.with_arrays(lambda array: array.replace(ranges=ranges))
 

@@ -49,31 +49,30 @@ def probe(model: nn.Module, x: Inputs, *, layout: torch.memory_format | None = N
     It cannot where it calls `.view` on the features of a convolution, which needs them contiguous.
     """
     must_be_finite(model.named_parameters())
+    known = dtypes_of(model)
     layout = layout or safe_layout(model, _first(x))
     while True:
         try:
-            return Probe(_output(model, x, layout), layout)
+            named = model.named_parameters()
+            kernels = {name: to_memory_format(p, layout) for name, p in named if p.ndim == 4}
+            with torch.no_grad(), evaluating(model), seeded_global_generator(0, "probe"):
+                return Probe(Runner(model).outputs(kernels, Runner(model, layout).placed(x)), layout)
         except (RuntimeError, IndexError, TypeError, ValueError) as error:
             if isinstance(error, EverychipError):
                 raise
             if layout is not torch.channels_last or "view size is not compatible" not in str(error):
-                raise _not_taken(model, x, error) from error
+                raise _not_taken(type(model).__name__, x, known, error) from error
             layout = torch.contiguous_format
 
 
-def _output(model: nn.Module, x: Inputs, layout: torch.memory_format) -> Any:
-    kernels = {name: to_memory_format(p, layout) for name, p in model.named_parameters() if p.ndim == 4}
-    with torch.no_grad(), evaluating(model), seeded_global_generator(0, "probe"):
-        return Runner(model).outputs(kernels, Runner(model, layout).placed(x))
-
-
-def _not_taken(model: nn.Module, x: Inputs, error: Exception) -> ModelError:
+def _not_taken(name: str, x: Inputs, known: set[torch.dtype], error: Exception) -> ModelError:
+    """The line about inputs that a model, its numbers of known types, does not take."""
     first = _first(x)
     return ModelError(
-        type(model).__name__,
+        name,
         found=f"that it fails on inputs of shape {shape_of(x)}, {getattr(first, 'dtype', '')} ({error})",
         expected="a model that takes a batch of the data's inputs",
-        remedy=_remedy(first) or _remedy_of_type(model, first),
+        remedy=_remedy(first) or _remedy_of_type(known, first),
     )
 
 
@@ -82,12 +81,11 @@ def _first(x: Inputs) -> Tensor:
     return next((leaf for leaf in leaves(x) if isinstance(leaf, Tensor)), torch.empty(0))
 
 
-def _remedy_of_type(model: nn.Module, x: Tensor) -> str | None:
+def _remedy_of_type(known: set[torch.dtype], x: Tensor) -> str | None:
     """Inputs of another type than the model's numbers, which few layers multiply."""
-    known = dtypes_of(model)
     if len(known) != 1 or x.is_complex() or x.dtype in known:
         return None
-    wanted = str(known.pop())
+    wanted = str(*known)
     if not x.is_floating_point():
         return f"whole numbers are numbers to such layers by x.to({wanted}), of bytes then x / 255"
     return f"a model of {wanted.removeprefix('torch.')} takes inputs of its type: x.to({wanted})"

@@ -48,7 +48,8 @@ class Runner:
 
     def logits(self, chip: Mapping[str, Tensor], x: Any) -> Tensor:
         """The logits of one chip for one batch: the tensor in what `outputs` gives, [batch, …, classes]."""
-        return logits(self.outputs(chip, x))
+        output = self.outputs(chip, x)
+        return logits(output)
 
     def outputs(self, chip: Mapping[str, Tensor], x: Inputs) -> Any:
         """What one chip answers for one batch, in the mode, precision and memory format they are given in.
@@ -109,22 +110,22 @@ class Runner:
 
     def placed(self, x: Inputs) -> Any:
         """A batch where the model is and in its memory format."""
-        return self.formatted(moved(x, self.device))
+        return mapped(moved(x, self.device), self._formatted)
 
     def formatted(self, x: Inputs) -> Any:
-        """A batch in the memory format and, of a model in double, in double, wherever it is."""
-        return mapped(self.typed(x), self._formatted)
+        """A batch in the memory format and, of a model in double, in double, wherever it is.
 
-    def _formatted(self, leaf: Any) -> Any:
-        return to_memory_format(leaf, self.memory_format) if isinstance(leaf, Tensor) else leaf
-
-    def typed(self, x: Inputs) -> Any:
-        """A batch whose float32 are float64 where all of the model's numbers are: exact, and what it takes.
-
-        >>> Runner(nn.Linear(4, 2).double()).typed({"a": torch.ones(1), "ids": torch.tensor([1])})
+        >>> Runner(nn.Linear(4, 2).double()).formatted({"a": torch.ones(1), "ids": torch.tensor([1])})
         {'a': tensor([1.], dtype=torch.float64), 'ids': tensor([1])}
         """
-        return mapped(x, _double) if self._is_double else x
+        return mapped(x, self._formatted)
+
+    def _formatted(self, leaf: Any) -> Any:
+        if not isinstance(leaf, Tensor):
+            return leaf
+        # Exact, and what a model takes all of whose numbers are float64.
+        double = leaf.dtype == torch.float32 and self._is_double
+        return to_memory_format(leaf.double() if double else leaf, self.memory_format)
 
     @cached_property
     def _is_double(self) -> bool:
@@ -158,10 +159,6 @@ class Runner:
                 if tensor is not None:
                     names.setdefault(id(tensor), []).append(f"{prefix}.{leaf}" if prefix else leaf)
         return {name: tuple(all_) for all_ in names.values() if len(all_) > 1 for name in all_}
-
-
-def _double(leaf: Any) -> Any:
-    return leaf.double() if isinstance(leaf, Tensor) and leaf.dtype == torch.float32 else leaf
 
 
 def autocast(device: torch.device, precision: Precision) -> torch.autocast:

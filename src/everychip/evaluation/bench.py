@@ -104,44 +104,16 @@ class Bench:
         """Whether every chip is measured on all of the test data."""
         return not isinstance(self.data, Examples) or self.images == len(self.data)
 
-    def measured(
-        self,
-        programmed: Programmed,
-        *,
-        chips: range,
-        seed: int,
-        purpose: Purpose,
-        until: Until | TwoStage | None,
-        progress: Progress,
-        workers: int = 1,
-    ) -> list[Row]:
-        """The scores of chip after chip, until they are enough; chips: their numbers."""
-        stops = until.stops() if isinstance(until, TwoStage) else enough(until)
-        name, rows = self.asked.score.name, list[Row]()
-
-        def of(numbers: range) -> Generator[Row, None, None]:
-            return self.rows(programmed, chips=numbers, seed=seed, purpose=purpose)
-
-        # A rule of stopping takes the chips in order, whoever measures them; what was measured ahead is left.
-        found = of(chips) if workers == 1 else spread(of, chips, workers=workers)
-        with torch.no_grad(), listening(progress) as tell, closing(found):
-            for row in found:
-                rows.append(row)
-                tell(Event("chips", len(rows), len(chips), {name: row[name]}))
-                if stops(row[name]):
-                    break
-        return rows
-
     def rows(
         self, programmed: Programmed, *, chips: range, seed: int, purpose: str
     ) -> Generator[Row, None, None]:
         """The scores of chip after chip, by name; chips: their numbers."""
-        if isinstance(self.data, Stream) and not (self.asked.own is not None and self.asked.own.runs):
+        if not isinstance(self.data, Stream) or (self.asked.own is not None and self.asked.own.runs):
+            for chip in chips:
+                seen, path = self.part(seed=seed, chip=chip), (purpose, chip, "forward")
+                yield self.measure(partial(programmed, chip), seen, seed=seed, path=path)
+        else:
             yield from self._streamed(self.data, programmed, chips=chips, seed=seed, purpose=purpose)
-            return
-        for chip in chips:
-            seen = self.part(seed=seed, chip=chip)
-            yield self.measure(partial(programmed, chip), seen, seed=seed, path=(purpose, chip, "forward"))
 
     def digital(self, *, seed: int) -> float | None:
         """The judged score of the network without any hardware, where it is one of the same test set.
@@ -209,6 +181,36 @@ class Bench:
             if digital is not None:
                 self._beside = digital.compute()[self.asked.score.name]
             yield from (meters[chip].compute() for chip in numbers)
+
+
+def measured(
+    bench: Bench,
+    programmed: Programmed,
+    *,
+    chips: range,
+    seed: int,
+    purpose: Purpose,
+    until: Until | TwoStage | None,
+    progress: Progress,
+    workers: int = 1,
+) -> list[Row]:
+    """The scores of chip after chip, until they are enough; chips: their numbers."""
+    stops = until.stops() if isinstance(until, TwoStage) else enough(until)
+    name = bench.asked.score.name
+    rows: list[Row] = []
+
+    def of(numbers: range) -> Generator[Row, None, None]:
+        return bench.rows(programmed, chips=numbers, seed=seed, purpose=purpose)
+
+    # A rule of stopping takes the chips in order, whoever measures them; what was measured ahead is left.
+    found = of(chips) if workers == 1 else spread(of, chips, workers=workers)
+    with torch.no_grad(), listening(progress) as tell, closing(found):
+        for row in found:
+            rows.append(row)
+            tell(Event("chips", len(rows), len(chips), {name: row[name]}))
+            if stops(row[name]):
+                break
+    return rows
 
 
 def _must_be_all(images: int | None, what: str) -> None:

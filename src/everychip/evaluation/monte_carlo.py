@@ -10,11 +10,11 @@ from typing import Any, get_args
 from torch import nn
 
 from everychip.config.arguments import index, one_of, optional, takes, whole
-from everychip.evaluation.bench import Asked
+from everychip.evaluation.bench import Asked, measured
 from everychip.evaluation.draws import Draws
 from everychip.evaluation.setting import Setting
 from everychip.evaluation.spreading import chips_of, workers_for
-from everychip.evaluation.treatment import must_be_of, treatment_of
+from everychip.evaluation.treatment import must_be_of, treated
 from everychip.evaluation.two_stage import in_stages
 from everychip.hardware.arguments import HARDWARE, MODEL
 from everychip.hardware.calibration import ranged
@@ -117,18 +117,18 @@ def evaluate(
     numbers, asked_until = chips_of(chips, first=first, until=until, score=judged)
     must_be_of(asked.task, mitigation, policy)
     bench = asked.bench(model, data, images=images, precision=precision, batch_size=batch_size)
-    workers = workers_for(workers, device=bench.runner.device, data=bench.data)
+    runner, workers = bench.runner, workers_for(workers, device=bench.runner.device, data=bench.data)
     placed = Placed.of(model, hardware)
     if purpose == "evaluate":
         warn_of_layer_scale(placed, stacklevel=3)  # through `takes`
-    placed = ranged(placed, bench.runner, calibration, seed=seed)
-    treatment = treatment_of(mitigation, policy, bench.runner, placed.hardware, calibration, seed=seed)
-    programmed = treatment.of_chips(placed, seed=seed, purpose=purpose)
+    placed = ranged(placed, runner, calibration, seed=seed)
+    treatment = treated(placed, mitigation, policy, runner, calibration, seed=seed, purpose=purpose)
+    programmed = treatment.programmed
     with evaluating(model):
         bench, rule = in_stages(bench, programmed, asked_until, images=images, chips=chips, seed=seed)
-        how: dict[str, Any] = {"seed": seed, "purpose": purpose, "until": rule, "progress": progress}
-        rows = bench.measured(programmed, chips=numbers, workers=workers, **how)
-    known: dict[str, Any] = {"until": rule, "treatment": treatment.metadata(), "chips": numbers[: len(rows)]}
+        how: dict[str, Any] = {"until": rule, "progress": progress, "workers": workers}
+        rows = measured(bench, programmed, chips=numbers, seed=seed, purpose=purpose, **how)
+    known: dict[str, Any] = {"until": rule, "treatment": treatment.metadata, "chips": numbers[: len(rows)]}
     draws = Draws.of(rows, seed=seed, score=judged, images=bench.images, whole_test=bench.whole_test, **known)
     draws = replace(draws, purpose=purpose, cells=placed.cells)
     if purpose != "evaluate":  # validation, epoch after epoch, asks for no more than the chips

@@ -14,7 +14,7 @@ from everychip.network.memory_format import safe_layout, to_memory_format
 from everychip.network.modes import evaluating
 from everychip.network.outputs import logits
 from everychip.network.running import Precision, Runner
-from everychip.network.soundness import dtypes_of, must_be_finite
+from everychip.network.soundness import dtypes_of, must_be_finite, type_remedy
 from everychip.rng import seeded_global_generator
 
 
@@ -49,8 +49,9 @@ def probe(model: nn.Module, x: Inputs, *, layout: torch.memory_format | None = N
     It cannot where it calls `.view` on the features of a convolution, which needs them contiguous.
     """
     must_be_finite(model.named_parameters())
-    known = dtypes_of(model)
-    layout = layout or safe_layout(model, _first(x))
+    first = _first(x)
+    remedy = _remedy(first) or type_remedy(first, dtypes_of(model))
+    layout = layout or safe_layout(model, first)
     while True:
         try:
             named = model.named_parameters()
@@ -61,34 +62,15 @@ def probe(model: nn.Module, x: Inputs, *, layout: torch.memory_format | None = N
             if isinstance(error, EverychipError):
                 raise
             if layout is not torch.channels_last or "view size is not compatible" not in str(error):
-                raise _not_taken(type(model).__name__, x, known, error) from error
+                found = f"that it fails on inputs of shape {shape_of(x)}, {first.dtype} ({error})"
+                name, expected = type(model).__name__, "a model that takes a batch of the data's inputs"
+                raise ModelError(name, found=found, expected=expected, remedy=remedy) from error
             layout = torch.contiguous_format
-
-
-def _not_taken(name: str, x: Inputs, known: set[torch.dtype], error: Exception) -> ModelError:
-    """The line about inputs that a model, its numbers of known types, does not take."""
-    first = _first(x)
-    return ModelError(
-        name,
-        found=f"that it fails on inputs of shape {shape_of(x)}, {getattr(first, 'dtype', '')} ({error})",
-        expected="a model that takes a batch of the data's inputs",
-        remedy=_remedy(first) or _remedy_of_type(known, first),
-    )
 
 
 def _first(x: Inputs) -> Tensor:
     """The first tensor of a batch, by which the memory format is chosen."""
     return next((leaf for leaf in leaves(x) if isinstance(leaf, Tensor)), torch.empty(0))
-
-
-def _remedy_of_type(known: set[torch.dtype], x: Tensor) -> str | None:
-    """Inputs of another type than the model's numbers, which few layers multiply."""
-    if len(known) != 1 or x.is_complex() or x.dtype in known:
-        return None
-    wanted = str(*known)
-    if not x.is_floating_point():
-        return f"whole numbers are numbers to such layers by x.to({wanted}), of bytes then x / 255"
-    return f"a model of {wanted.removeprefix('torch.')} takes inputs of its type: x.to({wanted})"
 
 
 def _remedy(x: Tensor) -> str | None:

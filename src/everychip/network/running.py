@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from torch.func import functional_call
 
 from everychip.data import Examples
-from everychip.data.inputs import Inputs, as_call, in_batches, mapped, moved, taken
+from everychip.data.inputs import Inputs, in_batches, mapped, moved, prepared, taken
 from everychip.network.eager import eager_on
 from everychip.network.exclusive import exclusive, parts_of
 from everychip.network.memory_format import to_memory_format
@@ -106,11 +106,11 @@ class Runner:
     def batches(self, x: Inputs) -> Iterator[Any]:
         """The inputs in batches, each where the model is and in its memory format."""
         for batch in in_batches(x, self.batch_size):
-            yield self.placed(batch)
+            yield prepared(batch, self.device, self._formatted)
 
     def placed(self, x: Inputs) -> Any:
         """A batch where the model is and in its memory format."""
-        return mapped(moved(x, self.device), self._formatted)
+        return prepared(x, self.device, self._formatted)
 
     def formatted(self, x: Inputs) -> Any:
         """A batch in the memory format and, of a model in double, in double, wherever it is.
@@ -159,6 +159,17 @@ class Runner:
                 if tensor is not None:
                     names.setdefault(id(tensor), []).append(f"{prefix}.{leaf}" if prefix else leaf)
         return {name: tuple(all_) for all_ in names.values() if len(all_) > 1 for name in all_}
+
+
+def as_call(x: Inputs) -> tuple[tuple[Any, ...], dict[str, Any]]:
+    """Arguments and keyword arguments of the forward: a tuple is several inputs, a dict names them.
+
+    >>> as_call({"input_ids": 1}), as_call((1, 2)), as_call([1, 2])
+    (((), {'input_ids': 1}), ((1, 2), {}), (([1, 2],), {}))
+    """
+    if isinstance(x, Mapping):
+        return (), dict(x)
+    return (x, {}) if isinstance(x, tuple) else ((x,), {})
 
 
 def autocast(device: torch.device, precision: Precision) -> torch.autocast:

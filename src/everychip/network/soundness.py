@@ -32,6 +32,27 @@ def dtypes_of(model: nn.Module) -> set[torch.dtype]:
     return {parameter.dtype for parameter in model.parameters() if parameter.is_floating_point()}
 
 
+def type_remedy(x: Tensor, known: set[torch.dtype]) -> str | None:
+    """What inputs of another type than the model's numbers lack, for few layers multiply the two.
+
+    Args:
+        x: inputs.
+        known: `dtypes_of` the model.
+
+    Returns:
+        How they become inputs of its type; None where they are, or where nothing is known of it.
+
+    >>> print(type_remedy(torch.zeros(2, 4, dtype=torch.float64), {torch.float32}))
+    a model of float32 takes inputs of its type: x.to(torch.float32)
+    """
+    if len(known) != 1 or x.is_complex() or x.dtype in known:
+        return None
+    wanted = str(*known)
+    if not x.is_floating_point():
+        return f"whole numbers are numbers to such layers by x.to({wanted}), of bytes then x / 255"
+    return f"a model of {wanted.removeprefix('torch.')} takes inputs of its type: x.to({wanted})"
+
+
 def must_be_finite(tensors: Iterable[tuple[str, Tensor]]) -> None:
     """Refuse parameters with NaN or infinity: whatever they compute is no result.
 

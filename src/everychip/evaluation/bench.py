@@ -15,6 +15,7 @@ from everychip.data import Examples
 from everychip.data.inputs import moved
 from everychip.data.stream import Stream
 from everychip.errors import ConfigError
+from everychip.evaluation.draws import Draws
 from everychip.evaluation.spreading import Row, spread
 from everychip.hardware.chip import Purpose
 from everychip.mitigate import Address
@@ -186,15 +187,15 @@ class Bench:
 def measured(
     bench: Bench,
     programmed: Programmed,
+    until: Until | TwoStage | None,
     *,
     chips: range,
     seed: int,
     purpose: Purpose,
-    until: Until | TwoStage | None,
     progress: Progress,
     workers: int = 1,
-) -> list[Row]:
-    """The scores of chip after chip, until they are enough; chips: their numbers."""
+) -> Draws:
+    """Draws of chip after chip, until they are enough; chips: their numbers."""
     stops = until.stops() if isinstance(until, TwoStage) else enough(until)
     name = bench.asked.score.name
     rows: list[Row] = []
@@ -210,7 +211,9 @@ def measured(
             tell(Event("chips", len(rows), len(chips), {name: row[name]}))
             if stops(row[name]):
                 break
-    return rows
+    known: dict[str, Any] = {"images": bench.images, "whole_test": bench.whole_test, "until": until}
+    draws = Draws.of(rows, seed=seed, score=bench.asked.score, chips=chips[: len(rows)], **known)
+    return replace(draws, purpose=purpose)
 
 
 def _must_be_all(images: int | None, what: str) -> None:

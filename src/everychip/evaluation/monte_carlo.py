@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import operator
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Any, get_args
@@ -113,24 +112,19 @@ def evaluate(
     (8, True)
     """
     asked = Asked.of(task, score)
-    seed, judged = operator.index(seed), asked.score
-    numbers, asked_until = chips_of(chips, first=first, until=until, score=judged)
+    numbers, rule = chips_of(chips, first=first, until=until, score=asked.score)
     must_be_of(asked.task, mitigation, policy)
     bench = asked.bench(model, data, images=images, precision=precision, batch_size=batch_size)
-    runner, workers = bench.runner, workers_for(workers, device=bench.runner.device, data=bench.data)
+    how: dict[str, Any] = {"progress": progress, "workers": workers_for(workers, bench.runner, bench.data)}
     placed = Placed.of(model, hardware)
     if purpose == "evaluate":
         warn_of_layer_scale(placed, stacklevel=3)  # through `takes`
-    placed = ranged(placed, runner, calibration, seed=seed)
-    treatment = treated(placed, mitigation, policy, runner, calibration, seed=seed, purpose=purpose)
-    programmed = treatment.programmed
+    placed = ranged(placed, bench.runner, calibration, seed=seed)
+    treatment = treated(placed, mitigation, policy, bench.runner, calibration, seed=seed, purpose=purpose)
     with evaluating(model):
-        bench, rule = in_stages(bench, programmed, asked_until, images=images, chips=chips, seed=seed)
-        how: dict[str, Any] = {"until": rule, "progress": progress, "workers": workers}
-        rows = measured(bench, programmed, chips=numbers, seed=seed, purpose=purpose, **how)
-    known: dict[str, Any] = {"until": rule, "treatment": treatment.metadata, "chips": numbers[: len(rows)]}
-    draws = Draws.of(rows, seed=seed, score=judged, images=bench.images, whole_test=bench.whole_test, **known)
-    draws = replace(draws, purpose=purpose, cells=placed.cells)
+        bench, plan = in_stages(bench, treatment.programmed, rule, images=images, chips=chips, seed=seed)
+        draws = measured(bench, treatment.programmed, plan, chips=numbers, seed=seed, purpose=purpose, **how)
+    draws = replace(draws, treatment=treatment.metadata, cells=placed.cells)
     if purpose != "evaluate":  # validation, epoch after epoch, asks for no more than the chips
         return draws
     # A policy decides how a network with exits answers: without one it is another network.

@@ -24,6 +24,7 @@ import torch
 
 from everychip.data.stream import Stream
 from everychip.errors import ConfigError
+from everychip.network.running import Runner
 from everychip.scores import Score
 from everychip.statistics.stopping import Until
 
@@ -58,12 +59,12 @@ def chips_of(chips: int, *, first: int, until: str | None, score: Score) -> tupl
     return range(first, first + chips), rule
 
 
-def workers_for(workers: int, *, device: torch.device, data: Any) -> int:
+def workers_for(workers: int, runner: Runner, data: Any) -> int:
     """As many workers as are asked for, or a refusal where this evaluation cannot be forked.
 
     Args:
         workers: how many.
-        device: where the model is.
+        runner: of the model.
         data: the test data.
 
     Returns:
@@ -71,9 +72,9 @@ def workers_for(workers: int, *, device: torch.device, data: Any) -> int:
     """
     if workers == 1:
         return workers
-    if device.type != "cpu":
-        found = f"a model on {device.type}, which forks cannot share"
-        raise _refused(workers, found, "a model on the processor")
+    device = runner.device.type
+    if device != "cpu":
+        raise _refused(workers, f"a model on {device}, which forks cannot share", "a model on the processor")
     if isinstance(data, Stream):
         raise _refused(workers, "a stream", "data in memory", "parts with first = N, and Draws.join")
     if sys.platform == "darwin" or "fork" not in multiprocessing.get_all_start_methods():

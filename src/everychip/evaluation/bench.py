@@ -63,7 +63,7 @@ class Asked:
         how: dict[str, Any] = {"precision": precision, "batch_size": batch_size}
         if self.own is not None and self.own.runs:
             _must_be_all(images, "a function that runs the chip itself")
-            return Bench(self, Runner(model, **how), data, 0)
+            return Bench(self, Runner(model, **how), data, len(data) if isinstance(data, Examples) else 0)
         streamed = isinstance(data, Stream)
         test = None if streamed else self.task.examples(data, split="test")
         few = data.first() if test is None else test.take(slice(2))

@@ -23,7 +23,7 @@ from typing import Any
 import torch
 
 from everychip.data.stream import Stream
-from everychip.errors import ConfigError
+from everychip.errors import ConfigError, shown
 from everychip.network.running import Runner
 from everychip.scores import Score
 from everychip.statistics.stopping import Until
@@ -31,6 +31,8 @@ from everychip.statistics.stopping import Until
 Row = dict[str, float]
 Rows = Callable[[range], Iterable[Row]]
 """Measures the chips of these numbers, one row of scores for each."""
+LAST = 2**63
+"""No chip has this number or a higher one: tables of draws have 64 bits for it."""
 LARGEST, FOR_EACH, AHEAD, LIVES = 50, 8, 2, 2
 """Chips of a block at most; blocks of each worker, for balance; how many of them may wait for an earlier one;
 how many workers a block may cost."""
@@ -56,6 +58,9 @@ def chips_of(chips: int, *, first: int, until: str | None, score: Score) -> tupl
             expected="0: a rule of stopping takes the chips in order, from the first",
             remedy="workers = N spreads such an evaluation",
         )
+    if first + chips > LAST:
+        expected = f"the first of {chips} chips whose numbers are below 2⁶³"
+        raise ConfigError("evaluate.first", found=shown(first), expected=expected)
     return range(first, first + chips), rule
 
 

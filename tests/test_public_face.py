@@ -108,6 +108,17 @@ def test_a_bar_is_shown_on_a_terminal_or_where_it_is_asked_for(
     assert ("chips" in capsys.readouterr().err) is shown
 
 
+@pytest.mark.parametrize("name", ["[red]", "[/]", "[bold]x[/bold]", "{task.id}", ":smile:"])
+def test_the_name_of_a_score_of_one_s_own_is_shown_as_it_is(
+    name: str, monkeypatch: pytest.MonkeyPatch, capsys: Any
+) -> None:
+    monkeypatch.setattr("everychip.progress.time", Clock())
+    with listening(True) as tell:
+        for done in range(1, 4):
+            tell(Event(f"chips {name}", done, 3, {name: 0.9}))
+    assert capsys.readouterr().err.count(name) >= 2
+
+
 def test_a_listener_hears_of_every_chip() -> None:
     heard: list[int] = []
     ec.evaluate(linear(), HW, (X, Y), chips=3, progress=lambda event: heard.append(event.done))

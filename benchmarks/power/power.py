@@ -17,6 +17,7 @@ import math
 import os
 import statistics
 import time
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -89,7 +90,8 @@ def times(name: str) -> dict[str, Any]:
     seconds = []
     for chip in range(REPEATS):
         started = time.process_time()
-        bench.measure(placed.program(seed=0, path=("evaluate", chip)), bench.data)
+        at: Any = {"seed": 0, "path": ("evaluate", chip)}
+        bench.measure(partial(placed.program, **at), bench.data, **at)
         seconds.append(time.process_time() - started)
     started = time.process_time()
     draws = ec.evaluate(

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from functools import partial
 from itertools import count
+from typing import Any
 
 import torch
 from workloads import Made, Work, Workload, compiled, serve
@@ -96,9 +98,9 @@ def chip(
     numbers = count()
 
     def work() -> None:
-        number = next(numbers)
+        at: dict[str, Any] = {"seed": 0, "path": ("evaluate", next(numbers))}
         with torch.no_grad(), evaluating(model):
-            bench.measure(placed.program(seed=0, path=("evaluate", number)), bench.data)
+            bench.measure(partial(placed.program, **at), bench.data, **at)
 
     return work
 

@@ -50,10 +50,10 @@ def listening(progress: Progress) -> Iterator[Listener]:
     from rich.progress import Progress as Bar
 
     columns = (
-        TextColumn("{task.description}"),
+        TextColumn("{task.description}", markup=False),
         BarColumn(),
         TimeRemainingColumn(),
-        TextColumn("{task.fields[text]}"),
+        TextColumn("{task.fields[text]}", markup=False),
     )
     bar = Bar(*columns, console=Console(stderr=True), transient=progress is None)
     started = time.monotonic()

@@ -76,7 +76,8 @@ def seeded_global_generator(seed: int, *path: str | int) -> Iterator[None]:
     """
     devices = range(torch.cuda.device_count()) if torch.cuda.is_available() else []
     with torch.random.fork_rng(devices=devices):
-        torch.default_generator.manual_seed(seed_for(seed, *path))
+        start = seed_for(seed, *path)
+        torch.default_generator.manual_seed(start)
         for index in devices:
-            torch.cuda.default_generators[index].manual_seed(seed_for(seed, *path))
+            torch.cuda.default_generators[index].manual_seed(start)
         yield

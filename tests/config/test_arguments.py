@@ -135,6 +135,37 @@ def test_every_function_that_takes_a_hardware_is_tried_here():
     assert {n for n, f in public.items() if "hardware" in inspect.signature(f).parameters} <= PUBLIC.keys()
 
 
+@pytest.mark.parametrize(
+    ("where", "call"),
+    {
+        "load.name": lambda folder: ec.load(3),
+        "load.hub": lambda folder: ec.load("digits-lenet-vanilla", hub=3),
+        "load.revision": lambda folder: ec.load("digits-lenet-vanilla", revision=3),
+        "write_report.source": lambda folder: ec.write_report(3),
+        "write_report.output": lambda folder: ec.write_report(DRAWS, output=3),
+        "write_report.target": lambda folder: ec.write_report(DRAWS, output=folder, target="90 %"),
+        "write_report.title": lambda folder: ec.write_report(DRAWS, output=folder, title=3),
+        "run_experiment.experiment": lambda folder: ec.run_experiment("recipe.toml", folder),
+        "run_study.study": lambda folder: ec.run_study({}, folder),
+        "benchmark.model": lambda folder: ec.benchmark(nn.Linear, "digits-mlp-gaussian-0.2@1"),
+        "benchmark.task": lambda folder: ec.benchmark(MODEL, 3),
+        "break_even.target": lambda folder: ec.break_even(**ON_CHIPS, target="90 %"),
+        "break_even.drop": lambda folder: ec.break_even(**ON_CHIPS, drop=0.01),
+        "evaluate.first": lambda folder: ec.evaluate(**ON_CHIPS, chips=1, first=2**63),
+    }.items(),
+)
+def test_what_is_wrong_whatever_else_is_given_names_its_argument_and_writes_nothing(tmp_path, where, call):
+    with pytest.raises(EverychipError) as error:
+        call(tmp_path)
+    assert error.value.where == where and len(str(error.value).splitlines()) == 1
+    assert not list(tmp_path.iterdir())
+
+
+def test_the_last_chip_that_a_table_of_draws_can_name_is_evaluated():
+    draws = ec.evaluate(**ON_CHIPS, chips=1, first=2**63 - 1)
+    assert draws.chip.tolist() == [2**63 - 1]
+
+
 def test_the_sizes_that_other_functions_share_with_evaluate_are_their_own():
     for name in ("sensitivity", "break_even", "disagreement"):
         function, good = PUBLIC[name]

@@ -14,7 +14,7 @@ import pytest
 from everychip.errors import StoreError
 from everychip.storage.files import (
     digest,
-    held,
+    locked,
     make_folder,
     read_json,
     write_json,
@@ -67,7 +67,7 @@ def test_drafts_of_killed_writers_are_removed_by_who_holds_the_folder(tmp_path: 
     for writer in (ended.pid, os.getpid(), 10**30, "x"):
         (folder / f".draws.parquet.{writer}.part").write_text("half")
     (folder / "draws.parquet").write_text("whole")
-    with held(folder):
+    with locked(folder):
         assert [file.name for file in folder.iterdir()] == ["draws.parquet"]
 
 
@@ -76,7 +76,7 @@ def test_who_takes_a_folder_leaves_what_another_process_writes_into_it_just_now(
     pytest.importorskip("fcntl")
     draft = tmp_path / f".report.html.{os.getppid()}.part"
     draft.write_text("half")
-    with held(tmp_path):
+    with locked(tmp_path):
         assert draft.exists()
 
 
@@ -87,7 +87,7 @@ def test_a_probe_that_another_process_cleaned_up_is_no_mistake(
 
     def taken(path: Path) -> None:
         touched(path)
-        with held(tmp_path):
+        with locked(tmp_path):
             path.unlink(missing_ok=True)
 
     monkeypatch.setattr(Path, "touch", taken)
@@ -101,10 +101,10 @@ def test_a_process_that_is_refused_leaves_the_draft_of_the_one_that_holds_the_fo
     def write(draft: Path) -> None:
         draft.write_text("the first process")
         make_folder(tmp_path)
-        with pytest.raises(StoreError, match="another process"), held(tmp_path):
+        with pytest.raises(StoreError, match="another process"), locked(tmp_path):
             pass
 
-    with held(tmp_path):
+    with locked(tmp_path):
         write_whole(tmp_path / "draws.parquet", write)
     assert (tmp_path / "draws.parquet").read_text() == "the first process"
 
@@ -202,15 +202,15 @@ def test_a_folder_without_permission_is_refused(tmp_path: Path) -> None:
 def test_a_held_folder_is_refused_to_others_until_its_holder_is_gone(tmp_path: Path) -> None:
     pytest.importorskip("fcntl")
     hold = (
-        "import sys, time; from pathlib import Path; from everychip.storage.files import held\n"
-        "with held(Path(sys.argv[1])):\n    print('held', flush=True); time.sleep(60)"
+        "import sys, time; from pathlib import Path; from everychip.storage.files import locked\n"
+        "with locked(Path(sys.argv[1])):\n    print('held', flush=True); time.sleep(60)"
     )
     command = [sys.executable, "-c", hold, str(tmp_path)]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as holder:
         assert holder.stdout is not None
         assert holder.stdout.readline() == "held\n"
-        with pytest.raises(StoreError, match="another process"), held(tmp_path):
+        with pytest.raises(StoreError, match="another process"), locked(tmp_path):
             pass
         holder.kill()
-    with held(tmp_path):
+    with locked(tmp_path):
         assert not list(tmp_path.iterdir())

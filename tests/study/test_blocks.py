@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from everychip.config.component import merge
 from everychip.errors import StoreError
 from everychip.progress import Event
-from everychip.storage.files import held
+from everychip.storage.files import locked
 from everychip.study import store
 from everychip.study.blocks import SMALLEST, Block, apart, lacking, plan
 from everychip.study.execution import measure_block, run, train_run
@@ -140,11 +140,11 @@ def test_no_block_is_measured_before_the_training_or_of_other_data(
 
 def test_blocks_share_a_folder_that_a_whole_run_holds_alone(tmp_path: Path, tiny: Make) -> None:
     train_run(tiny(), tmp_path)
-    with held(tmp_path, shared=True):
+    with locked(tmp_path, shared=True):
         measure_block(tiny(), tmp_path, Block(1, 0, 1))
         with pytest.raises(StoreError, match="another process is writing here"):
             run(tiny(), tmp_path)
-    with held(tmp_path), pytest.raises(StoreError, match="another process is writing here"):
+    with locked(tmp_path), pytest.raises(StoreError, match="another process is writing here"):
         measure_block(tiny(), tmp_path, Block(1, 1, 1))
     assert blocks_in(tmp_path) == {1: [Block(1, 0, 1)]}
 

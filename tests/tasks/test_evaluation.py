@@ -11,7 +11,9 @@ from torch import nn
 from torch.func import functional_call as call_with_gradient
 
 import everychip as ec
+from everychip.data import Examples
 from everychip.errors import ConfigError, DataError, ModelError
+from everychip.network.running import Runner
 from everychip.rng import rng_for, seeded_global_generator
 from everychip.statistics.percentiles import kpp, yield_at
 from everychip.statistics.verdict import verdict
@@ -158,6 +160,28 @@ def test_a_function_of_a_run_gets_the_data_as_they_are_and_may_give_several_numb
     z = functional_call(model, ec.program(model, HW, seed=0, chip=0), (X,))
     assert float(draws.values[0]) == pytest.approx(float(z.mean()), rel=1e-5)
     assert model.training
+
+
+@pytest.mark.parametrize("kind", [Examples, ec.data.Arrays, tuple])
+def test_a_function_of_a_run_gets_all_of_the_data_whatever_holds_them(model, kind):
+    y = torch.arange(len(X)) % 3
+    given = (X, y) if kind is tuple else kind(X, y)
+
+    def seen(run, data):
+        assert data is given
+        return len(run(X))
+
+    draws = ec.evaluate(model, HW, given, score=seen, chips=2)
+    assert draws.values.tolist() == [len(X)] * 2 and draws.digital == len(X) and draws.whole_test
+
+
+def test_labels_that_recall_needs_are_asked_for_before_the_network_is_run(model):
+    runs = []
+    handle = model.register_forward_pre_hook(lambda *_: runs.append(1))
+    with pytest.raises(DataError, match="no labels|class numbers|targets"):
+        ec.tasks.Embedding(score="recall").prepared(Runner(model), Examples(X))
+    handle.remove()
+    assert not runs
 
 
 def test_a_metric_of_torchmetrics_says_its_direction_and_keeps_nothing(model):

@@ -2,7 +2,7 @@
 
 from everychip.array import functions
 from everychip.array.base import Array, Ranges
-from everychip.array.cells import Cells, Seen
+from everychip.array.cells import Cells, RangeObserver
 from everychip.array.input_range import InputRange
 from everychip.array.uncaught import must_be_caught
 from everychip.array.weight import TiledWeight, plain, tiled
@@ -11,8 +11,8 @@ __all__ = [
     "Array",
     "Cells",
     "InputRange",
+    "RangeObserver",
     "Ranges",
-    "Seen",
     "TiledWeight",
     "functions",
     "must_be_caught",

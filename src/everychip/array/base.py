@@ -34,8 +34,8 @@ class Array(Config):
     channel and kernel position; whole channels share a tile where they fit, groups have tiles of their own.
     dac_bits, adc_bits: absent, the converter is ideal.
     ranges: full scales by the name of the parameter, as `everychip.calibrate` measures them: one
-    for the inputs of a layer, one for the sums of each tile. Absent, every read takes the largest values that
-    it meets itself, which therefore depend on the batch.
+    for the inputs of a layer, one for the sums of each tile. Absent, every read takes its own largest values,
+    which therefore depend on the batch.
     adc_percentile: of the |sums| that a measured range covers; below 100 the rare larger ones are clipped.
     read_noise: the standard deviation of n_t, fresh in every read, in units of what one cell at G_max adds at
     full input, max|W|·max|x|.

@@ -1,4 +1,4 @@
-"""What stands on the tiles of one weight, and what its converters have seen."""
+"""What stands on the tiles of one weight, and what observes its converters."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ from everychip.array.input_range import InputRange
 
 
 @dataclass
-class Seen:
-    """The largest values that the converters of one matrix met: max|x|, and max|sum| of every tile.
+class RangeObserver:
+    """The largest values at the converters of one matrix: max|x|, and max|sum| of every tile.
 
     squares: Σx² of the inputs, inputs: how many there were.
     """
@@ -25,13 +25,13 @@ class Seen:
     inputs: int = 0
     adc: dict[tuple[int, int], Tensor] = field(default_factory=dict)
 
-    def see_inputs(self, largest: Tensor, x: Tensor) -> None:
+    def observe_inputs(self, largest: Tensor, x: Tensor) -> None:
         """Count the inputs of a read in."""
         self.squares += float(x.detach().double().square().sum())
         self.inputs += x.numel()
         self.dac = largest if self.dac is None else torch.maximum(self.dac, largest)
 
-    def see_sums(self, part: int, row: int, largest: Tensor) -> None:
+    def observe_sums(self, part: int, row: int, largest: Tensor) -> None:
         """Count the sums of a row of tiles in, in one slice of the weight."""
         known = self.adc.get((part, row))
         self.adc[part, row] = largest if known is None else torch.maximum(known, largest)
@@ -42,7 +42,7 @@ class Seen:
         return math.sqrt(self.squares / self.inputs) if self.inputs else 0.0
 
     def ranges(self) -> Ranges:
-        """What was seen, as full scales."""
+        """What was observed, as full scales."""
         slices = sorted({part for part, _ in self.adc})
         rows = sorted({row for _, row in self.adc})
         adc = tuple(tuple(tuple(self.adc[part, row].tolist()) for row in rows) for part in slices)
@@ -55,7 +55,7 @@ class Cells:
 
     slices: their sum is the weight; one, unless the weight is held in digits that are converted one by one.
     units: what one cell at G_max counts for in each of them. gain: a digital factor on the output. rng: of
-    the noise of reads, moved on by every read. seen: where reads write what they met, by name. dac: a range
+    the noise of reads, moved on by every read. observers: of the ranges of reads, by name. dac: a range
     of the DAC that is not measured but learned.
     """
 
@@ -65,7 +65,7 @@ class Cells:
     array: Array
     gain: float = 1.0
     rng: torch.Generator | None = None
-    seen: dict[str, Seen] | None = None
+    observers: dict[str, RangeObserver] | None = None
     dac: InputRange | None = None
 
     def with_slices(self, slices: tuple[Tensor, ...], *, name: str | None = None) -> Self:

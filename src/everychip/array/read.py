@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from everychip.array.base import Ranges
-from everychip.array.cells import Cells, Seen
+from everychip.array.cells import Cells, RangeObserver
 from everychip.array.converters import codes, largest, largest_sums, step
 from everychip.array.input_range import unclipped
 from everychip.array.product import Product
@@ -79,15 +79,15 @@ class Reading:
         if full is None:
             full = largest(x.detach()) if ranges is None else _tensor(ranges.dac, like=x)
         reading = cls(cells, product, plan, full.detach().to(precision), ranges, x.dtype, clips)
-        if cells.seen is not None:
-            reading.seen.see_inputs(reading.full, x)
+        if cells.observers is not None:
+            reading.observer.observe_inputs(reading.full, x)
         return reading
 
     @property
-    def seen(self) -> Seen:
-        """Where this read writes what it met."""
-        assert self.cells.seen is not None
-        return self.cells.seen.setdefault(self.cells.name, Seen())
+    def observer(self) -> RangeObserver:
+        """What records the largest values of this read."""
+        assert self.cells.observers is not None
+        return self.cells.observers.setdefault(self.cells.name, RangeObserver())
 
     @property
     def unit(self) -> Tensor:
@@ -163,8 +163,8 @@ class Reading:
 
     def _largest(self, sums: Tensor, *, row: int, part: int) -> Tensor:
         found = largest_sums(sums, self.plan.columns, percentile=self.cells.array.adc_percentile)
-        if self.cells.seen is not None:
-            self.seen.see_sums(part, row, found)
+        if self.cells.observers is not None:
+            self.observer.observe_sums(part, row, found)
         return found
 
     def _over_outputs(self, values: Tensor, like: Tensor) -> Tensor:

@@ -224,7 +224,7 @@ def device_fit(
 ) -> None:
     """Fit a device to measured conductances, resistances or currents, for any recipe.
 
-    Tells how good the fit is; writes the device as TOML, and a plot with residuals beside it. In a
+    Says how good the fit is; writes the device as TOML, and a plot with residuals beside it. In a
     recipe, hardware = { device = { file = "FILE.toml" }, mapping = "direct" } reads it.
     """
     from everychip.cli import measuring

@@ -29,17 +29,6 @@ def _scalar(part: Any) -> bool:
     return isinstance(part, Tensor) and part.ndim == 0
 
 
-def as_call(x: Inputs) -> tuple[tuple[Any, ...], dict[str, Any]]:
-    """Arguments and keyword arguments of the forward: a tuple is several inputs, a dict names them.
-
-    >>> as_call({"input_ids": 1}), as_call((1, 2)), as_call([1, 2])
-    (((), {'input_ids': 1}), ((1, 2), {}), (([1, 2],), {}))
-    """
-    if isinstance(x, Mapping):
-        return (), dict(x)
-    return (x, {}) if isinstance(x, tuple) else ((x,), {})
-
-
 def rows_of(x: Inputs) -> int:
     """The number of inputs in a batch.
 
@@ -94,6 +83,11 @@ def moved(x: Inputs, device: torch.device) -> Inputs:
         return leaf.to(device) if isinstance(leaf, Tensor) else leaf
 
     return mapped(x, part)
+
+
+def prepared(x: Inputs, device: torch.device, change: Callable[[Any], Any]) -> Inputs:
+    """The batch on a device, and every tensor and list of it changed there."""
+    return mapped(moved(x, device), change)
 
 
 def in_batches(x: Inputs, size: int) -> Iterator[Inputs]:

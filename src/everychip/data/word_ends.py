@@ -22,7 +22,7 @@ class WordEnds(Data):
     """Scikit-learn's descriptions of its data sets, all spaces left out, in pieces of `length` characters.
 
     The label of character i is 1 where a word ended at character i − `delay`, else 0: a network that sees the
-    past alone decides when it has heard `delay` characters more. The first `delay` characters of a piece have
+    past alone decides after `delay` characters more. The first `delay` characters of a piece have
     no label (−100). Characters are numbered as those of `descriptions`; the last tenth of every text is for
     testing (`task = "tokens"`).
 

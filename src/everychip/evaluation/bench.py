@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Generator, Iterator, Mapping
+from contextlib import closing
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any, Self, TypeVar
 
 import torch
@@ -12,13 +14,20 @@ from torch import Tensor, nn
 from everychip.data import Examples
 from everychip.data.inputs import moved
 from everychip.data.stream import Stream
-from everychip.errors import ConfigError, EverychipError
+from everychip.errors import ConfigError
+from everychip.evaluation.draws import Draws
+from everychip.evaluation.spreading import Row, spread
+from everychip.hardware.chip import Purpose
+from everychip.mitigate import Address
 from everychip.network.modes import evaluating
 from everychip.network.probing import probe
 from everychip.network.running import Precision, Runner
+from everychip.progress import Event, Progress, listening
 from everychip.rng import rng_for, seeded_global_generator
 from everychip.scores import Score
-from everychip.tasks import Meter, OwnScore, Task, scored_by
+from everychip.statistics.stopping import Until, enough
+from everychip.statistics.two_stage import TwoStage
+from everychip.tasks import OwnScore, Task, scored_by
 
 Programmed = Callable[[int], dict[str, Tensor]]
 """The chip of a number."""
@@ -54,7 +63,7 @@ class Asked:
         how: dict[str, Any] = {"precision": precision, "batch_size": batch_size}
         if self.own is not None and self.own.runs:
             _must_be_all(images, "a function that runs the chip itself")
-            return Bench(self, Runner(model, **how), data, 0)
+            return Bench(self, Runner(model, **how), data, len(data) if isinstance(data, Examples) else 0)
         streamed = isinstance(data, Stream)
         test = None if streamed else self.task.examples(data, split="test")
         few = data.first() if test is None else test.take(slice(2))
@@ -98,18 +107,14 @@ class Bench:
 
     def rows(
         self, programmed: Programmed, *, chips: range, seed: int, purpose: str
-    ) -> Generator[dict[str, float], None, None]:
+    ) -> Generator[Row, None, None]:
         """The scores of chip after chip, by name; chips: their numbers."""
-        if isinstance(self.data, Stream) and not (self.asked.own is not None and self.asked.own.runs):
+        if not isinstance(self.data, Stream) or (self.asked.own is not None and self.asked.own.runs):
+            for chip in chips:
+                seen, path = self.part(seed=seed, chip=chip), (purpose, chip, "forward")
+                yield self.measure(partial(programmed, chip), seen, seed=seed, path=path)
+        else:
             yield from self._streamed(self.data, programmed, chips=chips, seed=seed, purpose=purpose)
-            return
-        for chip in chips:
-            seen = self.part(seed=seed, chip=chip)
-            with seeded_global_generator(
-                seed, purpose, chip, "forward"
-            ):  # for layers that draw in evaluation, too
-                # The chip has no name, so that it is gone before the next one is programmed.
-                yield self.measure(programmed(chip), seen)
 
     def digital(self, *, seed: int) -> float | None:
         """The judged score of the network without any hardware, where it is one of the same test set.
@@ -120,14 +125,27 @@ class Bench:
             return None
         if isinstance(self.data, Stream):
             return self._beside
-        with torch.no_grad(), evaluating(self.runner.model), seeded_global_generator(seed, "digital"):
-            return self.measure({}, self.data)[self.asked.score.name]
+        with torch.no_grad(), evaluating(self.runner.model):
+            return self.measure(dict, self.data, seed=seed, path=("digital",))[self.asked.score.name]
 
-    def measure(self, chip: Mapping[str, Tensor], seen: Any) -> dict[str, float]:
-        """The scores of one chip by name."""
-        if self.asked.own is None:
-            return self.asked.task.measure(self.runner, chip, seen)
-        return self.asked.own.measure(self.runner, chip, seen, self.asked.task)
+    def measure(
+        self, programmed: Callable[[], Mapping[str, Tensor]], seen: Any, *, seed: int, path: Address
+    ) -> Row:
+        """The scores of one chip by name; what draws from PyTorch's generator draws at (seed, *path).
+
+        Args:
+            programmed: makes the chip, which has no name here, so that it is gone before the next is made.
+            seen: the test data that it is measured on.
+            seed: of all draws.
+            path: where below it those have their place that layers make in evaluation, too.
+
+        Returns:
+            Every score by its name.
+        """
+        with seeded_global_generator(seed, *path):
+            if self.asked.own is None:
+                return self.asked.task.measure(self.runner, programmed(), seen)
+            return self.asked.own.measure(self.runner, programmed(), seen, self.asked.task)
 
     def part(self, *, seed: int, chip: int) -> Any:
         """The test data that a chip is measured on: all of it, or its own random images."""
@@ -137,7 +155,7 @@ class Bench:
 
     def _streamed(
         self, stream: Stream, programmed: Programmed, *, chips: range, seed: int, purpose: str
-    ) -> Iterator[dict[str, float]]:
+    ) -> Iterator[Row]:
         """Several chips for each pass over the data, every batch read once for all of them."""
         if self.asked.own is not None:
             raise ConfigError(
@@ -157,13 +175,45 @@ class Bench:
                 self.images += len(part)
                 for chip in numbers:
                     with seeded_global_generator(seed, purpose, chip, "forward", batch):
-                        self.runner.each(written[chip], part, _into(meters[chip], task))
+                        self.runner.each(written[chip], part, task.updating(meters[chip]))
                 if digital is not None:
                     with seeded_global_generator(seed, "digital", batch):
-                        self.runner.each({}, part, _into(digital, task))
+                        self.runner.each({}, part, task.updating(digital))
             if digital is not None:
                 self._beside = digital.compute()[self.asked.score.name]
             yield from (meters[chip].compute() for chip in numbers)
+
+
+def measured(
+    bench: Bench,
+    programmed: Programmed,
+    until: Until | TwoStage | None,
+    *,
+    chips: range,
+    seed: int,
+    purpose: Purpose,
+    progress: Progress,
+    workers: int = 1,
+) -> Draws:
+    """Draws of chip after chip, until they are enough; chips: their numbers."""
+    stops = until.stops() if isinstance(until, TwoStage) else enough(until)
+    name = bench.asked.score.name
+    rows: list[Row] = []
+
+    def of(numbers: range) -> Generator[Row, None, None]:
+        return bench.rows(programmed, chips=numbers, seed=seed, purpose=purpose)
+
+    # A rule of stopping takes the chips in order, whoever measures them; what was measured ahead is left.
+    found = of(chips) if workers == 1 else spread(of, chips, workers=workers)
+    with torch.no_grad(), listening(progress) as tell, closing(found):
+        for row in found:
+            rows.append(row)
+            tell(Event("chips", len(rows), len(chips), {name: row[name]}))
+            if stops(row[name]):
+                break
+    known: dict[str, Any] = {"images": bench.images, "whole_test": bench.whole_test, "until": until}
+    draws = Draws.of(rows, seed=seed, score=bench.asked.score, chips=chips[: len(rows)], **known)
+    return replace(draws, purpose=purpose)
 
 
 def _must_be_all(images: int | None, what: str) -> None:
@@ -181,18 +231,3 @@ def part_of(data: _Some, k: int, *, seed: int, chip: int) -> _Some:
         return data
     order = torch.randperm(len(data), generator=rng_for(seed, "images", chip))
     return data.take(order[:k])
-
-
-def _into(meter: Meter, task: Task) -> Callable[[Any, Any], None]:
-    """What hands a batch's output and targets to the meter; targets that it cannot take are refused."""
-
-    def take(output: Any, y: Any) -> None:
-        answer = task.answer(output)
-        try:
-            meter.update(answer, y)
-        except (RuntimeError, IndexError, ValueError) as error:
-            if not isinstance(error, EverychipError):
-                task.validate_for(answer, y)  # a stream's batches are known when they come
-            raise
-
-    return take

@@ -11,7 +11,7 @@ from pydantic.dataclasses import dataclass
 from torch import nn
 
 from everychip.charts.notebook import Shown
-from everychip.config.arguments import index, number, one_of, optional, takes, whole
+from everychip.config.arguments import a, index, number, one_of, optional, takes, whole
 from everychip.errors import ConfigError, SampleSizeError
 from everychip.evaluation.bench import Asked
 from everychip.evaluation.monte_carlo import evaluate
@@ -77,6 +77,8 @@ class BreakEven(Shown):
     model=MODEL,
     hardware=HARDWARE,
     chips=whole(),
+    target=optional(number()),
+    drop=optional(a(str, 'how much worse, such as "1 point"')),
     score=optional(a_score),
     seed=index,
     largest=number(above=0),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import operator
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, field, replace
@@ -132,7 +133,7 @@ class Draws(metaclass=InOwnWords):
         return cls(
             scores={name: torch.tensor([row[name] for row in rows], dtype=torch.float64) for name in names},
             chip=torch.tensor(list(numbers)),
-            seed=seed,
+            seed=operator.index(seed),
             images=images,
             whole_test=whole_test,
             until=until,

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import operator
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Any, get_args
@@ -10,12 +9,11 @@ from typing import Any, get_args
 from torch import nn
 
 from everychip.config.arguments import index, one_of, optional, takes, whole
-from everychip.evaluation.bench import Asked
+from everychip.evaluation.bench import Asked, measured
 from everychip.evaluation.draws import Draws
-from everychip.evaluation.measuring import measured
 from everychip.evaluation.setting import Setting
 from everychip.evaluation.spreading import chips_of, workers_for
-from everychip.evaluation.treatment import must_be_of, treatment_of
+from everychip.evaluation.treatment import must_be_of, treated
 from everychip.evaluation.two_stage import in_stages
 from everychip.hardware.arguments import HARDWARE, MODEL
 from everychip.hardware.calibration import ranged
@@ -24,6 +22,7 @@ from everychip.hardware.hardware import Hardware
 from everychip.hardware.outliers import warn_of_layer_scale
 from everychip.hardware.placement import Placed
 from everychip.mitigate import Mitigation
+from everychip.network.modes import evaluating
 from everychip.network.running import Precision
 from everychip.policies import Policy
 from everychip.progress import Progress
@@ -113,28 +112,21 @@ def evaluate(
     (8, True)
     """
     asked = Asked.of(task, score)
-    seed, judged = operator.index(seed), asked.score
-    numbers, asked_until = chips_of(chips, first=first, until=until, score=judged)
-    bench = asked.bench(model, data, images=images, precision=precision, batch_size=batch_size)
-    placed = ranged(_asked_about(Placed.of(model, hardware), purpose), bench.runner, calibration, seed=seed)
+    numbers, rule = chips_of(chips, first=first, until=until, score=asked.score)
     must_be_of(asked.task, mitigation, policy)
-    treatment = treatment_of(mitigation, policy, bench.runner, placed.hardware, calibration, seed=seed)
-    programmed = treatment.of_chips(placed, seed=seed, purpose=purpose)
-    bench, rule = in_stages(bench, programmed, asked_until, images=images, chips=chips, seed=seed)
-    how: dict[str, Any] = {"seed": seed, "purpose": purpose, "until": rule, "progress": progress}
-    rows = measured(bench, programmed, chips=numbers, workers=workers_for(bench, workers), **how)
-    known: dict[str, Any] = {"until": rule, "treatment": treatment.metadata(), "chips": numbers[: len(rows)]}
-    draws = Draws.of(rows, seed=seed, score=judged, images=bench.images, whole_test=bench.whole_test, **known)
-    draws = replace(draws, purpose=purpose, cells=placed.cells)
+    bench = asked.bench(model, data, images=images, precision=precision, batch_size=batch_size)
+    how: dict[str, Any] = {"progress": progress, "workers": workers_for(workers, bench.runner, bench.data)}
+    placed = Placed.of(model, hardware)
+    if purpose == "evaluate":
+        warn_of_layer_scale(placed, stacklevel=3)  # through `takes`
+    placed = ranged(placed, bench.runner, calibration, seed=seed)
+    treatment = treated(placed, mitigation, policy, bench.runner, calibration, seed=seed, purpose=purpose)
+    with evaluating(model):
+        bench, plan = in_stages(bench, treatment.programmed, rule, images=images, chips=chips, seed=seed)
+        draws = measured(bench, treatment.programmed, plan, chips=numbers, seed=seed, purpose=purpose, **how)
+    draws = replace(draws, treatment=treatment.metadata, cells=placed.cells)
     if purpose != "evaluate":  # validation, epoch after epoch, asks for no more than the chips
         return draws
     # A policy decides how a network with exits answers: without one it is another network.
     digital = bench.digital(seed=seed) if policy is None and 0 in numbers else None
     return replace(draws, digital=digital, setting=Setting.of(model, data, placed))
-
-
-def _asked_about(placed: Placed, purpose: Purpose) -> Placed:
-    """The same; who evaluates a network under a scale that nobody chose hears what it does."""
-    if purpose == "evaluate":
-        warn_of_layer_scale(placed, stacklevel=4)  # through `takes` to who called `evaluate`
-    return placed

@@ -277,8 +277,8 @@ class _Bench:
         return self.placed.program(seed=self.seed, path=("evaluate", chip), strength=strength)
 
     def _accuracy(self, chip: dict[str, Tensor], seen: Any) -> float:
-        with seeded_global_generator(self.seed, "sensitivity"):
-            return self.measures.measure(chip, seen)[self.score.name]
+        row = self.measures.measure(lambda: chip, seen, seed=self.seed, path=("sensitivity",))
+        return row[self.score.name]
 
     def result(self, measured: dict[str, list[float]], mode: Mode) -> Sensitivity:
         """The layers by what they cost."""

@@ -23,14 +23,16 @@ from typing import Any
 import torch
 
 from everychip.data.stream import Stream
-from everychip.errors import ConfigError
-from everychip.evaluation.bench import Bench
+from everychip.errors import ConfigError, shown
+from everychip.network.running import Runner
 from everychip.scores import Score
 from everychip.statistics.stopping import Until
 
 Row = dict[str, float]
 Rows = Callable[[range], Iterable[Row]]
 """Measures the chips of these numbers, one row of scores for each."""
+LAST = 2**63
+"""No chip has this number or a higher one: tables of draws have 64 bits for it."""
 LARGEST, FOR_EACH, AHEAD, LIVES = 50, 8, 2, 2
 """Chips of a block at most; blocks of each worker, for balance; how many of them may wait for an earlier one;
 how many workers a block may cost."""
@@ -56,25 +58,29 @@ def chips_of(chips: int, *, first: int, until: str | None, score: Score) -> tupl
             expected="0: a rule of stopping takes the chips in order, from the first",
             remedy="workers = N spreads such an evaluation",
         )
+    if first + chips > LAST:
+        expected = f"the first of {chips} chips whose numbers are below 2⁶³"
+        raise ConfigError("evaluate.first", found=shown(first), expected=expected)
     return range(first, first + chips), rule
 
 
-def workers_for(bench: Bench, workers: int) -> int:
+def workers_for(workers: int, runner: Runner, data: Any) -> int:
     """As many workers as are asked for, or a refusal where this evaluation cannot be forked.
 
     Args:
-        bench: the model and its test data.
         workers: how many.
+        runner: of the model.
+        data: the test data.
 
     Returns:
         workers.
     """
     if workers == 1:
         return workers
-    device = bench.runner.device.type
+    device = runner.device.type
     if device != "cpu":
         raise _refused(workers, f"a model on {device}, which forks cannot share", "a model on the processor")
-    if isinstance(bench.data, Stream):
+    if isinstance(data, Stream):
         raise _refused(workers, "a stream", "data in memory", "parts with first = N, and Draws.join")
     if sys.platform == "darwin" or "fork" not in multiprocessing.get_all_start_methods():
         raise _refused(workers, f"{sys.platform}, which cannot fork", "Linux", "a study's workers can")

@@ -12,9 +12,8 @@ from everychip.data import as_calibration
 from everychip.errors import ConfigError
 from everychip.evaluation.bench import Programmed
 from everychip.hardware.chip import Purpose
-from everychip.hardware.hardware import Hardware
 from everychip.hardware.placement import Placed
-from everychip.mitigate import Address, BoundMitigation, InOrder, Mitigation
+from everychip.mitigate import InOrder, Mitigation
 from everychip.mitigate.base import Metadata
 from everychip.network.running import Runner
 from everychip.policies import Policy
@@ -40,49 +39,46 @@ def must_be_of(task: Task, mitigation: Any, policy: Any) -> None:
 
 
 @dataclass(frozen=True)
-class Treatment:
-    """What is done to each chip: nothing, or mitigations and a policy, in the precision of the evaluation."""
+class Treated:
+    """Chips after what is done to each: nothing, or mitigations and a policy, bound to the model.
 
-    runner: Runner
-    bound: BoundMitigation
+    programmed: gives the chip of a number as it is measured. metadata: what a report says of its treatment
+    beside the accuracies.
+    """
 
-    def __call__(self, chip: dict[str, Tensor], *, seed: int, path: Address) -> dict[str, Tensor]:
-        """The chip as it is measured; (seed, *path) is the address it was programmed at."""
-        with self.runner.autocast():
-            return self.bound(chip, seed=seed, path=path)
-
-    def of_chips(self, placed: Placed, *, seed: int, purpose: Purpose) -> Programmed:
-        """What gives the chip of a number, after what is done to it."""
-
-        def programmed(chip: int) -> dict[str, Tensor]:
-            path = (purpose, chip)
-            return self(placed.program(seed=seed, path=path), seed=seed, path=path)
-
-        return programmed
-
-    def metadata(self) -> tuple[Metadata, ...]:
-        """What a report says of it beside the accuracies."""
-        return self.bound.metadata()
+    programmed: Programmed
+    metadata: tuple[Metadata, ...]
 
 
-def treatment_of(
+def treated(
+    placed: Placed,
     mitigation: Mitigation | Mapping[str, Any] | str | None,
     policy: Policy | Mapping[str, Any] | str | None,
     runner: Runner,
-    hardware: Hardware,
     calibration: Any,
     *,
     seed: int,
-) -> Treatment:
-    """What is done to each chip, bound to the model, its images in the memory format of the evaluation's."""
+    purpose: Purpose,
+) -> Treated:
+    """The chips of a placed model, each treated in the precision of the evaluation.
+
+    The images that mitigations and policies measure with are in the memory format of the evaluation's.
+    """
     asked: tuple[tuple[type[Mitigation] | type[Policy], Any], ...]
     asked = (Mitigation, mitigation), (Policy, policy)
     wanted = [(family, one) for family, one in asked if one is not None]
     if wanted and calibration is not None:
         kept = as_calibration(calibration)
         calibration = replace(kept, x=runner.formatted(kept.x))
+    of = runner.model, placed.hardware, calibration
     with seeded_global_generator(seed, "mitigation"):
-        steps = [
-            family.parse(one).bind(runner.model, hardware, calibration, seed=seed) for family, one in wanted
-        ]
-    return Treatment(runner, steps[0] if len(steps) == 1 else InOrder(steps))
+        steps = [family.parse(one).bind(*of, seed=seed) for family, one in wanted]
+    bound = steps[0] if len(steps) == 1 else InOrder(steps)
+
+    def programmed(chip: int) -> dict[str, Tensor]:
+        path = (purpose, chip)
+        written = placed.program(seed=seed, path=path)
+        with runner.autocast():
+            return bound(written, seed=seed, path=path)
+
+    return Treated(programmed, bound.metadata())

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import partial
 
 import torch
 
 from everychip.data import Examples
 from everychip.errors import ConfigError
 from everychip.evaluation.bench import Bench, Programmed, part_of
-from everychip.network.modes import evaluating
-from everychip.rng import seeded_global_generator
 from everychip.scores import ACCURACY
 from everychip.statistics.stopping import Until
 from everychip.statistics.two_stage import PILOT_CHIPS, PILOT_IMAGES, Components, TwoStage
@@ -70,12 +69,12 @@ def plan(bench: Bench, programmed: Programmed, rule: Until, *, chips: int, seed:
             "evaluate.until", found=f"{len(data)} test image", expected="2 or more for two-stage sampling"
         )
     pilot = min(PILOT_CHIPS, chips)
-    with torch.no_grad(), evaluating(bench.runner.model):
-        accuracy = []
+    accuracy = []
+    with torch.no_grad():
         for chip in range(pilot):
             part = part_of(data, some, seed=seed, chip=chip)
-            with seeded_global_generator(seed, "pilot", chip):  # for layers that draw in evaluation, too
-                accuracy.append(bench.measure(programmed(chip), part)[ACCURACY.name])
+            row = bench.measure(partial(programmed, chip), part, seed=seed, path=("pilot", chip))
+            accuracy.append(row[ACCURACY.name])
     return TwoStage.planned(
         Components.of(accuracy, images=some, total=len(data)),
         half_width=rule.half_width,

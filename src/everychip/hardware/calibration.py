@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from everychip.array import Seen, TiledWeight, tiled
+from everychip.array import RangeObserver, TiledWeight, tiled
 from everychip.config.arguments import a, index, takes, whole
 from everychip.data import as_calibration
 from everychip.data.inputs import taken
@@ -80,32 +80,32 @@ def calibrated(placed: Placed, runner: Runner, data: Any, *, images: int = 500, 
         )
     examples = as_calibration(data)
     order = torch.randperm(len(examples), generator=rng_for(seed, "calibration"))
-    x = runner.placed(taken(examples.x, order[:images]))
-    held, seen = watched(placed, seed=seed)
+    x = taken(examples.x, order[:images])
+    held, observers = watched(placed, seed=seed)
     draws = seeded_global_generator(seed, "calibration", "forward")
     with torch.no_grad(), evaluating(runner.model), runner.autocast(), draws:
-        runner.logits(held, x)
-    ranges = {name: one.ranges() for name, one in sorted(seen.items())}
+        runner.outputs(held, runner.placed(x))
+    ranges = {name: one.ranges() for name, one in sorted(observers.items())}
     return placed.with_arrays(lambda array: array.replace(ranges=ranges))
 
 
-def watched(placed: Placed, *, seed: int = 0) -> tuple[dict[str, Tensor], dict[str, Seen]]:
-    """A chip without noise whose converters write down what they meet, and where they write it.
+def watched(placed: Placed, *, seed: int = 0) -> tuple[dict[str, Tensor], dict[str, RangeObserver]]:
+    """A chip without noise, and observers of its converters.
 
     Args:
         placed: the model on its hardware.
         seed: of the draws, which a strength of 0 leaves nothing of.
 
     Returns:
-        Programmed weights by name, and what was seen, by the same names once the chip is run.
+        Programmed weights by name, and the observers, by the same names once the chip is run.
     """
-    seen: dict[str, Seen] = {}
+    observers: dict[str, RangeObserver] = {}
     exact = placed.with_arrays(lambda array: array.replace(ranges=None, read_noise=0.0, adc_noise=0.0))
     held = exact.program(seed=seed, path=("calibration",), strength=0.0)
-    return {name: _watched(weight, seen) for name, weight in held.items()}, seen
+    return {name: _watched(weight, observers) for name, weight in held.items()}, observers
 
 
-def _watched(weight: Tensor, seen: dict[str, Seen]) -> Tensor:
+def _watched(weight: Tensor, observers: dict[str, RangeObserver]) -> Tensor:
     if not isinstance(weight, TiledWeight):  # of a layer without an array
         return weight
-    return tiled(weight.as_subclass(Tensor), replace(weight.cells, seen=seen))
+    return tiled(weight.as_subclass(Tensor), replace(weight.cells, observers=observers))

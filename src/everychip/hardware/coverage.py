@@ -189,7 +189,7 @@ def check(model: nn.Module, hardware: Hardware, sample: Any = None) -> Coverage:
     placed = Placed.of(model, hardware)  # refuses a model without matrices
     by_parameter, between, of_buffers = None, None, {}
     if sample is not None:
-        few = Runner(model).typed(sample_of(sample, where="check.sample"))
+        few = Runner(model).formatted(sample_of(sample, where="check.sample"))
         counted, inputs = trace(model, few), rows_of(few)
         by_parameter = {name: macs // inputs for name, macs in counted.by_parameter.items()}
         between = counted.between_activations // inputs

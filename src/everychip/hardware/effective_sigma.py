@@ -13,7 +13,6 @@ from everychip.charts.text_table import TextColumn, fitted, text_table
 from everychip.config.columns import VALUES
 from everychip.hardware.hardware import Hardware
 from everychip.mapping.columns import Columns
-from everychip.network.soundness import must_be_finite
 
 _COLUMNS = (
     TextColumn("layer", 40),
@@ -65,17 +64,19 @@ class EffectiveSigma(Shown):
 
 
 def weight_noise(
-    weights: Mapping[str, Tensor], hardware: Hardware, columns: Mapping[str, Columns]
+    weights: Mapping[str, Tensor], own: Mapping[str, Hardware], columns: Mapping[str, Columns]
 ) -> EffectiveSigma:
     """σ_W/max|W| and σ_W/rms(W) of named weights, in closed form (`everychip.effective_sigma`).
 
     Args:
-        weights: what the crossbar holds, by name.
-        hardware: the device and the mapping.
+        weights: what the crossbar holds, by name, finite.
+        own: the hardware of each, its device and mapping.
         columns: which numbers of each weight share a column, by name.
+
+    Returns:
+        A row for each weight, in their order.
     """
-    must_be_finite(weights.items())
-    layers, own = [], hardware.by_layer(weights)
+    layers = []
     with torch.no_grad():
         for name, parameter in weights.items():
             weight = columns[name].clipped(parameter.float())

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import warnings
-from math import log, sqrt
+from collections.abc import Collection
+from math import isfinite, log, sqrt
 from typing import Any
 
 import torch
@@ -60,24 +61,25 @@ class Outlier(Result):
         return f"{self.layer}: {size}{few}; σ_W/rms(W) {noise}."
 
 
-def outliers(placed: Placed) -> tuple[Outlier, ...]:
+def outliers(placed: Placed, *, only: Collection[str] | None = None) -> tuple[Outlier, ...]:
     """The layers with an extreme largest weight, the noisiest for their rms first.
 
     Extreme is max|W| > 2·√(2 ln n)·rms(W): √(2 ln n) is what the largest of n normal weights comes to.
 
     Args:
         placed: a model on a hardware.
+        only: the layers that are looked at; absent, all.
 
     Returns:
         A row for each such layer, with its noise under each scale.
     """
     found = []
     for name, parameter in placed.weights.items():
-        if parameter.is_meta:  # which has a shape and no values
+        if parameter.is_meta or (only is not None and name not in only):  # meta: a shape and no values
             continue
         weight, columns = parameter.detach().float(), placed.columns[name]
         rms = float(weight.square().mean().sqrt())
-        if not rms:
+        if not rms or not isfinite(rms):
             continue
         ratio, share = float(weight.abs().amax()) / rms, _extreme_columns(weight, columns)
         if ratio > EXTREME * _largest(weight.numel()) or share:
@@ -120,12 +122,8 @@ def warn_of_layer_scale(placed: Placed, *, stacklevel: int) -> None:
         placed: a model on a hardware.
         stacklevel: of the caller of the public function, as in `warnings.warn`.
     """
-    bare = [name for name in placed.weights if "scale" not in placed.own[name].mapping.model_fields_set]
-    if not bare:
-        return
-    found = [
-        one for one in outliers(placed.with_weights({n: placed.weights[n] for n in bare})) if one.is_trap
-    ]
+    bare = {name for name in placed.weights if "scale" not in placed.own[name].mapping.model_fields_set}
+    found = [one for one in outliers(placed, only=bare) if one.is_trap]
     if found:
         many = f", and {len(found) - 1} more" if len(found) > 1 else ""
         warnings.warn(
@@ -138,7 +136,7 @@ def warn_of_layer_scale(placed: Placed, *, stacklevel: int) -> None:
 def _noise(placed: Placed, name: str, scale: str) -> float:
     own = placed.own[name]
     scaled = own.replace(mapping=own.mapping.replace(scale=scale))
-    (row,) = weight_noise({name: placed.weights[name].detach()}, scaled, placed.columns).layers
+    (row,) = weight_noise({name: placed.weights[name].detach()}, {name: scaled}, placed.columns).layers
     return row.of_rms
 
 

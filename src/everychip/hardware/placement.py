@@ -18,6 +18,7 @@ from everychip.hardware.learned import input_ranges, with_full_scales
 from everychip.hardware.programming import Draw, NoiseGradient, programmed
 from everychip.mapping import Columns
 from everychip.network.exclusive import must_not_be_a_chip
+from everychip.network.soundness import must_be_finite
 
 
 @dataclass(frozen=True)
@@ -121,7 +122,8 @@ class Placed:
 
     def effective_sigma(self) -> EffectiveSigma:
         """What the nominal device σ does to each layer's weights (`everychip.effective_sigma`)."""
-        return weight_noise(self.weights, self.hardware, self.columns)
+        must_be_finite(self.weights.items())
+        return weight_noise(self.weights, self.own, self.columns)
 
 
 def program_weights(

@@ -9,6 +9,7 @@ from typing import Any
 
 from torch import nn
 
+from everychip.config.arguments import a, takes
 from everychip.data import Splits
 from everychip.errors import ModelError
 from everychip.evaluation.draws import Draws
@@ -91,6 +92,10 @@ class Benchmark:
         )
 
 
+@takes(
+    model=a((nn.Module, Mapping), "a network, or those of several training seeds by seed"),
+    task=a((str, Path, LeaderboardTask), "the name of a task, its TOML file, or a LeaderboardTask"),
+)
 def benchmark(
     model: nn.Module | Mapping[int, nn.Module],
     task: str | Path | LeaderboardTask,

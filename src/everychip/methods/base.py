@@ -35,7 +35,7 @@ class Method(Component, family="method"):
 
     constraint: what the crossbar's weights are brought back to after each step. ramp: the share of training
     over which the noise grows linearly from 0 to its full strength; 0 or absent: at once. noise_gradient:
-    what backward sees of the noise (see `program_weights`). Where a method meets no noise, these two
+    what backward sees of the noise (see `program_weights`). Where a method trains without noise, these two
     change nothing, but a ramp still asks for the length of training. last_layer_gain: a factor on the last
     matrix of the crossbar that is trained, at the start of training: the last that a forward of `bind`'s
     sample multiplies by, or without a sample the last that the model defines. label_smoothing: of every

@@ -102,7 +102,7 @@ def _once(where: Any) -> list[Any]:
 class Compensated(nn.Module):
     """A frozen model whose layers' outputs pass through digital compensators.
 
-    Its parameters keep their names, so it meets the same chips as the model alone; it shares the model's own
+    Its parameters keep their names, so it has the same chips as the model alone; it shares the model's own
     tensors, and only the compensators are trained. Batch norm stays in evaluation mode.
     """
 

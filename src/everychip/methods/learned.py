@@ -12,7 +12,7 @@ import torch
 from pydantic import Field
 from torch import Tensor, nn
 
-from everychip.array import InputRange, Seen
+from everychip.array import InputRange, RangeObserver
 from everychip.config.component import Config
 from everychip.errors import ConfigError
 from everychip.hardware.hardware import Hardware
@@ -136,16 +136,16 @@ class LearnedSides(nn.Module):
         super()._load_from_state_dict(*args, **options)
         self._started = None
 
-    def start(self, seen: Mapping[str, Seen]) -> None:
+    def start(self, observers: Mapping[str, RangeObserver]) -> None:
         """Give the ranges their start, from what the converters met in the first batch.
 
         Args:
-            seen: by the name of the parameter, or of a part of one (`name@…`).
+            observers: by the name of the parameter, or of a part of one (`name@…`).
         """
         asked = self.inputs or LearnedInputs()
         with torch.no_grad():
             for name, stored in zip(self.read, self.ranges, strict=True):
-                parts = [one for part, one in seen.items() if re.sub(r"(@\d+)+$", "", part) == name]
+                parts = [one for part, one in observers.items() if re.sub(r"(@\d+)+$", "", part) == name]
                 largest = max((float(one.dac) for one in parts if one.dac is not None), default=0.0)
                 rms = max((one.rms for one in parts), default=0.0)
                 if largest > 0:

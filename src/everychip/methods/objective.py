@@ -106,12 +106,12 @@ class Objective(nn.Module):
 
     def _start_ranges(self, learned: LearnedSides, x: Inputs) -> None:
         """Measure what the converters meet in a batch; the model's buffers and the generators stay."""
-        held, seen = watched(self._placed, seed=self.seed)
+        held, observers = watched(self._placed, seed=self.seed)
         buffers = {name: buffer.clone() for name, buffer in self.model.named_buffers()}
         gpus = {weight.device for weight in self.weights.values() if weight.is_cuda}
         with torch.no_grad(), torch.random.fork_rng(devices=gpus):
             self.runner.outputs({**held, **buffers}, x)
-        learned.start(seen)
+        learned.start(observers)
 
     @property
     def placed(self) -> Placed:

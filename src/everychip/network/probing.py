@@ -14,7 +14,7 @@ from everychip.network.memory_format import safe_layout, to_memory_format
 from everychip.network.modes import evaluating
 from everychip.network.outputs import logits
 from everychip.network.running import Precision, Runner
-from everychip.network.soundness import dtypes_of, must_be_finite
+from everychip.network.soundness import dtypes_of, must_be_finite, type_remedy
 from everychip.rng import seeded_global_generator
 
 
@@ -49,63 +49,28 @@ def probe(model: nn.Module, x: Inputs, *, layout: torch.memory_format | None = N
     It cannot where it calls `.view` on the features of a convolution, which needs them contiguous.
     """
     must_be_finite(model.named_parameters())
-    layout = layout or safe_layout(model, _first(x))
+    first = _first(x)
+    remedy = _remedy(first) or type_remedy(first, dtypes_of(model))
+    layout = layout or safe_layout(model, first)
     while True:
         try:
-            return Probe(_output(model, x, layout), layout)
+            named = model.named_parameters()
+            kernels = {name: to_memory_format(p, layout) for name, p in named if p.ndim == 4}
+            with torch.no_grad(), evaluating(model), seeded_global_generator(0, "probe"):
+                return Probe(Runner(model).outputs(kernels, Runner(model, layout).placed(x)), layout)
         except (RuntimeError, IndexError, TypeError, ValueError) as error:
             if isinstance(error, EverychipError):
                 raise
             if layout is not torch.channels_last or "view size is not compatible" not in str(error):
-                raise _not_taken(model, x, error) from error
+                found = f"that it fails on inputs of shape {shape_of(x)}, {first.dtype} ({error})"
+                name, expected = type(model).__name__, "a model that takes a batch of the data's inputs"
+                raise ModelError(name, found=found, expected=expected, remedy=remedy) from error
             layout = torch.contiguous_format
-
-
-def _output(model: nn.Module, x: Inputs, layout: torch.memory_format) -> Any:
-    kernels = {name: to_memory_format(p, layout) for name, p in model.named_parameters() if p.ndim == 4}
-    with torch.no_grad(), evaluating(model), seeded_global_generator(0, "probe"):
-        return Runner(model).outputs(kernels, Runner(model, layout).placed(x))
-
-
-def _not_taken(model: nn.Module, x: Inputs, error: Exception) -> ModelError:
-    first = _first(x)
-    return ModelError(
-        type(model).__name__,
-        found=f"that it fails on inputs of shape {shape_of(x)}, {getattr(first, 'dtype', '')} ({error})",
-        expected="a model that takes a batch of the data's inputs",
-        remedy=_remedy(first) or _remedy_of_type(model, first),
-    )
 
 
 def _first(x: Inputs) -> Tensor:
     """The first tensor of a batch, by which the memory format is chosen."""
     return next((leaf for leaf in leaves(x) if isinstance(leaf, Tensor)), torch.empty(0))
-
-
-def _remedy_of_type(model: nn.Module, x: Tensor) -> str | None:
-    """Inputs of another type than the model's numbers, which few layers multiply."""
-    known = dtypes_of(model)
-    if not known or x.is_complex():
-        return None
-    if len(known) > 1:
-        return _remedy_of_types(model, x)
-    wanted = str(known.pop())
-    if str(x.dtype) == wanted:
-        return None
-    if not x.is_floating_point():
-        return f"whole numbers are numbers to such layers by x.to({wanted}), of bytes then x / 255"
-    return f"a model of {wanted.removeprefix('torch.')} takes inputs of its type: x.to({wanted})"
-
-
-def _remedy_of_types(model: nn.Module, x: Tensor) -> str | None:
-    """Where a model's numbers are of several types, which of them inputs are to be is not known for sure."""
-    if not x.is_floating_point():
-        return None
-    first, *others = dict.fromkeys(p.dtype for p in model.parameters() if p.is_floating_point())
-    types = " and ".join(str(one).removeprefix("torch.") for one in (first, *others))
-    if x.dtype == first:
-        return f"a model of {types} casts between its parts in its own forward"
-    return f"a model of {types} takes inputs of the type of its first layer: x.to({first})"
 
 
 def _remedy(x: Tensor) -> str | None:

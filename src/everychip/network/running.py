@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from torch.func import functional_call
 
 from everychip.data import Examples
-from everychip.data.inputs import Inputs, as_call, in_batches, mapped, moved, taken
+from everychip.data.inputs import Inputs, in_batches, mapped, moved, prepared, taken
 from everychip.network.eager import eager_on
 from everychip.network.exclusive import exclusive, parts_of
 from everychip.network.memory_format import to_memory_format
@@ -51,7 +51,8 @@ class Runner:
 
     def logits(self, chip: Mapping[str, Tensor], x: Any) -> Tensor:
         """The logits of one chip for one batch: the tensor in what `outputs` gives, [batch, …, classes]."""
-        return logits(self.outputs(chip, x))
+        output = self.outputs(chip, x)
+        return logits(output)
 
     def outputs(self, chip: Mapping[str, Tensor], x: Inputs) -> Any:
         """What one chip answers for one batch, in the mode, precision and memory format they are given in.
@@ -108,17 +109,18 @@ class Runner:
     def batches(self, x: Inputs) -> Iterator[Any]:
         """The inputs in batches, each where the model is and in its memory format."""
         for batch in in_batches(x, self.batch_size):
-            yield self.placed(batch)
+            yield prepared(batch, self.device, self._formatted)
 
     def placed(self, x: Inputs) -> Any:
         """A batch where the model is and in its memory format."""
-        return self.formatted(moved(x, self.device))
+        return prepared(x, self.device, self._formatted)
 
     def formatted(self, x: Inputs) -> Any:
         """A batch in the memory format and in the type of `typed`, wherever it is."""
-        return mapped(self.typed(x), self._formatted)
+        return mapped(x, self._formatted)
 
     def _formatted(self, leaf: Any) -> Any:
+        leaf = leaf if self._own_type is None else _cast(self._own_type, leaf)
         return to_memory_format(leaf, self.memory_format) if isinstance(leaf, Tensor) else leaf
 
     def typed(self, x: Inputs) -> Any:
@@ -134,7 +136,7 @@ class Runner:
     def _own_type(self) -> torch.dtype | None:
         """The type of all of the model's numbers, if it is one that data seldom comes in."""
         known = dtypes_of(self.model)
-        return known.pop() if len(known) == 1 and known <= _OWN_TYPES else None
+        return known[0] if len(known) == 1 and known[0] in _OWN_TYPES else None
 
     @property
     def device(self) -> torch.device:
@@ -170,6 +172,17 @@ def _cast(wanted: torch.dtype, leaf: Any) -> Any:
     if isinstance(leaf, list):
         return [mapped(item, partial(_cast, wanted)) for item in leaf]
     return leaf.to(wanted) if isinstance(leaf, Tensor) and leaf.is_floating_point() else leaf
+
+
+def as_call(x: Inputs) -> tuple[tuple[Any, ...], dict[str, Any]]:
+    """Arguments and keyword arguments of the forward: a tuple is several inputs, a dict names them.
+
+    >>> as_call({"input_ids": 1}), as_call((1, 2)), as_call([1, 2])
+    (((), {'input_ids': 1}), ((1, 2), {}), (([1, 2],), {}))
+    """
+    if isinstance(x, Mapping):
+        return (), dict(x)
+    return (x, {}) if isinstance(x, tuple) else ((x,), {})
 
 
 def autocast(device: torch.device, precision: Precision) -> torch.autocast:

@@ -23,13 +23,40 @@ def device_of(model: nn.Module) -> torch.device:
     return torch.device("cpu") if first is None else first.device
 
 
-def dtypes_of(model: nn.Module) -> set[torch.dtype]:
-    """The types of the model's floating-point parameters.
+def dtypes_of(model: nn.Module) -> tuple[torch.dtype, ...]:
+    """The types of the model's floating-point parameters, each once, in the order of the model.
 
     >>> dtypes_of(nn.Linear(4, 2))
-    {torch.float32}
+    (torch.float32,)
     """
-    return {parameter.dtype for parameter in model.parameters() if parameter.is_floating_point()}
+    return tuple(dict.fromkeys(p.dtype for p in model.parameters() if p.is_floating_point()))
+
+
+def type_remedy(x: Tensor, known: tuple[torch.dtype, ...]) -> str | None:
+    """What inputs of another type than the model's numbers lack, for few layers multiply the two.
+
+    Args:
+        x: inputs.
+        known: `dtypes_of` the model; of several, which of them inputs are to be is not known for sure.
+
+    Returns:
+        How they become inputs of its type; None where they are, or where nothing is known of it.
+
+    >>> print(type_remedy(torch.zeros(2, 4, dtype=torch.float64), (torch.float32,)))
+    a model of float32 takes inputs of its type: x.to(torch.float32)
+    >>> print(type_remedy(torch.zeros(2, 4), (torch.bfloat16, torch.float32)))
+    a model of bfloat16 and float32 takes inputs of the type of its first layer: x.to(torch.bfloat16)
+    """
+    if not known or x.is_complex() or (len(known) == 1 and x.dtype == known[0]):
+        return None
+    first, types = known[0], " and ".join(str(one).removeprefix("torch.") for one in known)
+    if not x.is_floating_point():
+        whole = f"whole numbers are numbers to such layers by x.to({first}), of bytes then x / 255"
+        return whole if len(known) == 1 else None
+    if x.dtype == first:
+        return f"a model of {types} casts between its parts in its own forward"
+    of_first = "its type" if len(known) == 1 else "the type of its first layer"
+    return f"a model of {types} takes inputs of {of_first}: x.to({first})"
 
 
 def must_be_finite(tensors: Iterable[tuple[str, Tensor]]) -> None:

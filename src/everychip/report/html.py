@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from everychip.charts.style import STYLE
+from everychip.config.arguments import a, number, optional, takes
 from everychip.errors import StoreError
 from everychip.evaluation.draws import Draws
 from everychip.report.blocks import Block, Details, Figure, Table, Text, Yields
@@ -33,6 +34,12 @@ _JOINTS = re.compile(r"_|(?<=\w)\.(?=[^\W\d])")
 """Where a name may go on in the next line of a narrow page."""
 
 
+@takes(
+    source=a((str, Path, Draws), "the folder of a run or a study, or draws"),
+    output=optional(a((str, Path), "a file or a folder")),
+    target=optional(number()),
+    title=a(str, "a text"),
+)
 def write_report(
     source: str | Path | Draws,
     *,

@@ -194,7 +194,7 @@ def make_folder(folder: Path) -> None:
 
 
 @contextmanager
-def held(folder: Path, *, shared: bool = False) -> Iterator[None]:
+def locked(folder: Path, *, shared: bool = False) -> Iterator[None]:
     """Hold a folder, so that two processes never write into it; a killed holder lets go by itself.
 
     shared: beside others that hold it so, each of which writes files of its own; one alone is kept out.

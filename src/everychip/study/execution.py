@@ -21,7 +21,7 @@ from everychip.hardware.placement import Placed
 from everychip.progress import Event, Listener, quiet
 from everychip.scores import ACCURACY
 from everychip.statistics.outcome import bar_above_chance
-from everychip.storage.files import held, make_folder, write_proven
+from everychip.storage.files import locked, make_folder, write_proven
 from everychip.storage.table import COLUMNS, merge_tables, write_table
 from everychip.study import store
 from everychip.study.answered import answered
@@ -107,7 +107,7 @@ def measure_block(experiment: Experiment, folder: Path, block: Block) -> None:
     """
     if store.is_complete(folder):
         return
-    with held(folder, shared=True), experiment.compute.used():
+    with locked(folder, shared=True), experiment.compute.used():
         unfinished = Unfinished.joined(folder, experiment)
         if unfinished.has_block(block):
             return
@@ -130,7 +130,7 @@ def _begun(experiment: Experiment, folder: Path, *, trains: bool) -> Iterator[tu
     experiment.compute.must_be_here()
     fresh = not folder.exists()
     make_folder(folder)
-    with held(folder), experiment.compute.used(), _left_as_found(folder, fresh, trains):
+    with locked(folder), experiment.compute.used(), _left_as_found(folder, fresh, trains):
         recipe = store.claim(folder, beside(experiment.table(), folder))
         yield (None if store.is_complete(folder) else Unfinished.begin(folder, experiment)), recipe
 

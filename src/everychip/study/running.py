@@ -8,6 +8,7 @@ from typing import Any
 
 from torch import nn
 
+from everychip.config.arguments import a, takes, whole
 from everychip.progress import Event, Listener, Progress, listening
 from everychip.study import study as studies
 from everychip.study.divided import run_divided
@@ -18,6 +19,11 @@ from everychip.study.store import MODEL, Run
 from everychip.study.trained import asked_of, refuse_diverged, trained_model
 
 
+@takes(
+    experiment=a(Experiment, "an Experiment", remedy='Experiment.read(table, where="recipe") makes one'),
+    folder=a((str, Path), "a folder"),
+    workers=whole(least=1),
+)
 def run_experiment(
     experiment: Experiment,
     folder: str | Path,
@@ -52,6 +58,11 @@ def run_experiment(
         return run_divided(experiment, Path(folder), workers=workers, on=chosen, progress=tell)
 
 
+@takes(
+    study=a(Study, "a Study", remedy='Study.read(table, where="recipe") makes one'),
+    folder=a((str, Path), "a folder"),
+    workers=whole(least=1),
+)
 def run_study(
     study: Study,
     folder: str | Path,

@@ -20,7 +20,7 @@ from everychip.evaluation.break_even import BreakEven, break_even
 from everychip.evaluation.sensitivity import Advice, Mode, Sensitivity, sensitivity
 from everychip.progress import Listener
 from everychip.statistics.intervals import Interval
-from everychip.storage.files import held, write_record
+from everychip.storage.files import locked, write_record
 from everychip.study import store
 from everychip.study.environment import environment
 from everychip.study.experiment import Experiment
@@ -129,7 +129,7 @@ def ask(folder: Path, question: Question, *, progress: Listener | None = None) -
     _refuse(experiment, question)
     splits = experiment.data.load()
     started = time.monotonic()
-    with held(folder), experiment.compute.used():
+    with locked(folder), experiment.compute.used():
         model = trained_model(experiment, folder / store.MODEL, splits=splits)
         refuse_diverged(model, folder)
         answer = _answer(experiment, model, splits, question, progress)

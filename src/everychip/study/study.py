@@ -14,7 +14,7 @@ from everychip.errors import ConfigError, StoreError
 from everychip.progress import Event
 from everychip.storage.files import (
     digest,
-    held,
+    locked,
     make_folder,
     read_json,
     text_digest,
@@ -118,7 +118,7 @@ def run_study(
         _claim(folder, study, write=False)
         return _Execution(study, grid, folder, watcher or Watcher(), command, on).only_open()
     make_folder(folder)
-    with held(folder):
+    with locked(folder):
         _claim(folder, study)
         return _Execution(study, grid, folder, watcher or Watcher(), command, on).execute(workers)
 
@@ -130,7 +130,7 @@ def _run_shard(
     make_folder(folder)
     _claim(folder, study)
     make_folder(shard.lock(folder))
-    with held(shard.lock(folder)):
+    with locked(shard.lock(folder)):
         own = _Execution(study, grid, folder, watcher, "", on, only=shard.of(grid.in_order()))
         return own.execute(workers)
 

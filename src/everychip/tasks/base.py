@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, ClassVar, Protocol
 
 import torch
@@ -11,7 +11,7 @@ from torch import Tensor
 
 from everychip.config.component import Component
 from everychip.data import Examples, as_examples
-from everychip.errors import ConfigError, DataError, known_names
+from everychip.errors import ConfigError, DataError, EverychipError, known_names
 from everychip.network.outputs import logits
 from everychip.network.running import Runner
 from everychip.scores import Score
@@ -166,8 +166,29 @@ class Task(Component, family="task"):
             Every score by name.
         """
         meter = self.meter()
-        runner.each(chip, data, lambda output, y: meter.update(self.answer(output), y))
+        runner.each(chip, data, self.updating(meter))
         return meter.compute()
+
+    def updating(self, meter: Meter) -> Callable[[Any, Any], None]:
+        """What hands a batch to a meter of this task; targets that the meter cannot take are refused.
+
+        Args:
+            meter: of this task.
+
+        Returns:
+            A function of a model's output and the targets, for `Runner.each`.
+        """
+
+        def take(output: Any, y: Any) -> None:
+            answer = self.answer(output)
+            try:
+                meter.update(answer, y)
+            except (RuntimeError, IndexError, ValueError) as error:
+                if not isinstance(error, EverychipError):
+                    self.validate_for(answer, y)  # a stream's batches are known when they come
+                raise
+
+        return take
 
     def chance(self, y: Any) -> float | None:
         """The judged score of the best answer that does not look at the input.

@@ -73,12 +73,10 @@ class Embedding(Task):
 
     def prepared(self, runner: Runner, data: Examples) -> Examples:
         """The inputs with the digital network's vectors as targets, and labels if these are judged by."""
+        labels = {} if self.relative else {LABELS: _labels(data.y, where="y")}
         kept: list[Tensor] = []
         runner.each({}, Examples(data.x), lambda output, _: kept.append(full(self.answer(output)).cpu()))
-        y = {VECTORS: torch.cat(kept)}
-        if not self.relative:
-            y[LABELS] = _labels(data.y, where="y")
-        return Examples(data.x, y)
+        return Examples(data.x, {VECTORS: torch.cat(kept), **labels})
 
     def measure(self, runner: Runner, chip: Mapping[str, Tensor], data: Examples) -> dict[str, float]:
         """The scores of one chip, of examples that are prepared or not."""

@@ -101,7 +101,7 @@ class _Loop:
         self.batches = len(self.data) // self.batch_size
         self.steps = training.steps(self.batches, forwards=method.forwards)
         self.device, self.runner = device_of(model), Runner(model, self.layout)
-        sample = self.runner.typed(moved(taken(self.data.x, slice(2)), self.device))
+        sample = Runner(model).placed(taken(self.data.x, slice(2)))  # in the memory format of the data
         self.objective: Objective = method.bind(
             model, hardware, seed=seed, sample=sample, steps=self.steps, task=task
         )

@@ -11,6 +11,7 @@ import torch
 from pydantic import Field
 from torch import Tensor, nn
 
+from everychip.config.arguments import a, optional, takes
 from everychip.config.result import Result
 from everychip.config.toml import read_toml
 from everychip.errors import ConfigError, StoreError
@@ -80,6 +81,11 @@ class Trained:
         return f"Trained({self.name!r}, {len(self.draws)} chips)"
 
 
+@takes(
+    name=a((str, Path), "the name of an entry, or its folder"),
+    hub=optional(a(str, 'a repository, such as "owner/repository"')),
+    revision=optional(a(str, "a branch, tag or commit")),
+)
 def load(name: str | Path, *, hub: str | None = None, revision: str | None = None) -> Trained:
     """A trained robust network by its name, with recipe, verdict and card.
 

@@ -91,7 +91,7 @@ def test_a_target_that_is_never_missed_is_said() -> None:
         ({}, "neither target nor drop"),
         ({"target": 0.9, "drop": "1 point"}, "both"),
         ({"target": 90}, "more than 0 and less than 1"),
-        ({"target": float("nan")}, "more than 0 and less than 1"),
+        ({"target": float("nan")}, "found nan; expected a number"),
         ({"drop": "some"}, "1 point"),
         ({"drop": "0 points"}, "1 point"),
         ({"target": 0.9, "largest": 0.0}, "largest"),

@@ -203,7 +203,7 @@ def test_a_method_in_one_file_is_named_ordered_coloured_and_controlled_in_a_repo
         ("softened_noise(x=1)", "temperature"),
     ]
     assert ("hard_noise", "noise_injection") in met
-    drawn = looks(results.methods)
+    drawn = looks(results.method_kinds)
     assert drawn["softened_noise(x=1)"].colour == "#123456"
     assert drawn["hard_noise"].dash == drawn["temperature"].dash
     text = to_markdown(results)
@@ -235,3 +235,41 @@ def test_nothing_above_the_methods_knows_one_of_them_by_name() -> None:
 
 ALSO_WORDS = {"per_chip", "only"}
 """Kinds that are also a column, and a mode of `sensitivity`."""
+
+
+NAMED = """
+[base.method]
+kind = "noise_injection"
+
+[axes.method."vanilla taste, ours"]
+method = { kind = "irs", beta = 0.1 }
+
+[axes.method."temperature is not this"]
+
+[axes.method."the usual"]
+method = "vanilla"
+"""
+
+
+def test_a_label_may_be_any_text_for_the_recipe_says_the_kind(
+    tmp_path: Path, write_study: StudyWriter
+) -> None:
+    given = ("the usual", "temperature is not this", "vanilla taste, ours")
+    folder = write_study(tmp_path / "named", methods=given, variants=("",), trained=(0.2,), chips=4)
+    (folder / "study.toml").write_text(NAMED, encoding="utf-8")
+    results = load(folder)
+    assert results.method_kinds == dict(zip(given, ("vanilla", "noise_injection", "irs"), strict=True))
+    assert [(d.method.method, d.control.method) for d in differences(results.panels)] == [
+        ("temperature is not this", "the usual"),
+        ("vanilla taste, ours", "temperature is not this"),
+    ]
+    drawn = looks(results.method_kinds)
+    assert drawn["vanilla taste, ours"].colour == method_of("irs").colour
+    assert drawn["the usual"].colour == method_of("vanilla").colour
+
+
+def test_without_a_recipe_a_label_names_its_kind_itself(tmp_path: Path, write_study: StudyWriter) -> None:
+    given = ("irs(beta=0.1)", "noise_injection, ramp", "vanilla")
+    folder = write_study(tmp_path / "labels", methods=given, variants=("",), trained=(0.2,), chips=4)
+    (folder / "study.toml").unlink(missing_ok=True)
+    assert set(load(folder).method_kinds.values()) == {"irs", "noise_injection", "vanilla"}

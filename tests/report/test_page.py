@@ -167,10 +167,11 @@ def test_an_unknown_format_is_answered_with_the_known_ones(results: Results, tmp
 
 
 def test_every_method_has_a_colour_of_its_own_whatever_else_is_shown() -> None:
-    few, many = looks(["vanilla", "irs"]), looks([f"method{i}" for i in range(6)] + ["irs"])
+    few = looks({"vanilla": "vanilla", "irs": "irs"})
+    many = looks({f"method{i}": f"method{i}" for i in range(6)} | {"irs": "irs"})
     assert few["irs"].colour == many["irs"].colour
     assert len({look.colour for look in many.values()}) == 7
-    assert looks(["temperature"])["temperature"].dash
+    assert looks({"ours": "temperature"})["ours"].dash
     assert not few["irs"].dash
 
 

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Literal
 
-from everychip.report.method_kinds import kind_of, method_of
+from everychip.report.method_kinds import method_of
 from everychip.report.results import Group, Panel, paired
 from everychip.report.wording import bounds_in_points, digits_of_points, percent, points
 from everychip.statistics.intervals import HEADLINE_SEEDS, Interval
@@ -83,12 +83,12 @@ def differences(panels: Iterable[Panel]) -> tuple[Difference, ...]:
 
 def _controls(group: Group, panel: Panel) -> list[Group]:
     """The groups of a panel that a method is compared with, in the order that the method gives."""
-    present = dict.fromkeys(kind_of(other.method) for other in panel.at_sigma)
+    present = dict.fromkeys(other.kind for other in panel.at_sigma)
     return [
         other
-        for kind in method_of(group.method).compared_with(present)
+        for kind in method_of(group.kind).compared_with(present)
         for other in panel.at_sigma
-        if kind_of(other.method) == kind and other is not group
+        if other.kind == kind and other is not group
     ]
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from everychip.errors import StoreError
-from everychip.report.method_kinds import place_of
+from everychip.report.method_kinds import kind_of, place_of
 from everychip.report.results import Context, Group, Run
 from everychip.scores import ACCURACY, Score
 from everychip.storage.table import COLUMNS, SCAN, connect, literal
@@ -67,9 +67,13 @@ class _Key(NamedTuple):
 
 
 def groups_of(
-    files: Sequence[Path], axes: Mapping[str, tuple[str, ...]], runs: tuple[Run, ...]
+    files: Sequence[Path],
+    axes: Mapping[str, tuple[str, ...]],
+    runs: tuple[Run, ...],
+    *,
+    kinds: Mapping[str, str],
 ) -> tuple[Group, ...]:
-    """The groups that files of draws hold, in the order of the study's axes."""
+    """The groups that files of draws hold, in the order of the study's axes; `kinds` as in `kinds_of`."""
     extra = {run.id: tuple(v for k, v in run.labels.items() if k not in OWN_AXES and v) for run in runs}
     gathered: dict[_Key, list[_Part]] = {}
     for part in _query(files):
@@ -78,7 +82,10 @@ def groups_of(
         key = _Key(part.method, context, _finite(part.sigma_train), _finite(part.sigma), part.time)
         gathered.setdefault(key, []).append(part)
     score = _score_of(files[0], runs)
-    groups = [_group(files[0], key, parts, score) for key, parts in gathered.items()]
+    groups = [
+        _group(files[0], key, parts, score, kind=kinds.get(key.method) or kind_of(key.method))
+        for key, parts in gathered.items()
+    ]
     return tuple(sorted(groups, key=_ranking(axes)))
 
 
@@ -109,7 +116,7 @@ def _query(files: Sequence[Path]) -> list[_Part]:
     return [_Part(*row) for row in rows]
 
 
-def _group(where: Path, key: _Key, parts: list[_Part], score: Score) -> Group:
+def _group(where: Path, key: _Key, parts: list[_Part], score: Score, *, kind: str) -> Group:
     accuracy: dict[int, dict[int, float]] = {}
     for part in parts:
         chips = _chips(where, part, score)
@@ -124,6 +131,7 @@ def _group(where: Path, key: _Key, parts: list[_Part], score: Score) -> Group:
         accuracy[part.seed] = chips
     return Group(
         method=key.method,
+        kind=kind,
         context=key.context,
         sigma_train=key.sigma_train,
         sigma=key.sigma,
@@ -173,9 +181,8 @@ def _mean(values: Sequence[float | None]) -> float:
 def _ranking(axes: Mapping[str, tuple[str, ...]]) -> Callable[[Group], tuple[Any, ...]]:
     """Sort key: the study's own order of labels, then that of the kinds of methods, then the alphabet."""
 
-    def place(axis: str, label: str) -> tuple[Any, ...]:
+    def place(axis: str, label: str, *own: Any) -> tuple[Any, ...]:
         known = axes.get(axis, ())
-        own = place_of(label) if axis == "method" else ()
         return (known.index(label) if label in known else len(known), *own, label)
 
     def rank(group: Group) -> tuple[Any, ...]:
@@ -184,7 +191,7 @@ def _ranking(axes: Mapping[str, tuple[str, ...]]) -> Callable[[Group], tuple[Any
         return (
             context.per_chip,
             *(place(axis, getattr(context, axis)) for axis in ("model", "data", "device", "variant")),
-            place("method", group.method),
+            place("method", group.method, *place_of(group.kind)),
             *numbers,
         )
 

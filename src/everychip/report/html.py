@@ -108,7 +108,7 @@ def page(results: Results, *, target: float | None = None) -> str:
         sections=sections,
         setting=setting(results),
         story=story(results) if len(results.panels) == 1 else (),
-        looks=looks(results.methods),
+        looks=looks(results.method_kinds),
         style=STYLE,
         script=Markup(_script()) if has_charts else "",
         remark="" if drawn else f"The charts are left out: {WORDS}.",

@@ -66,6 +66,7 @@ def _group(draws: Draws) -> Group:
     chips = dict(zip(draws.chip.tolist(), draws.values.tolist(), strict=True))
     return Group(
         method=AS_IT_IS,
+        kind=AS_IT_IS,
         context=Context(model, data, device, ""),
         sigma_train=None,
         sigma=None if known is None else known.sigma,

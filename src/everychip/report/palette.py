@@ -6,7 +6,7 @@ is trained without noise is dotted, methods are solid.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from everychip.report.method_kinds import method_of
@@ -37,29 +37,29 @@ class Look:
     shape: str
 
 
-def looks(methods: Sequence[str]) -> dict[str, Look]:
-    """A look for each method; two labels of one kind never share a colour.
+def looks(methods: Mapping[str, str]) -> dict[str, Look]:
+    """A look for each label by the kind of its method; two labels of one kind never share a colour.
 
-    >>> looks(["vanilla", "irs"])["irs"].colour
+    >>> looks({"plain": "vanilla", "ours": "irs"})["ours"].colour
     '#0072b2'
-    >>> len({look.colour for look in looks(["irs(beta=0.1)", "irs(beta=0.01)"]).values()})
+    >>> len({look.colour for look in looks({"β 0.1": "irs", "β 0.01": "irs"}).values()})
     2
     """
     taken: set[str] = set()
     spare = iter(OTHERS * (1 + len(methods) // len(OTHERS)))
     found = {}
-    for place, method in enumerate(methods):
-        colour = method_of(method).colour
+    for place, (method, kind) in enumerate(methods.items()):
+        colour = method_of(kind).colour
         if not colour or colour in taken:
             colour = next(spare)
         taken.add(colour)
         shape = SHAPES[place % len(SHAPES)]
-        found[method] = Look(colour=colour, dash=_dash(method), shape=shape)
+        found[method] = Look(colour=colour, dash=_dash(kind), shape=shape)
     return found
 
 
-def _dash(method: str) -> tuple[int, int] | tuple[()]:
-    one = method_of(method)
+def _dash(kind: str) -> tuple[int, int] | tuple[()]:
+    one = method_of(kind)
     if not one.noisy:
         return DOTTED
     return () if one.role == "method" else DASHED

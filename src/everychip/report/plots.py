@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from everychip.charts.style import GREY, chart_of, percent
@@ -23,7 +23,7 @@ def title_of(results: Results, panel: Panel, words: str) -> str:
     return f"{heading}, {words}" if heading else words[:1].upper() + words[1:]
 
 
-def colour(methods: Sequence[str], *, legend: bool = True) -> alt.Color:
+def colour(methods: Mapping[str, str], *, legend: bool = True) -> alt.Color:
     """The colour of each method."""
     import altair as alt
 
@@ -31,7 +31,7 @@ def colour(methods: Sequence[str], *, legend: bool = True) -> alt.Color:
     return shown if legend else shown.legend(None)
 
 
-def stroke(methods: Sequence[str]) -> alt.Stroke:
+def stroke(methods: Mapping[str, str]) -> alt.Stroke:
     """The colour of each method for an outline, which tells bands apart where they overlap."""
     import altair as alt
 
@@ -39,7 +39,7 @@ def stroke(methods: Sequence[str]) -> alt.Stroke:
     return alt.Stroke("method:N", title=None, scale=scale)
 
 
-def dash(methods: Sequence[str]) -> alt.StrokeDash:
+def dash(methods: Mapping[str, str]) -> alt.StrokeDash:
     """The dashes of each method: baselines and controls have some."""
     import altair as alt
 
@@ -47,7 +47,7 @@ def dash(methods: Sequence[str]) -> alt.StrokeDash:
     return alt.StrokeDash("method:N", title=None, scale=scale)
 
 
-def shape(methods: Sequence[str]) -> alt.Shape:
+def shape(methods: Mapping[str, str]) -> alt.Shape:
     """The shape of each method's points."""
     import altair as alt
 
@@ -55,7 +55,7 @@ def shape(methods: Sequence[str]) -> alt.Shape:
 
 
 def curves(
-    methods: Sequence[str],
+    methods: Mapping[str, str],
     x: alt.X,
     *,
     domain: list[float],
@@ -118,7 +118,7 @@ def vertical(name: str, x: alt.X) -> alt.Chart:
     return line
 
 
-def _scale(methods: Sequence[str], part: Callable[[Look], Any]) -> alt.Scale:
+def _scale(methods: Mapping[str, str], part: Callable[[Look], Any]) -> alt.Scale:
     import altair as alt
 
     look = looks(methods)

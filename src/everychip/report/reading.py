@@ -10,6 +10,7 @@ from typing import Any
 from everychip.config.toml import read_toml
 from everychip.errors import StoreError
 from everychip.report.grouping import groups_of
+from everychip.report.method_kinds import kinds_of
 from everychip.report.results import Results, Run
 from everychip.report.weak_layers import read_answer
 from everychip.scores import Score
@@ -70,6 +71,7 @@ def _load_study(folder: Path) -> Results:
     runs = tuple(map(_run, about.runs))
     files = draws_of(folder)
     recipe = folder / "study.toml"
+    table = read_toml(recipe) if recipe.is_file() else {}
     return Results(
         path=folder,
         is_study=True,
@@ -78,15 +80,15 @@ def _load_study(folder: Path) -> Results:
         command=about.command,
         recipe=_text(recipe),
         machines=about.machines,
-        target=_target(read_toml(recipe), "base", "always") if recipe.is_file() else None,
+        target=_target(table, "base", "always"),
         axes=about.axes,
         environment=about.environment,
         seconds=about.seconds,
         runs=runs,
-        groups=groups_of(files, about.axes, runs),
+        groups=groups_of(files, about.axes, runs, kinds=kinds_of(table)),
         left_out=tuple(", ".join(label for label in labels.values() if label) for labels in about.left_out),
         coverage=about.coverage,
-        contrasts=_contrasts(recipe),
+        contrasts=_contrasts(table),
         weak_layers=tuple(
             answer for run in runs for answer in read_answer(folder / "runs" / run.id, run.name) if run.id
         ),
@@ -99,7 +101,7 @@ def _load_run(folder: Path) -> Results:
     about = RunRecord.read(read_json(place, form=RUN_FORMAT), path=place)
     run, recipe = _run(about, about.history), folder / "recipe.toml"
     table = read_toml(recipe)
-    title = table.get("title")
+    title, kinds = table.get("title"), _own_kind(run, table)
     return Results(
         path=folder,
         is_study=False,
@@ -112,12 +114,18 @@ def _load_run(folder: Path) -> Results:
         environment=about.environment,
         seconds=about.seconds,
         runs=(run,),
-        groups=groups_of(draws, {}, (run,)),
+        groups=groups_of(draws, {}, (run,), kinds=kinds),
         machines=about.machines,
         target=_target({"run": table}, "run"),
         coverage=(about.coverage,) if about.coverage else (),
         weak_layers=read_answer(folder),
     )
+
+
+def _own_kind(run: Run, recipe: Mapping[str, Any]) -> dict[str, str]:
+    """The kind of a run's method by its label, where it has one."""
+    label = run.labels.get("method")
+    return {} if label is None else kinds_of({"base": recipe, "axes": {"method": {label: {}}}})
 
 
 def _repeat(run: Run, recipe: Path) -> str:
@@ -139,10 +147,10 @@ def _target(table: Mapping[str, Any], *parts: str) -> float | None:
     return found
 
 
-def _contrasts(recipe: Path) -> tuple[Contrasts, ...]:
+def _contrasts(recipe: Mapping[str, Any]) -> tuple[Contrasts, ...]:
     """What the recipe of a study asks beforehand."""
-    families = read_toml(recipe).get("contrasts", []) if recipe.is_file() else []
-    return tuple(Contrasts.read(family, where=f"{recipe.name}.contrasts") for family in families)
+    families = recipe.get("contrasts", [])
+    return tuple(Contrasts.read(family, where="study.toml.contrasts") for family in families)
 
 
 def _text(path: Path) -> str:

@@ -54,13 +54,15 @@ class Context:
 class Group:
     """Every chip of one method at one evaluated σ, over all its training seeds.
 
-    `accuracy` maps seed → chip → accuracy in 0 … 1, or what else `score` says; `sigma` and `sigma_train` are
-    nominal device σ (`None` for a device without one); `time` is in seconds since programming (`None` for a
-    device that does not age); `of_max` and `of_rms` are σ_W / max|W| and σ_W / rms(W), means over seeds;
-    `images` is how many test images a chip met.
+    `method` is the label of the study, `kind` the kind of method that it stands for; `accuracy` maps seed →
+    chip → accuracy in 0 … 1, or what else `score` says; `sigma` and `sigma_train` are nominal device σ
+    (`None` for a device without one); `time` is in seconds since programming (`None` for a device that does
+    not age); `of_max` and `of_rms` are σ_W / max|W| and σ_W / rms(W), means over seeds; `images` is how many
+    test images a chip met.
     """
 
     method: str
+    kind: str
     context: Context
     sigma_train: float | None
     sigma: float | None
@@ -247,6 +249,11 @@ class Results:
     def methods(self) -> tuple[str, ...]:
         """The methods in the order of the study, else baselines, controls, methods."""
         return tuple(dict.fromkeys(group.method for group in self.groups))
+
+    @cached_property
+    def method_kinds(self) -> dict[str, str]:
+        """The kind of every method, in the order of `methods`."""
+        return {group.method: group.kind for group in self.groups}
 
     @cached_property
     def sigmas(self) -> tuple[float, ...]:

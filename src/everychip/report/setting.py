@@ -10,7 +10,6 @@ from typing import Any
 
 from everychip.hardware.hardware import Hardware
 from everychip.methods import Method
-from everychip.report.method_kinds import kind_of
 from everychip.report.results import Results
 from everychip.report.wording import count, listing, sigma_text, spread, time_text
 
@@ -42,12 +41,12 @@ def spelt_out(methods: Iterable[str]) -> dict[str, str]:
     """The full name of each method whose kind is made of its initials, as its own docstring begins.
 
     Args:
-        methods: labels of methods.
+        methods: kinds of methods.
 
     Returns:
         Full names by kind; none of a kind that is no abbreviation.
 
-    >>> spelt_out(["irs(beta=0.1)", "noise_injection", "ovf"])
+    >>> spelt_out(["irs", "noise_injection", "ovf"])
     {'irs': 'intermediate representation snapshot', 'ovf': 'oriented variational forward'}
     """
     names = {kind: said.split(":")[0] for kind, said in described(methods).items()}
@@ -59,13 +58,13 @@ def described(methods: Iterable[str]) -> dict[str, str]:
     """The first sentence of each method's docstring, by kind; none of a kind that is not installed.
 
     Args:
-        methods: labels of methods.
+        methods: kinds of methods.
 
     Returns:
         One sentence a kind.
     """
     known = Method.kinds()
-    kinds = (kind for kind in dict.fromkeys(map(kind_of, methods)) if kind in known)
+    kinds = (kind for kind in dict.fromkeys(methods) if kind in known)
     return {
         kind: " ".join((inspect.getdoc(known[kind]) or "").partition("\n\n")[0].split()) for kind in kinds
     }
@@ -109,8 +108,8 @@ def _methods(results: Results) -> str:
     """Every method, an abbreviation with its full name; none of a network that was not trained here."""
     if not results.trained:
         return ""
-    full, known = spelt_out(results.methods), Method.kinds()
-    kinds = (kind if (kind := kind_of(label)) in known else label for label in results.methods)
+    full, known = spelt_out(results.method_kinds.values()), Method.kinds()
+    kinds = (kind if kind in known else label for label, kind in results.method_kinds.items())
     named = (f"{kind} ({full[kind]})" if kind in full else kind for kind in kinds)
     return _several(named)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from everychip.report.compared import Difference, differences
-from everychip.report.method_kinds import kind_of, method_of
+from everychip.report.method_kinds import method_of
 from everychip.report.results import Group, Panel, Results
 from everychip.report.tables import verdict_of
 from everychip.report.wording import at_sigma, count, listing, mean_of, percent, points
@@ -25,9 +25,9 @@ def story(results: Results) -> tuple[str, ...]:
 
 
 def _told(panel: Panel) -> list[str]:
-    unaware = next((group for group in panel.at_sigma if not method_of(group.method).noisy), None)
+    unaware = next((group for group in panel.at_sigma if not method_of(group.kind).noisy), None)
     published = [group for group in panel.at_sigma if _as_published(group)]
-    survivor = next((group for group in panel.at_sigma if method_of(group.method).own), None)
+    survivor = next((group for group in panel.at_sigma if method_of(group.kind).own), None)
     if unaware is None or survivor is None or not published:
         return []
     best = max(published, key=_mean)
@@ -41,9 +41,9 @@ def _told(panel: Panel) -> list[str]:
 
 def _as_published(group: Group) -> bool:
     """Whether a method is somebody's paper's, and its label says of nothing that it differs from it."""
-    method = method_of(group.method)
+    method = method_of(group.kind)
     papers = method.role != "control" and method.noisy and not method.own
-    return papers and group.method == kind_of(group.method)
+    return papers and group.method == group.kind
 
 
 def _mean(group: Group) -> float:
@@ -79,9 +79,9 @@ def _survives(panel: Panel, group: Group, lead: Difference | None) -> str:
 
 def _controls(panel: Panel, group: Group) -> Sequence[Group]:
     """The controls with the survivor's own ingredients, so that nobody takes it for more than they are."""
-    published = {kind_of(other.method) for other in panel.at_sigma if _as_published(other)}
+    published = {other.kind for other in panel.at_sigma if _as_published(other)}
     others = (other for other in panel.at_sigma if other is not group and not _as_published(other))
-    return [other for other in others if kind_of(other.method) in published]
+    return [other for other in others if other.kind in published]
 
 
 def _worst(group: Group) -> str:

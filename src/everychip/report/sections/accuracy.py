@@ -63,7 +63,7 @@ def _chart(results: Results, panel: Panel) -> dict[str, Any]:
         "chips:N",
     ]
     layers = curves(
-        results.methods, x, domain=domain_of(results.groups), tooltip=tooltip, score=results.score
+        results.method_kinds, x, domain=domain_of(results.groups), tooltip=tooltip, score=results.score
     )
     if panel.sigma_train is not None:
         layers.insert(0, vertical("trained", x))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from everychip.report.blocks import Block, Section, Text
 from everychip.report.compared import differences
-from everychip.report.method_kinds import kind_of, method_of
+from everychip.report.method_kinds import method_of
 from everychip.report.results import Group, Panel, Results
 from everychip.report.tables import verdict_of
 from everychip.report.wording import at_sigma, count, listing, mean_of, percent
@@ -33,7 +33,7 @@ def _finding(results: Results, panel: Panel, target: float | None) -> str:
     told = [
         f"{g.method} {_text(g, verdict_of(g).mean.estimate)}"
         for g in others
-        if method_of(g.method).role == "baseline"
+        if method_of(g.kind).role == "baseline"
     ]
     if told:
         text += f" For comparison: {listing(told)}."
@@ -97,7 +97,7 @@ def _claims(panel: Panel) -> str:
     told = [
         f"{d.sentence}."
         for d in differences([panel])
-        if kind_of(d.control.method) == method_of(d.method.method).claim_control
+        if d.control.kind == method_of(d.method.kind).claim_control
     ]
     return " ".join(told)
 

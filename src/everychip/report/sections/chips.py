@@ -48,7 +48,7 @@ def _chart(results: Results, panel: Panel, target: float | None) -> dict[str, An
     ticks_apart = alt.Axis(tickCount=8, labelOverlap=True)
     x = alt.X("accuracy:Q", title=_axis(results.score), scale=scale, axis=ticks_apart)
     named = alt.Tooltip("accuracy:Q", title=results.score.name)
-    paint = colour(results.methods, legend=False)
+    paint = colour(results.method_kinds, legend=False)
     means = [_mean(group) for group in panel.at_sigma]
     ticks = chart_of("chips").mark_tick(thickness=1, size=16, opacity=0.35)
     low = chart_of("means").mark_point(shape="triangle-up", filled=True, size=55, opacity=1, yOffset=12)

@@ -9,7 +9,7 @@ from everychip.charts.style import GREY, chart_of, percent, spec_of
 from everychip.report.blocks import Block, Details, Figure, Section, Text
 from everychip.report.blocks import Panel as Chart
 from everychip.report.compared import Difference, differences
-from everychip.report.method_kinds import kind_of, method_of
+from everychip.report.method_kinds import method_of
 from everychip.report.plots import colour, title_of
 from everychip.report.results import Results
 from everychip.report.tables import controls_apart
@@ -39,7 +39,7 @@ def section(results: Results, *, target: float | None) -> Section | None:
 
 def _lead(found: Sequence[Difference]) -> str:
     """What controls are for, and what each of these has in common with the methods."""
-    kinds = dict.fromkeys(kind_of(d.control.method) for d in found)
+    kinds = dict.fromkeys(d.control.kind for d in found)
     told = [f"`{kind}` {text}" for kind in kinds if (text := method_of(kind).as_control)]
     said = f" {'; '.join(told)}." if told else ""
     name = found[0].interval.score.name
@@ -75,7 +75,7 @@ def _chart(results: Results, found: Sequence[Difference]) -> dict[str, Any]:
     labels = alt.Axis(labelExpr=two_lines, labelLineHeight=14, ticks=False, domain=False)
     base = chart_of("pairs").encode(
         y=alt.Y("pair:N", title=None, sort=[value["pair"] for value in values], axis=labels),
-        color=colour(results.methods, legend=False),
+        color=colour(results.method_kinds, legend=False),
         tooltip=["finding:N"],
     )
     title, axis = f"{_unit(found[0].interval.score)} over the control", alt.Axis(tickCount=6)

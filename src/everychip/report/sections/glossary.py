@@ -38,7 +38,7 @@ def section(results: Results, *, target: float | None) -> Section:
     del target
     of = _of(results.score)
     lines = tuple(f"**{word}**: {' '.join(meaning.format(**of).split())}" for word, meaning in WORDS.items())
-    lines += tuple(f"**{kind}**: {words}" for kind, words in described(results.methods).items())
+    lines += tuple(f"**{kind}**: {words}" for kind, words in described(results.method_kinds.values()).items())
     return Section("words", 90, "What the numbers mean", (Text(lines, style="list"),))
 
 

@@ -46,7 +46,7 @@ def _chart(results: Results, panels: list[Panel], panel: Panel) -> dict[str, Any
     tooltip = ["method:N", f"{results.score.name}:N", "read at:N", "σ_W/rms(W):N", "σ_W/max|W|:N", "chips:N"]
     x = alt.X("time:Q", title="time, logarithmic", axis=_axis(results.times), scale=_scale(results.times))
     return spec_of(
-        curves(results.methods, x, domain=domain, tooltip=tooltip, score=results.score),
+        curves(results.method_kinds, x, domain=domain, tooltip=tooltip, score=results.score),
         height=HEIGHT,
         points=values,
     )

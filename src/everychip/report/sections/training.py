@@ -76,7 +76,7 @@ def history(results: Results) -> Figure | None:
 def _chart(results: Results, run: Run, values: Rows, key: str) -> dict[str, Any]:
     import altair as alt
 
-    colour = looks(results.methods)[results.methods[0]].colour
+    colour = looks(results.method_kinds)[results.methods[0]].colour
     last = max(2, len(run.history))
     # Named one by one, for a tick between two epochs would be printed as one of them.
     ticks = range(1, last + 1, math.ceil(last / EPOCH_TICKS))

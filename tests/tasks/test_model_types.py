@@ -100,6 +100,7 @@ def test_a_loop_of_ones_own_hands_float32_to_a_model_of_another_type(method, dty
     assert losses[0] == losses[1]
 
 
+@pytest.mark.parametrize("dtype", [torch.float64, torch.bfloat16])
 @pytest.mark.parametrize(
     "mitigation",
     [
@@ -110,11 +111,9 @@ def test_a_loop_of_ones_own_hands_float32_to_a_model_of_another_type(method, dty
     ],
     ids=lambda table: table["kind"],
 )
-def test_a_bfloat16_model_is_repaired_on_float32_data(mitigation):
+def test_a_model_of_another_type_is_repaired_on_float32_data(mitigation, dtype):
     data = (X.numpy(), Y.numpy())
-    draws = ec.evaluate(
-        net(torch.bfloat16).eval(), HW, data, chips=2, mitigation=mitigation, calibration=data
-    )
+    draws = ec.evaluate(net(dtype).eval(), HW, data, chips=2, mitigation=mitigation, calibration=data)
     assert len(draws) == 2
 
 

@@ -116,22 +116,6 @@ def test_a_model_in_double_is_trained_on_float32_as_on_the_same_doubles(method):
     assert all(torch.equal(a, b) for a, b in zip(one.parameters(), other.parameters(), strict=True))
 
 
-@pytest.mark.parametrize(
-    "mitigation",
-    [
-        {"kind": "bn_recalibration", "images": 48},
-        {"kind": "dora", "images": 10},
-        {"kind": "drift_compensation", "images": 48},
-        {"kind": "selective_write_verify", "fraction": 0.5, "images": 48},
-    ],
-    ids=lambda table: table["kind"],
-)
-def test_a_model_in_double_is_repaired_on_float32_data(mitigation):
-    data = (X.numpy(), CLASSES.numpy())
-    draws = ec.evaluate(double().eval(), HW, data, chips=2, mitigation=mitigation, calibration=data)
-    assert len(draws) == 2
-
-
 def test_sensitivity_break_even_and_the_worst_case_take_a_model_in_double():
     model, data = double().eval(), (X.numpy(), CLASSES.numpy())
     assert len(ec.sensitivity(model, HW, data, chips=2).layers) == 2

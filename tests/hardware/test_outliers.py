@@ -167,11 +167,14 @@ def test_neither_a_recipe_nor_its_draws_change_by_the_scale_being_written():
     assert all(torch.equal(a[name], b[name]) for name in a)
 
 
-def test_networks_that_were_trained_here_have_no_outliers():
+def test_of_the_networks_that_were_trained_here_one_has_outliers_and_none_that_met_noise():
     from everychip import zoo
     from everychip.hardware.outliers import outliers
     from everychip.hardware.placement import Placed
 
+    found = {}
     for name in zoo.shipped():
         entry = ec.load(name)
-        assert outliers(Placed.of(entry.model, entry.hardware.with_scale("layer"))) == (), name
+        found[name] = outliers(Placed.of(entry.model, entry.hardware.with_scale("layer")))
+    assert [name for name, layers in found.items() if layers] == ["vgg8w16-cifar10-vanilla"]
+    assert [one.layer for one in found["vgg8w16-cifar10-vanilla"]] == ["hidden.weight"]

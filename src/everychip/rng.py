@@ -28,6 +28,8 @@ def seed_for(seed: int, *path: str | int) -> int:
 
 def _written(part: Any) -> str:
     """A part of an address: texts and numbers of numpy and PyTorch as Python's own of the same value."""
+    if type(part) in (str, int):  # nearly every part, several times a layer and chip
+        return repr(part)
     if isinstance(part, str):
         return repr(str.__str__(part))
     if isinstance(part, bool):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from functools import cache
 from typing import Annotated, Self
 
 from jaxtyping import Float
@@ -60,12 +61,12 @@ class BitSliced(CellMapping):
     @property
     def places(self) -> tuple[int, ...]:
         """What each cell's digit counts, the lowest first."""
-        return tuple(2**shift for shift in range(0, self.weight_bits, self.cell_bits))
+        return _places(self.weight_bits, self.cell_bits)
 
     @property
     def factor(self) -> float:
         """σ_W / max|W| of the cells of one magnitude with σ = 1 of full scale."""
-        return math.sqrt(sum(place**2 for place in self.places)) / sum(self.places)
+        return _averaged(self.places)
 
     def cells(self, magnitude: Float[Tensor, "*weights"]) -> list[tuple[float, Float[Tensor, "*weights"]]]:
         if self.steps is None:
@@ -73,3 +74,13 @@ class BitSliced(CellMapping):
         whole, top = integers(magnitude, steps=self.steps), 2**self.cell_bits - 1
         digits = [((whole // place) & top).to(magnitude.dtype) / top for place in self.places]
         return [(place / sum(self.places), g) for place, g in zip(self.places, digits, strict=True)]
+
+
+@cache
+def _places(weight_bits: int, cell_bits: int) -> tuple[int, ...]:
+    return tuple(2**shift for shift in range(0, weight_bits, cell_bits))
+
+
+@cache
+def _averaged(places: tuple[int, ...]) -> float:
+    return math.sqrt(sum(place**2 for place in places)) / sum(places)

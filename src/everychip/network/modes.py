@@ -30,13 +30,15 @@ def evaluating(model: nn.Module) -> Iterator[None]:
     with _copied_buffers(model):
         modes = [(module, module.training) for module in model.modules()]
         # The flags are set directly: a model may override train() with effects of its own.
-        for module, _ in modes:
-            module.training = False
+        for module, training in modes:
+            if training:
+                module.training = False
         try:
             yield
         finally:
             for module, training in modes:
-                module.training = training
+                if module.training != training:
+                    module.training = training
 
 
 @contextmanager

@@ -8,9 +8,11 @@ import numpy as np
 import pytest
 import torch
 from scipy.stats import norm
+from torch import nn
 
 import everychip as ec
 from everychip import models
+from everychip.array import Array
 from everychip.errors import ConfigError, DataError, SampleSizeError
 from everychip.evaluation.screening import Screening, disagreement_of, screen
 from everychip.exits.outputs import all_outputs
@@ -74,6 +76,50 @@ def test_labels_do_not_enter_the_score():
     one = screen(net, HARDWARE, (x, y), **asked)
     two = screen(net, HARDWARE, (x, y), inputs=(x, y.flip(0)), **asked)
     torch.testing.assert_close(one.disagreement, two.disagreement)
+
+
+class Drawing(nn.Module):
+    """A network whose convolution draws in evaluation, too, as Monte Carlo dropout does."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv, self.head = nn.Conv2d(1, 4, 3), nn.Linear(144, 3)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self.head(nn.functional.dropout(self.conv(x).relu(), 0.5, training=True).flatten(1))
+
+
+def test_a_network_that_draws_in_evaluation_is_scored_alike_and_leaves_the_global_generator_alone():
+    x = torch.randn(60, 1, 8, 8, generator=ec.rng_for(1))
+    net = ec.MultiExit(Drawing(), x[:2]).eval()
+    y = net.backbone(x).argmax(-1)
+    before = torch.random.get_rng_state()
+    one = screen(net, HARDWARE, (x, y), chips=6, share=0.3)
+    assert torch.equal(torch.random.get_rng_state(), before)
+    torch.rand(7)  # where the global generator is must not matter
+    two = screen(net, HARDWARE, (x, y), chips=6, share=0.3)
+    assert torch.equal(one.disagreement, two.disagreement)
+    assert torch.equal(one.accuracy, two.accuracy)
+
+
+def test_progress_names_every_chip_and_its_accuracy():
+    net, events = network(), []
+    x, y = torch.randn(30, 1, 16, 16, generator=ec.rng_for(1)), torch.arange(30) % 3
+    found = screen(net, HARDWARE, (x, y), chips=5, share=0.3, progress=events.append)
+    assert [event.done for event in events] == [1, 2, 3, 4, 5]
+    assert [event.values["accuracy"] for event in events] == pytest.approx(found.accuracy.tolist())
+
+
+def test_the_converters_of_an_array_take_their_ranges_from_the_calibration_data():
+    net = network()
+    x, y = torch.randn(60, 1, 16, 16, generator=ec.rng_for(1)), torch.arange(60) % 3
+    hardware = HARDWARE.replace(array=Array(rows=64, columns=64, dac_bits=4, adc_bits=4))
+    of_data, of_small = (
+        screen(net, hardware, (x, y), chips=6, share=0.3, calibration=(scale * x, y)) for scale in (1, 0.05)
+    )
+    assert not torch.equal(of_data.disagreement, of_small.disagreement)
+    draws = ec.evaluate(net, hardware, (x, y), chips=6, calibration=(x, y))
+    torch.testing.assert_close(of_data.accuracy, draws.accuracy)
 
 
 def test_outputs_that_agree_have_no_disagreement():

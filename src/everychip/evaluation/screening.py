@@ -11,6 +11,7 @@ from jaxtyping import Bool, Float
 from pydantic.dataclasses import dataclass
 from torch import Tensor, nn
 
+from everychip.config.arguments import index, takes, whole
 from everychip.config.columns import TENSOR, VALUES
 from everychip.config.validation import must_be
 from everychip.data import as_arrays
@@ -18,9 +19,13 @@ from everychip.errors import DataError, SampleSizeError
 from everychip.exits import multi_exit
 from everychip.exits.multi_exit import combine
 from everychip.exits.outputs import predict_all_outputs, running_all_outputs
+from everychip.hardware.arguments import HARDWARE
+from everychip.hardware.calibration import ranged
 from everychip.hardware.hardware import Hardware
 from everychip.hardware.placement import Placed
-from everychip.rng import rng_for
+from everychip.network.probing import runner_for
+from everychip.progress import Event, Progress, listening
+from everychip.rng import rng_for, seeded_global_generator
 from everychip.statistics.intervals import Interval
 
 RESAMPLES = 1000
@@ -86,6 +91,7 @@ class Screening:
         )
 
 
+@takes(hardware=HARDWARE, chips=whole(), seed=index, batch_size=whole(least=1))
 def screen(
     model: nn.Module,
     hardware: Hardware,
@@ -96,6 +102,8 @@ def screen(
     share: float = 0.05,
     seed: int = 0,
     batch_size: int = 500,
+    calibration: Any = None,
+    progress: Progress = None,
 ) -> Screening:
     """Score every chip by how much its exits disagree, and measure how well that finds the worst.
 
@@ -110,6 +118,8 @@ def screen(
         share: of the chips that count as the worst.
         seed: of the chips and the resampling.
         batch_size: inputs run at once.
+        calibration: the training data that an array's converters take their ranges from.
+        progress: True, a bar; False, none; absent, one on a terminal; or a function of `progress.Event`.
 
     Returns:
         Scores, accuracies and the AUROC with its interval.
@@ -123,20 +133,23 @@ def screen(
     (True, True)
     """
     network = multi_exit(model, where="screening")
-    must_be(chips, "screening.chips", whole=True)
     if chips < 2:
         raise SampleSizeError("screening.chips", found=str(chips), expected="at least 2")
     test = as_arrays(data, split="test")
     unlabelled = None if inputs is None else as_arrays(inputs, split="train").x
     runner, placed = running_all_outputs(network, batch_size=batch_size), Placed.of(network, hardware)
+    placed = ranged(placed, runner_for(network, test.x[:2], batch_size=batch_size), calibration, seed=seed)
     scores, accuracies = [], []
-    for chip in range(chips):
-        held = placed.program(seed=seed, path=("evaluate", chip))
-        outputs = predict_all_outputs(runner, held, test.x).cpu()
-        combined = combine(outputs, network.combination.detach().cpu()).argmax(-1)
-        accuracies.append((combined == test.y).double().mean())
-        seen = outputs if unlabelled is None else predict_all_outputs(runner, held, unlabelled).cpu()
-        scores.append(disagreement_of(seen))
+    with listening(progress) as tell:
+        for chip in range(chips):
+            held = placed.program(seed=seed, path=("evaluate", chip))
+            with seeded_global_generator(seed, "evaluate", chip, "forward"):
+                outputs = predict_all_outputs(runner, held, test.x).cpu()
+                seen = outputs if unlabelled is None else predict_all_outputs(runner, held, unlabelled).cpu()
+            combined = combine(outputs, network.combination.detach().cpu()).argmax(-1)
+            accuracies.append((combined == test.y).double().mean())
+            scores.append(disagreement_of(seen))
+            tell(Event("chips", chip + 1, chips, {"accuracy": float(accuracies[-1])}))
     return Screening.of(torch.stack(scores), torch.stack(accuracies), share=share, seed=seed)
 
 

@@ -81,3 +81,18 @@ def test_all_outputs_of_a_chip_have_its_tied_weights_in_every_layer():
     with torch.no_grad():
         net.backbone[0].weight.copy_(2 * torch.eye(8))
         assert torch.equal(outputs, net.all_logits(x))
+
+
+@pytest.mark.parametrize(("free", "stays"), [(4 * 48, False), (4 * 48 - 1, True)])
+def test_inputs_travel_once_where_they_take_at_most_a_quarter_of_the_free_memory(monkeypatch, free, stays):
+    x = {"pixels": torch.ones(3, 4), "ids": torch.ones(3, 0)}
+    runner = Runner(nn.Linear(4, 2, device="meta"))
+    monkeypatch.setattr("everychip.network.running.free_bytes", lambda device: free)
+    kept = runner.kept(x)
+    assert kept["pixels"].device.type == ("cpu" if stays else "meta")
+    assert stays == (kept is x)
+
+
+def test_inputs_of_a_model_on_the_processor_are_not_copied():
+    x = torch.ones(3, 4)
+    assert Runner(nn.Linear(4, 2)).kept(x) is x

@@ -1,19 +1,31 @@
 """The board of CIFAR-10 at 32 × 32, from the complete runs of `board-cifar10-32` and `multi-exit-cifar10`.
 
-Rows that both studies ask for have one run, made in the second: the same recipe, the same chips.
+    python tools/docs/board.py
+
+draws docs/results/plots/board.svg: every chip a dot, the mean a line. Rows that both studies ask for have
+one run, made in the second: the same recipe, the same chips.
 """
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from statistics import fmean, quantiles
+from typing import Any
 
+sys.path.insert(0, str(Path(__file__).parent))  # the scripts stand beside this one, whoever runs it
+
+from plot_files import mark_of, side_by_side, write_plot
+
+from everychip.charts.style import Rows, chart_of, spec_of
+from everychip.charts.style import percent as in_percent
 from everychip.report.wording import percent
 from everychip.statistics.intervals import HEADLINE_SEEDS, seeds_interval
 from everychip.storage.table import query
 
-UNFINISHED = Path(__file__).parents[2] / "results" / "unfinished"
+ROOT = Path(__file__).parents[2]
+UNFINISHED, PLOT = ROOT / "results" / "unfinished", ROOT / "docs" / "results" / "plots" / "board.svg"
 OWN, SHARED = UNFINISHED / "board-cifar10-32.parquet", UNFINISHED / "multi-exit-cifar10.parquet"
 SAME = {
     "noise_injection": ("noise_injection (published)", "vgg8"),
@@ -47,7 +59,7 @@ def table(sigma: str) -> str:
     noisy, clean = accuracies(at, at), accuracies(0.0, at)
     head = f"| method | trainings | σ 0 | σ {sigma} | 5th percentile | worst chip | less {CONTROL}, seed 0 |"
     lines = [head, "|---|" + "---:|" * 6]
-    for method in sorted(noisy, key=lambda one: -_over(fmean, noisy[one])):
+    for method in _ranked(noisy):
         mean = percent(_over(fmean, noisy[method]))
         if len(noisy[method]) >= HEADLINE_SEEDS:
             mean += f" {seeds_interval(noisy[method]).bounds(scale=100, digits=1)}"
@@ -65,6 +77,47 @@ def table(sigma: str) -> str:
     return "\n".join(lines)
 
 
+def chips_drawn() -> Rows:
+    """Every chip at σ 0.4, the best method first, with the mean of its method."""
+    noisy = accuracies(0.4, 0.4)
+    return [
+        {"method": method, "accuracy": in_percent(chip), "mean": in_percent(_over(fmean, noisy[method]))}
+        for method in _ranked(noisy)
+        for chips in noisy[method].values()
+        for chip in chips
+    ]
+
+
+def chart() -> dict[str, Any]:
+    """A strip of chips for each method."""
+    import altair as alt
+
+    rows = chips_drawn()
+    y = alt.Y("method:N", sort=None, title=None, axis=alt.Axis(grid=True, ticks=False, labelLimit=300))
+    base = chart_of("chips").encode(y=y)
+    x = alt.X("accuracy:Q", title="accuracy of each chip in %", scale=alt.Scale(zero=False))
+    dots = base.mark_circle(size=28, opacity=0.35, color="#0072b2").encode(x=x)
+    means = base.mark_tick(size=16, thickness=2.5, color="#d55e00").encode(x=alt.X("mean:Q"))
+    return {
+        **spec_of([dots, means], height=22 * len({row["method"] for row in rows}), chips=rows),
+        "width": 480,
+    }
+
+
+def mark() -> str:
+    """What the plot shows, by its hash."""
+    return mark_of("board", chips_drawn())
+
+
+def main() -> None:
+    write_plot(PLOT, side_by_side([chart()], columns=1), mark())
+
+
+def _ranked(found: dict[str, Chips]) -> list[str]:
+    """The methods, the best mean first."""
+    return sorted(found, key=lambda one: -_over(fmean, found[one]))
+
+
 def _over(of: Callable[[list[float]], float], chips: Chips) -> float:
     """A number of each training's chips, its mean over trainings; the worst chip is that of all."""
     each = [of(values) for values in chips.values()]
@@ -73,3 +126,7 @@ def _over(of: Callable[[list[float]], float], chips: Chips) -> float:
 
 def _fifth(values: list[float]) -> float:
     return quantiles(values, n=20, method="inclusive")[0]
+
+
+if __name__ == "__main__":
+    main()

@@ -72,6 +72,8 @@ class Asked:
             _must_be_all(images, "a stream")
             return Bench(self, runner, data, 0)
         test = self.task.prepared(runner, test)
+        kept = runner.kept(test.x)
+        test = test if kept is test.x else replace(test, x=kept)
         return Bench(self, runner, test, len(test) if images is None else min(images, len(test)))
 
     def _fitting(self, model: nn.Module, few: Examples, every: Any) -> Runner:

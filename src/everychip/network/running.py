@@ -13,6 +13,7 @@ from torch.func import functional_call
 
 from everychip.data import Examples
 from everychip.data.inputs import Inputs, in_batches, mapped, moved, prepared, taken
+from everychip.network.device_memory import bytes_of, free_bytes
 from everychip.network.eager import eager_on
 from everychip.network.exclusive import exclusive, parts_of
 from everychip.network.memory_format import to_memory_format
@@ -110,6 +111,13 @@ class Runner:
         """The inputs in batches, each where the model is and in its memory format."""
         for batch in in_batches(x, self.batch_size):
             yield prepared(batch, self.device, self._formatted)
+
+    def kept(self, x: Inputs) -> Inputs:
+        """All inputs on the model's GPU, so that they travel there once and not for every chip.
+
+        They stay where they are if they would take more than a quarter of what it has free.
+        """
+        return moved(x, self.device) if 4 * bytes_of(x) <= free_bytes(self.device) else x
 
     def placed(self, x: Inputs) -> Any:
         """A batch where the model is and in its memory format."""

@@ -26,37 +26,48 @@ from everychip.storage.table import query
 
 ROOT = Path(__file__).parents[2]
 UNFINISHED, PLOT = ROOT / "results" / "unfinished", ROOT / "docs" / "results" / "plots" / "board.svg"
-OWN, SHARED = UNFINISHED / "board-cifar10-32.parquet", UNFINISHED / "multi-exit-cifar10.parquet"
+OWN = "board-cifar10-32"
 SAME = {
-    "noise_injection": ("noise_injection (published)", "vgg8"),
-    "noise_injection(clip)": ("ramp + clip", "vgg8"),
-    "multi_exit(clip)": ("ramp + clip", "vgg8 with exits"),
+    "vanilla": ("zoo-cifar10", "method = 'vanilla' and model = 'vgg8'"),
+    "noise_injection": (
+        "multi-exit-cifar10",
+        "method = 'noise_injection (published)' and model = 'vgg8' and sigma_train = '{at}'",
+    ),
+    "noise_injection(clip)": (
+        "multi-exit-cifar10",
+        "method = 'ramp + clip' and model = 'vgg8' and sigma_train = '{at}'",
+    ),
+    "multi_exit(clip)": (
+        "multi-exit-cifar10",
+        "method = 'ramp + clip' and model = 'vgg8 with exits' and sigma_train = '{at}'",
+    ),
 }
+"""Rows that another study has trained by the same recipe: its name, and which of its draws they are."""
 CONTROL = "noise_injection(clip)"
 
 Chips = dict[int, list[float]]
 
 
-def accuracies(sigma: float, trained_at: float) -> dict[str, Chips]:
+def accuracies(sigma: float, trained_at: str) -> dict[str, Chips]:
     """The accuracy of every chip by method and seed, in the order of the chips."""
     found: dict[str, Chips] = {}
-    at = f"abs(sigma - {sigma}) < 1e-9 and abs(sigma_train::double - {trained_at}) < 1e-9"
-    if OWN.exists():
-        words = f"select method, seed, accuracy from draws where {at} order by method, seed, chip"
-        for method, seed, accuracy in query(OWN, words)[1]:
+    if (UNFINISHED / f"{OWN}.parquet").exists():
+        for method, seed, accuracy in _drawn(OWN, "method", f"sigma_train = '{trained_at}'", sigma):
             found.setdefault(str(method), {}).setdefault(int(seed), []).append(accuracy)
-    for method, (theirs, model) in SAME.items():
-        chosen = f"method = '{theirs}' and model = '{model}' and {at}"
-        words = f"select seed, accuracy from draws where {chosen} order by seed, chip"
-        for seed, accuracy in query(SHARED, words)[1]:
+    for method, (study, chosen) in SAME.items():
+        for _, seed, accuracy in _drawn(study, "seed", chosen.format(at=trained_at), sigma):
             found.setdefault(method, {}).setdefault(int(seed), []).append(accuracy)
     return found
 
 
+def _drawn(study: str, name: str, chosen: str, sigma: float) -> list[Any]:
+    words = f"select {name}, seed, accuracy from draws where {chosen} and abs(sigma - {sigma}) < 1e-9"
+    return list(query(UNFINISHED / f"{study}.parquet", f"{words} order by {name}, seed, chip")[1])
+
+
 def table(sigma: str) -> str:
     """A row for each method, the best mean first: all its trainings, and the first beside the control's."""
-    at = float(sigma)
-    noisy, clean = accuracies(at, at), accuracies(0.0, at)
+    noisy, clean = accuracies(float(sigma), sigma), accuracies(0.0, sigma)
     head = f"| method | trainings | σ 0 | σ {sigma} | 5th percentile | worst chip | less {CONTROL}, seed 0 |"
     lines = [head, "|---|" + "---:|" * 6]
     for method in _ranked(noisy):
@@ -79,7 +90,7 @@ def table(sigma: str) -> str:
 
 def chips_drawn() -> Rows:
     """Every chip at σ 0.4, the best method first, with the mean of its method."""
-    noisy = accuracies(0.4, 0.4)
+    noisy = accuracies(0.4, "0.4")
     return [
         {"method": method, "accuracy": in_percent(chip), "mean": in_percent(_over(fmean, noisy[method]))}
         for method in _ranked(noisy)

@@ -1,22 +1,26 @@
 """One worker beside two: an evaluation in forks, a run in blocks, a study; and what it costs to start.
 
-    python benchmarks/scaling.py [--rounds 5] [--seconds 120] [--json benchmarks/scaling.json]
+    python benchmarks/scaling.py [WORK …] [--rounds 5] [--seconds 120] [--json benchmarks/scaling.json]
 
 Every worker has one thread. One and two workers take turns, in an order that changes with every round; times
 are seconds of the clock, from the call to its result, starts and merging included, so the machine must have
 two idle cores. A speed-up is the median over rounds of one worker's time over two workers' in the same round.
 `--seconds` is about how long one worker takes for each work. `--seconds 1 --rounds 1` only tries the script.
+"apart" is what the machine itself allows: processes that share nothing and are warm measure the same chips,
+timed from their common start. Named works are measured anew, the others stay.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+import multiprocessing
 import shutil
 import statistics
 import tempfile
 import time
 from collections.abc import Callable
+from multiprocessing.synchronize import Barrier
 from pathlib import Path
 from typing import Any
 
@@ -62,17 +66,55 @@ def timed(work: Callable[[], object]) -> float:
 
 def evaluation(seconds: float) -> tuple[int, Work]:
     """`evaluate` of a VGG-8 of width 16 on 500 images, in this process and in two forks."""
-    rng = rng_for(0, "benchmark")
-    x, y = torch.randn(500, 1, 32, 32, generator=rng), torch.randint(10, (500,), generator=rng)
-    model = ec.models.VGG8(width=16).build((1, 32, 32), 10, seed=0)
+    model, data = vgg()
 
     def measured(chips: int, workers: int) -> float:
-        return timed(
-            lambda: ec.evaluate(model, HARDWARE, (x, y), chips=chips, workers=workers, progress=False)
-        )
+        return timed(lambda: ec.evaluate(model, HARDWARE, data, chips=chips, workers=workers, progress=False))
 
     chips = _as_long(seconds, lambda n: measured(n, 1))
     return chips, lambda workers: measured(chips, workers)
+
+
+def apart(network: str, seconds: float) -> tuple[int, Work]:
+    """Processes that share nothing, each with its part of the chips; started and warm before the clock is."""
+    context = multiprocessing.get_context("spawn")
+
+    def measured(chips: int, workers: int) -> float:
+        begin, over = context.Barrier(workers + 1), context.Barrier(workers + 1)
+        asked = (network, chips // workers, begin, over)
+        processes = [context.Process(target=_alone, args=asked) for _ in range(workers)]
+        for process in processes:
+            process.start()
+        begin.wait()
+        spent = timed(over.wait)
+        for process in processes:
+            process.join()
+        return spent
+
+    chips = _as_long(seconds, lambda n: measured(n, 1))
+    return chips, lambda workers: measured(chips, workers)
+
+
+def _alone(network: str, chips: int, begin: Barrier, over: Barrier) -> None:
+    torch.set_num_threads(1)
+    model, data = vgg() if network == "vgg8-16" else lenet()
+    ec.evaluate(model, HARDWARE, data, chips=3, progress=False)
+    begin.wait()
+    ec.evaluate(model, HARDWARE, data, chips=chips, progress=False)
+    over.wait()
+
+
+def vgg() -> tuple[torch.nn.Module, Any]:
+    """A VGG-8 of width 16 and 500 images."""
+    rng = rng_for(0, "benchmark")
+    x, y = torch.randn(500, 1, 32, 32, generator=rng), torch.randint(10, (500,), generator=rng)
+    return ec.models.VGG8(width=16).build((1, 32, 32), 10, seed=0), (x, y)
+
+
+def lenet() -> tuple[torch.nn.Module, Any]:
+    """A LeNet and the embedded digits."""
+    splits = ec.data.Digits().load()
+    return ec.models.LeNet().build(splits.input_shape, splits.classes, seed=0), splits.test
 
 
 def study_of(runs: int, chips: int) -> Study:
@@ -185,15 +227,29 @@ def side_by_side(name: str, chips: int, work: Work, rounds: int) -> dict[str, An
     return row
 
 
+WORKS: dict[str, Callable[[float, Path], tuple[int, Work]]] = {
+    "evaluation, forks": lambda seconds, _: evaluation(seconds),
+    "one run, blocks": one_run,
+    "study of four runs": four_runs,
+    "apart, vgg8-16": lambda seconds, _: apart("vgg8-16", seconds),
+    "apart, lenet": lambda seconds, _: apart("lenet", seconds),
+}
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
+    parser.add_argument("works", nargs="*", default=list(WORKS), metavar="WORK")
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--seconds", type=float, default=120.0)
     parser.add_argument("--json", type=Path, default=Path(__file__).with_suffix(".json"))
     options = parser.parse_args()
+    for name in options.works:
+        if name not in WORKS:
+            parser.error(f"{name}: no such work; known: {', '.join(WORKS)}")
     torch.set_num_threads(1)
+    before = json.loads(options.json.read_text())["rows"] if options.json.exists() else []
     with tempfile.TemporaryDirectory() as folder:
         scratch = Path(folder)
         found: dict[str, Any] = {
@@ -202,13 +258,10 @@ def main() -> None:
             "seconds": options.seconds,
             "environment": environment(Compute(threads=1)),
             "overheads": overheads(options.rounds, scratch),
-            "rows": [],
+            "rows": [row for row in before if row["work"] not in options.works],
         }
-        for name, (chips, work) in {
-            "evaluation, forks": evaluation(options.seconds),
-            "one run, blocks": one_run(options.seconds, scratch),
-            "study of four runs": four_runs(options.seconds, scratch),
-        }.items():
+        for name in options.works:
+            chips, work = WORKS[name](options.seconds, scratch)
             found["rows"].append(side_by_side(name, chips, work, options.rounds))
             options.json.write_text(json.dumps(found, indent=1, ensure_ascii=False) + "\n")
 

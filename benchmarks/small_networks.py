@@ -1,11 +1,11 @@
-"""Chips a second of a small network on two cores: as it comes, in two workers, compiled, and both.
+"""Chips a second of a small network on two cores: as it comes, in two workers, compiled, several in one call.
 
     python benchmarks/small_networks.py [--rounds 5] [--chips 600] [--json FILE]
 
 LeNet on the embedded digits, 540 test images, RRAM1 at σ 0.2, float32; one worker has two threads, two
-have one each. The contestants take turns; times are seconds of the clock from the call to its
-draws, the start of workers included and the compilation not, which is done once before. The machine must have
-two idle cores.
+have one each. All but the first run the test set in one batch of 540. The contestants take turns; times are
+seconds of the clock from the call to its draws, the start of workers included and the compilation not, which
+is done once before. The machine must have two idle cores.
 """
 
 from __future__ import annotations
@@ -23,11 +23,15 @@ import torch._inductor.config as inductor
 import everychip as ec
 
 CONTESTANTS = {
-    "as it comes": (False, 1),
-    "two workers": (False, 2),
-    "compiled": (True, 1),
-    "compiled, two workers": (True, 2),
+    "as it comes": (False, 1, 1),
+    "two workers": (False, 2, 1),
+    "4 in one call, two workers": (False, 2, 4),
+    "compiled": (True, 1, 1),
+    "compiled, two workers": (True, 2, 1),
+    "compiled, 4 in one call": (True, 1, 4),
+    "compiled, 4 in one call, two workers": (True, 2, 4),
 }
+"""Whether the network is compiled, workers, and chips in one call."""
 
 
 def main() -> None:
@@ -45,16 +49,17 @@ def main() -> None:
     compiled = ec.models.LeNet().build(splits.input_shape, splits.classes, seed=0)
     compiled.compile()
 
-    def measured(fast: bool, workers: int) -> Callable[[int], ec.Draws]:
-        model = compiled if fast else plain
+    def measured(name: str, fast: bool, workers: int, at_once: int) -> Callable[[int], ec.Draws]:
+        model, batch = compiled if fast else plain, 500 if name == "as it comes" else len(splits.test)
 
         def work(chips: int) -> ec.Draws:
             torch.set_num_threads(2 // workers)
-            return ec.evaluate(model, hardware, splits.test, chips=chips, workers=workers)
+            how = {"workers": workers, "at_once": at_once, "batch_size": batch}
+            return ec.evaluate(model, hardware, splits.test, chips=chips, **how)
 
         return work
 
-    works = {name: measured(*how) for name, how in CONTESTANTS.items()}
+    works = {name: measured(name, *how) for name, how in CONTESTANTS.items()}
     first = {name: work(20).accuracy for name, work in works.items()}
     same = all(torch.equal(one, first["as it comes"]) for one in first.values())
     seconds: dict[str, list[float]] = {name: [] for name in works}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -326,6 +327,15 @@ def test_pytorchs_wrappers_do_not_change_the_chips(wrap: Any, array: Array | Non
     wrapped = ec.evaluate(wrap(mlp()), hw, (X, Y), chips=4, seed=0)
     assert torch.allclose(wrapped.nll, plain.nll, rtol=1e-6)
     assert wrapped.compare(plain).difference.estimate == 0
+
+
+@pytest.mark.parametrize("wrap", WRAPPERS)
+def test_several_chips_in_one_call_go_through_pytorchs_wrappers(wrap: Any, monkeypatch: Any) -> None:
+    fast = partial(torch.compile, backend="eager")
+    monkeypatch.setattr("everychip.network.vectorised.torch.compile", fast)
+    alone = ec.evaluate(mlp(), HW, (X, Y), chips=5, seed=0)
+    together = ec.evaluate(wrap(mlp()), HW, (X, Y), chips=5, seed=0, at_once=2)
+    assert torch.allclose(together.nll, alone.nll, rtol=1e-5)
 
 
 def test_a_compiled_model_is_compiled_once_and_not_for_every_chip() -> None:

@@ -128,3 +128,14 @@ def shape_of(x: Inputs) -> str:
     if isinstance(x, tuple):
         return "(" + ", ".join(map(shape_of, x)) + ")"
     return f"a list of {len(x)}" if isinstance(x, list) else str(list(getattr(x, "shape", ())))
+
+
+def as_call(x: Inputs) -> tuple[tuple[Any, ...], dict[str, Any]]:
+    """Arguments and keyword arguments of the forward: a tuple is several inputs, a dict names them.
+
+    >>> as_call({"input_ids": 1}), as_call((1, 2)), as_call([1, 2])
+    (((), {'input_ids': 1}), ((1, 2), {}), (([1, 2],), {}))
+    """
+    if isinstance(x, Mapping):
+        return (), dict(x)
+    return (x, {}) if isinstance(x, tuple) else ((x,), {})

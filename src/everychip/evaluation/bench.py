@@ -22,6 +22,7 @@ from everychip.mitigate import Address
 from everychip.network.modes import evaluating
 from everychip.network.probing import probe
 from everychip.network.running import Precision, Runner
+from everychip.network.together import each_together
 from everychip.progress import Event, Progress, listening
 from everychip.rng import rng_for, seeded_global_generator
 from everychip.scores import Score
@@ -100,6 +101,7 @@ class Bench:
     runner: Runner
     data: Any
     images: int
+    at_once: int = 1
     _beside: float | None = None
 
     @property
@@ -111,7 +113,9 @@ class Bench:
         self, programmed: Programmed, *, chips: range, seed: int, purpose: str
     ) -> Generator[Row, None, None]:
         """The scores of chip after chip, by name; chips: their numbers."""
-        if not isinstance(self.data, Stream) or (self.asked.own is not None and self.asked.own.runs):
+        if self.at_once > 1:
+            yield from self._together(programmed, chips=chips, seed=seed, purpose=purpose)
+        elif not isinstance(self.data, Stream) or (self.asked.own is not None and self.asked.own.runs):
             for chip in chips:
                 seen, path = self.part(seed=seed, chip=chip), (purpose, chip, "forward")
                 yield self.measure(partial(programmed, chip), seen, seed=seed, path=path)
@@ -154,6 +158,20 @@ class Bench:
         if self.whole_test:
             return self.data
         return part_of(self.data, self.images, seed=seed, chip=chip)
+
+    def _together(self, programmed: Programmed, *, chips: range, seed: int, purpose: str) -> Iterator[Row]:
+        """Several chips in one call; the last is filled with copies of the last chip, which nobody scores."""
+        task = self.asked.task
+        for start in range(0, len(chips), self.at_once):
+            held = []
+            for chip in (numbers := chips[start : start + self.at_once]):
+                with seeded_global_generator(seed, purpose, chip, "forward"):
+                    held.append(programmed(chip))
+            meters = [task.meter() for _ in numbers]
+            held += [held[-1]] * (self.at_once - len(held))
+            each_together(self.runner, held, self.data, [task.updating(meter) for meter in meters])
+            del held
+            yield from (meter.compute() for meter in meters)
 
     def _streamed(
         self, stream: Stream, programmed: Programmed, *, chips: range, seed: int, purpose: str

@@ -9,14 +9,13 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from everychip.data.inputs import Inputs
+from everychip.data.inputs import Inputs, as_call
 from everychip.errors import ConfigError, ModelError
 from everychip.exits.dense import places_only, spread_like
 from everychip.exits.heads import Exits, Init
 from everychip.exits.positions import choose
 from everychip.exits.survey import output_classes, survey
 from everychip.network.outputs import logits
-from everychip.network.running import as_call
 from everychip.network.soundness import device_of
 from everychip.rng import seeded_global_generator
 

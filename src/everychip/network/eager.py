@@ -21,7 +21,7 @@ def eager_on(model: nn.Module, tensors: Iterable[Tensor]) -> Iterator[None]:
 
     Weights on tiles, and those that act clean in backward, are carried out function by function.
     """
-    if not any(isinstance(tensor, _TRACED_BY_HAND) for tensor in tensors) or not _is_compiled(model):
+    if not any(isinstance(tensor, _TRACED_BY_HAND) for tensor in tensors) or not is_compiled(model):
         yield
         return
     if not hasattr(torch.compiler, "set_stance"):  # PyTorch before 2.6
@@ -35,7 +35,7 @@ def eager_on(model: nn.Module, tensors: Iterable[Tensor]) -> Iterator[None]:
         yield
 
 
-def _is_compiled(model: nn.Module) -> bool:
+def is_compiled(model: nn.Module) -> bool:
     """Whether the model or a part of it was compiled, by `torch.compile(model)` or `model.compile()`."""
     return any(
         module._compiled_call_impl is not None or hasattr(module, "_orig_mod") for module in model.modules()

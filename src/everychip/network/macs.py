@@ -16,11 +16,10 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 from torch.utils.flop_counter import flop_registry
 
-from everychip.data.inputs import Inputs, shape_of
+from everychip.data.inputs import Inputs, as_call, shape_of
 from everychip.errors import ModelError
 from everychip.network.modes import evaluating
 from everychip.network.outputs import of_name
-from everychip.network.running import as_call
 from everychip.rng import seeded_global_generator
 
 aten = torch.ops.aten

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from torch.func import functional_call
 
 from everychip.data import Examples
-from everychip.data.inputs import Inputs, in_batches, mapped, moved, prepared, taken
+from everychip.data.inputs import Inputs, as_call, in_batches, mapped, moved, prepared, taken
 from everychip.network.device_memory import bytes_of, free_bytes
 from everychip.network.eager import eager_on
 from everychip.network.exclusive import exclusive, parts_of
@@ -21,6 +21,7 @@ from everychip.network.modes import evaluating
 from everychip.network.outputs import logits
 from everychip.network.recomputation import recomputed_with
 from everychip.network.soundness import device_of, dtypes_of
+from everychip.network.vectorised import Vectorised, vectorised
 
 Precision = Literal["float32", "bfloat16"]
 
@@ -156,6 +157,11 @@ class Runner:
         return autocast(self.device, self.precision)
 
     @cached_property
+    def vectorised(self) -> Vectorised:
+        """The forward over several chips in one call, made once."""
+        return vectorised(self.model)
+
+    @cached_property
     def parts(self) -> frozenset[int]:
         """The model's modules, by which `exclusive` keeps threads apart."""
         return parts_of(self.model)
@@ -180,17 +186,6 @@ def _cast(wanted: torch.dtype, leaf: Any) -> Any:
     if isinstance(leaf, list):
         return [mapped(item, partial(_cast, wanted)) for item in leaf]
     return leaf.to(wanted) if isinstance(leaf, Tensor) and leaf.is_floating_point() else leaf
-
-
-def as_call(x: Inputs) -> tuple[tuple[Any, ...], dict[str, Any]]:
-    """Arguments and keyword arguments of the forward: a tuple is several inputs, a dict names them.
-
-    >>> as_call({"input_ids": 1}), as_call((1, 2)), as_call([1, 2])
-    (((), {'input_ids': 1}), ((1, 2), {}), (([1, 2],), {}))
-    """
-    if isinstance(x, Mapping):
-        return (), dict(x)
-    return (x, {}) if isinstance(x, tuple) else ((x,), {})
 
 
 def autocast(device: torch.device, precision: Precision) -> torch.autocast:

@@ -1,0 +1,72 @@
+"""Several chips of one network run in one call."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.utils._pytree import tree_map
+
+from everychip.data import Examples
+from everychip.data.inputs import in_batches, moved, taken
+from everychip.network.exclusive import exclusive
+from everychip.network.modes import evaluating
+from everychip.network.running import Runner
+
+
+class NotTogetherError(Exception):
+    """Why chips cannot be run in one call: the words behind "found" of a refusal."""
+
+
+def each_together(
+    runner: Runner,
+    chips: Sequence[Mapping[str, Tensor]],
+    data: Examples,
+    take: Sequence[Callable[[Any, Any], None]],
+) -> None:
+    """Run several chips over all inputs in evaluation mode and hand every batch's output over, chip by chip.
+
+    A call takes the memory of so many batches. Logits are those of chips run one by one but for rounding.
+
+    Args:
+        runner: of the network.
+        chips: programmed tensors by name, of the same names and shapes.
+        data: inputs with targets.
+        take: for each chip what takes the network's output of a batch, and the batch's targets; of the last
+            chips, which only fill the call, nothing.
+
+    Raises:
+        NotTogetherError: chips on tiles, or a network that draws in evaluation or that vmap cannot run.
+    """
+    stacked = _stacked(runner, chips)
+    model, size, device = runner.model, runner.batch_size, runner.device
+    with torch.no_grad(), exclusive(model, parts=runner.parts), evaluating(model), runner.autocast():
+        # As they come: stacked kernels run faster on images that are not channels-last.
+        for n, x in enumerate(moved(batch, device) for batch in in_batches(data.x, size)):
+            y = None if data.y is None else moved(taken(data.y, slice(n * size, (n + 1) * size)), device)
+            outputs = _outputs(runner, stacked, x)
+            for k, one in enumerate(take):
+                one(tree_map(partial(_of_chip, k), outputs), y)
+
+
+def _stacked(runner: Runner, chips: Sequence[Mapping[str, Tensor]]) -> dict[str, Tensor]:
+    """The tensors of all chips under every name that the network holds them by, chips first."""
+    if any(type(tensor) not in (Tensor, nn.Parameter) for chip in chips for tensor in chip.values()):
+        raise NotTogetherError("chips on the tiles of an array")
+    found = {name: torch.stack([chip[name] for chip in chips]) for name in chips[0]}
+    return {alias: found[name] for name in found for alias in runner.aliases.get(name, (name,))}
+
+
+def _outputs(runner: Runner, stacked: dict[str, Tensor], x: Any) -> Any:
+    try:
+        return runner.vectorised(stacked, runner.typed(x))
+    except (RuntimeError, NotImplementedError, ValueError, TypeError) as error:
+        words = " ".join(str(error).split()) or type(error).__name__
+        raise NotTogetherError(f"a network that torch.func.vmap cannot run: {words[:200]}") from error
+
+
+def _of_chip(number: int, output: Any) -> Any:
+    return output[number] if isinstance(output, Tensor) else output

@@ -16,6 +16,7 @@ import statistics
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import torch
 import torch._inductor.config as inductor
@@ -54,7 +55,7 @@ def main() -> None:
 
         def work(chips: int) -> ec.Draws:
             torch.set_num_threads(2 // workers)
-            how = {"workers": workers, "at_once": at_once, "batch_size": batch}
+            how: dict[str, Any] = {"workers": workers, "at_once": at_once, "batch_size": batch}
             return ec.evaluate(model, hardware, splits.test, chips=chips, **how)
 
         return work

@@ -44,7 +44,8 @@ def at_once_for(bench: Bench, programmed: Programmed, asked: AtOnce, *, seed: in
     """
     if asked == 1:
         return 1
-    why_not, trial = _cannot(bench), {"seed": seed, "purpose": purpose}
+    trial: dict[str, Any] = {"seed": seed, "purpose": purpose}
+    why_not = _cannot(bench)
     if asked == "auto":
         number = 1 if why_not else _fastest(bench, programmed, **trial)
     else:

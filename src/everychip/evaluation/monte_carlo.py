@@ -85,7 +85,7 @@ def evaluate(
             the bit, with `until`, too. Each has one thread, so call `torch.set_num_threads(1)` before.
         at_once: chips that are run in one call (`torch.func.vmap`); "auto" measures whether it pays, as for
             small networks that `torch.compile` compiled. Scores agree with those of chips one by one but for
-            rounding: accuracies unless two logits are nearly equal, losses to 10⁻⁵.
+            rounding, accuracies unless two logits are nearly equal, losses to 10⁻⁵.
         seed: of all draws, a whole number.
         batch_size: inputs that are run at once.
         precision: of the products: "float32" or "bfloat16".

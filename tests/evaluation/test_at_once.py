@@ -13,7 +13,7 @@ import everychip as ec
 from everychip.array import Array
 from everychip.data.stream import Stream
 from everychip.errors import ConfigError
-from everychip.evaluation.at_once import TRIED, WORTH, at_once_for
+from everychip.evaluation.at_once import TRIED, WORTH, together
 from everychip.evaluation.bench import Asked, Bench
 from everychip.hardware.chip import run
 from everychip.network import vectorised as compiling
@@ -160,7 +160,7 @@ def test_auto_takes_more_chips_while_they_are_clearly_faster(monkeypatch, second
     assert TRIED == (4, 16)
     assert WORTH == 0.9
     bench = Asked.of().bench(lenet(), images())
-    assert at_once_for(bench, dict, "auto", seed=0, purpose="evaluate") == chosen
+    assert together(bench, dict, "auto", seed=0, purpose="evaluate").at_once == chosen
 
 
 def test_a_compiled_network_is_compiled_once_for_all_evaluations_and_may_go(monkeypatch) -> None:

@@ -29,8 +29,8 @@ def how_many(value: Any, where: str) -> None:
         must_be(value, where, whole=True, least=1, remedy='or "auto", which measures')
 
 
-def at_once_for(bench: Bench, programmed: Programmed, asked: AtOnce, *, seed: int, purpose: str) -> int:
-    """The number of chips in a call, once they have been run together for a trial.
+def together(bench: Bench, programmed: Programmed, asked: AtOnce, *, seed: int, purpose: str) -> Bench:
+    """The bench as it runs several chips in one call, once it has run them so for a trial.
 
     Args:
         bench: the network and its test data.
@@ -40,10 +40,10 @@ def at_once_for(bench: Bench, programmed: Programmed, asked: AtOnce, *, seed: in
         purpose: which chips.
 
     Returns:
-        How many.
+        The bench, with the number of chips in a call.
     """
     if asked == 1:
-        return 1
+        return bench
     trial: dict[str, Any] = {"seed": seed, "purpose": purpose}
     why_not = _cannot(bench)
     if asked == "auto":
@@ -52,7 +52,7 @@ def at_once_for(bench: Bench, programmed: Programmed, asked: AtOnce, *, seed: in
         number = _tried(bench, programmed, asked, why_not, **trial)
     if number > 1 and is_compiled(bench.runner.model):  # before there are workers, which would each
         _seconds(bench, programmed, number, **trial)
-    return number
+    return replace(bench, at_once=number)
 
 
 def _tried(bench: Bench, programmed: Programmed, asked: int, why_not: str, *, seed: int, purpose: str) -> int:

@@ -9,7 +9,7 @@ from typing import Any, get_args
 from torch import nn
 
 from everychip.config.arguments import index, one_of, optional, takes, whole
-from everychip.evaluation.at_once import AtOnce, at_once_for, how_many
+from everychip.evaluation.at_once import AtOnce, how_many, together
 from everychip.evaluation.bench import Asked, measured
 from everychip.evaluation.draws import Draws
 from everychip.evaluation.setting import Setting
@@ -122,19 +122,16 @@ def evaluate(
     must_be_of(asked.task, mitigation, policy)
     bench = asked.bench(model, data, images=images, precision=precision, batch_size=batch_size)
     how: dict[str, Any] = {"progress": progress, "workers": workers_for(workers, bench.runner, bench.data)}
-    placed = Placed.of(model, hardware)
+    placed = ranged(Placed.of(model, hardware), bench.runner, calibration, seed=seed)
     if purpose == "evaluate":
         warn_of_layer_scale(placed, stacklevel=3)  # through `takes`
-    placed = ranged(placed, bench.runner, calibration, seed=seed)
     treatment = treated(placed, mitigation, policy, bench.runner, calibration, seed=seed, purpose=purpose)
     with evaluating(model):
         bench, plan = in_stages(bench, treatment.programmed, rule, images=images, chips=chips, seed=seed)
-        number = at_once_for(bench, treatment.programmed, at_once, seed=seed, purpose=purpose)
-        bench = replace(bench, at_once=number)
+        bench = together(bench, treatment.programmed, at_once, seed=seed, purpose=purpose)
         draws = measured(bench, treatment.programmed, plan, chips=numbers, seed=seed, purpose=purpose, **how)
     draws = replace(draws, treatment=treatment.metadata, cells=placed.cells)
     if purpose != "evaluate":  # validation, epoch after epoch, asks for no more than the chips
         return draws
-    # A policy decides how a network with exits answers: without one it is another network.
-    digital = bench.digital(seed=seed) if policy is None and 0 in numbers else None
+    digital = bench.digital(seed=seed) if policy is None and 0 in numbers else None  # of the same answer
     return replace(draws, digital=digital, setting=Setting.of(model, data, placed))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from typing import Any
 
 import pytest
@@ -9,6 +10,7 @@ import torch
 from torch import nn
 
 import everychip as ec
+from everychip import progress
 from everychip.charts.text_table import TextColumn, text_table
 from everychip.cli import call
 
@@ -36,6 +38,34 @@ def answers() -> list[str]:
 
 def test_a_table_has_its_lines_in_a_notebook(in_a_notebook: None) -> None:
     assert text_table([TextColumn("layer", 8)], [("conv1",)]) == ["layer", "conv1"]
+
+
+@pytest.mark.parametrize("widgets", [False, True])
+def test_progress_in_a_notebook_needs_no_widgets(
+    in_a_notebook: None, monkeypatch: pytest.MonkeyPatch, capsys: Any, widgets: bool
+) -> None:
+    known = {"ipywidgets": object()} if widgets else {}
+    monkeypatch.setattr(progress, "find_spec", known.get)
+    assert progress._console().is_jupyter == widgets
+    if not widgets:
+        monkeypatch.setattr(progress, "time", Clock())
+        with warnings.catch_warnings(), progress.listening(True) as tell:
+            warnings.simplefilter("error")
+            for done in (1, 2, 3):
+                tell(progress.Event("training", done, 3, {"loss": 0.5}))
+        said = capsys.readouterr().err
+        assert "training" in said
+        assert "loss 0.5" in said
+
+
+class Clock:
+    """A minute passes between two looks."""
+
+    now = 0.0
+
+    def monotonic(self) -> float:
+        self.now += 60
+        return self.now
 
 
 def test_every_answer_prints_the_same_in_a_notebook(monkeypatch: pytest.MonkeyPatch) -> None:

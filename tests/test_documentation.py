@@ -107,6 +107,14 @@ def test_the_notebooks_are_what_their_pages_say() -> None:
     assert result.returncode == 0, result.stdout + result.stderr
 
 
+def test_the_root_of_the_site_leads_to_its_first_page() -> None:
+    settings: dict[str, Any] = {"__file__": str(ROOT / "docs" / "conf.py")}
+    exec((ROOT / "docs" / "conf.py").read_text(encoding="utf-8"), settings)
+    (extra,) = settings["html_extra_path"]
+    page = (ROOT / "docs" / extra / "index.html").read_text(encoding="utf-8")
+    assert page.count(f"{settings['root_doc']}.html") == 2  # by itself, and by hand
+
+
 def modules() -> Iterator[Any]:
     for info in pkgutil.walk_packages(ec.__path__, "everychip."):
         if not info.name.endswith("__main__"):

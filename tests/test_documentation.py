@@ -6,6 +6,7 @@ import importlib.util
 import inspect
 import pkgutil
 import re
+import runpy
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -108,8 +109,7 @@ def test_the_notebooks_are_what_their_pages_say() -> None:
 
 
 def test_the_root_of_the_site_leads_to_its_first_page() -> None:
-    settings: dict[str, Any] = {"__file__": str(ROOT / "docs" / "conf.py")}
-    exec((ROOT / "docs" / "conf.py").read_text(encoding="utf-8"), settings)
+    settings = runpy.run_path(str(ROOT / "docs" / "conf.py"))
     (extra,) = settings["html_extra_path"]
     page = (ROOT / "docs" / extra / "index.html").read_text(encoding="utf-8")
     assert page.count(f"{settings['root_doc']}.html") == 2  # by itself, and by hand

@@ -139,7 +139,21 @@ def test_the_json_of_a_report_is_what_the_draws_say(
 
 
 @pytest.mark.parametrize("width", [40, 80])
-@pytest.mark.parametrize("name", ["report", "check", "devices", "methods", "mappings", "sql", "sensitivity"])
+@pytest.mark.parametrize(
+    "name",
+    [
+        "report",
+        "check",
+        "devices",
+        "methods",
+        "mappings",
+        "sql",
+        "sensitivity",
+        "device fit",
+        "cost",
+        "version",
+    ],
+)
 def test_no_line_is_wider_than_the_terminal_and_nothing_is_cut(
     folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], name: str, width: int
 ) -> None:
@@ -147,7 +161,11 @@ def test_no_line_is_wider_than_the_terminal_and_nothing_is_cut(
     monkeypatch.setenv("COLUMNS", str(width))
     assert call(JSON[name]) == 0
     lines = capsys.readouterr().out.splitlines()
-    shown = [line.rstrip() for line in lines if not re.match(r"(Report|Made by|Repeat|Chart|Layers): ", line)]
+    shown = [
+        line.rstrip()
+        for line in lines
+        if not re.match(r"(Report|Made by|Repeat|Chart|Layers|Device|Plot|Recipe): ", line)
+    ]
     assert [line for line in shown if cell_len(line) > width] == []
     assert [line for line in shown if re.search(r"\S…$", line)] == []
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import os
+import shutil
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -281,6 +282,23 @@ def test_a_folder_that_is_not_there_is_never_looked_for_on_the_hub(
     monkeypatch.setenv("EVERYCHIP_DATA", str(tmp_path / "absent"))
     with pytest.raises(DataError, match=r"EVERYCHIP_DATA: found no folder"):
         Hub(name="toy").load()
+
+
+@pytest.mark.parametrize("name", ["to[y]", "to*", "t?y"])
+def test_a_folder_is_no_pattern_that_another_folder_fits(toy: Path, name: str) -> None:
+    shutil.copytree(toy, toy.parent / name)
+    with pytest.raises(DataError, match="takes as a pattern.*rename it") as caught:
+        Hub(name="toy", path=str(toy.parent / name)).load()
+    assert str(caught.value).startswith(str(toy.parent / name))
+
+
+@pytest.mark.parametrize("name", ["with space", "größe µ", "{toy,b}", "a;$(x)", "-rf", "100%s", "c&d<e>"])
+def test_any_other_name_of_a_folder_will_do(toy: Path, name: str) -> None:
+    shutil.copytree(toy, toy.parent / name)
+    assert torch.equal(
+        Hub(name="toy", path=str(toy.parent / name)).load().test.x,
+        Hub(name="toy", path=str(toy)).load().test.x,
+    )
 
 
 def test_loading_writes_nothing_beside_the_data(toy: Path) -> None:

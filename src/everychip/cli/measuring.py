@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 import shlex
 from dataclasses import dataclass, fields
@@ -158,7 +159,8 @@ def _tell(found: Fit, device: Path, plot: Path) -> None:
         say(f"The device holds at {found.device.time:g} s unless a recipe says time = one of {times}.")
     out.print(f"Device: {device}", soft_wrap=True, highlight=False, markup=False)
     out.print(f"Plot:   {plot}", soft_wrap=True, highlight=False, markup=False)
-    recipe = f'hardware = {{ device = {{ file = "{device}" }}, mapping = {_mapping(found)} }}'
+    file = json.dumps(str(device), ensure_ascii=False)
+    recipe = f"hardware = {{ device = {{ file = {file} }}, mapping = {_mapping(found)} }}"
     out.print(f"Recipe: {recipe}", soft_wrap=True, highlight=False, markup=False)
 
 

@@ -301,6 +301,35 @@ def test_any_other_name_of_a_folder_will_do(toy: Path, name: str) -> None:
     )
 
 
+def test_a_folder_of_images_is_read_whatever_its_files_and_classes_are_called(tmp_path: Path) -> None:
+    classes = ["-bird", "cat 'A'", "dog [B]", "ö µ"]
+    names = [
+        "plain",
+        "with space",
+        "größe",
+        "[red]b[bold]",
+        "semi;$(x)`y`",
+        "-rf",
+        "🙂",
+        'q"',
+        "a&b<c>",
+        "100%s{0}",
+    ]
+    for split, count in (("train", 10), ("test", 3)):
+        for number, label in enumerate(classes):
+            place = tmp_path / "pics" / split / label
+            place.mkdir(parents=True)
+            for name in names[:count]:
+                pixels = np.full((4, 4), 60 * number, dtype=np.uint8)
+                (place / f"{name}.png").write_bytes(encoded(pixels))
+    splits = Hub(name="pics", path=str(tmp_path / "pics"), mean=(0.0,), std=(1.0,)).load()
+    assert splits.classes == 4
+    assert splits.train.y.bincount().tolist() == [10] * 4
+    assert splits.test.y.bincount().tolist() == [3] * 4
+    brightness = splits.train.x.mean(dim=(1, 2, 3)) * 255
+    assert torch.allclose(brightness, 60.0 * splits.train.y, atol=1e-3)
+
+
 def test_loading_writes_nothing_beside_the_data(toy: Path) -> None:
     before = {(file.name, file.stat().st_mtime_ns) for file in toy.iterdir()}
     for file in (*toy.iterdir(), toy):

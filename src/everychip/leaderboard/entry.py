@@ -139,7 +139,9 @@ class Entry(Config):
     def _of_no_image(self, task: LeaderboardTask) -> str:
         """The first accuracy that is no whole number of the task's test images, in words; else nothing."""
         n = task.images
-        for number, training in enumerate(self.trainings if n else ()):
+        if n is None:
+            return ""
+        for number, training in enumerate(self.trainings):
             for share in (training.digital, *training.accuracy):
                 if abs(share * n - round(share * n)) > _WRITTEN:
                     found = f"trainings.{number}: found an accuracy of {share:g}"

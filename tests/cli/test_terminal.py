@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import itertools
 import json
 import os
 import re
@@ -182,6 +183,21 @@ def test_no_line_is_wider_than_the_terminal_and_nothing_is_cut(
     ]
     assert [line for line in shown if cell_len(line) > width] == []
     assert [line for line in shown if re.search(r"\S…$", line)] == []
+
+
+@pytest.mark.parametrize("width", [60, 80, 200])
+@pytest.mark.parametrize("name", NAMES)
+def test_help_fills_the_lines_of_any_terminal(
+    name: str, width: int, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("COLUMNS", str(width))
+    monkeypatch.setattr("typer.rich_utils.MAX_WIDTH", width)
+    call([*name.split(), "--help"])
+    lines = [line.strip() for line in capsys.readouterr().out.splitlines()]
+    words = lines[2 : next(n for n, line in enumerate(lines) if line.startswith("╭"))]
+    for line, following in itertools.pairwise(words):
+        room = width - 2 - cell_len(line) - 1
+        assert not (line and following) or cell_len(following.split()[0]) > room, line
 
 
 def test_a_pipe_without_a_width_gets_eighty_columns(folder: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from pathlib import Path
 from typing import Annotated
 
@@ -373,3 +374,12 @@ def version(as_json: AsJson = False) -> None:
     from everychip.cli import catalogue
 
     raise typer.Exit(catalogue.version(as_json=as_json))
+
+
+def _flowing(text: str) -> str:
+    """Paragraphs without line breaks: help wraps them to the terminal, and would keep those of the source."""
+    return "\n\n".join(" ".join(part.split()) for part in inspect.cleandoc(text).split("\n\n"))
+
+
+for _command in (*app.registered_commands, *device.registered_commands):
+    _command.help = _flowing((_command.callback and _command.callback.__doc__) or "")

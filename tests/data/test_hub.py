@@ -330,6 +330,22 @@ def test_a_folder_of_images_is_read_whatever_its_files_and_classes_are_called(tm
     assert torch.allclose(brightness, 60.0 * splits.train.y, atol=1e-3)
 
 
+@pytest.mark.parametrize("content", [b"", b"no image", encoded(noise(1, 32, 32)[0])[:300]])
+def test_a_damaged_image_of_a_folder_is_named_by_its_file(tmp_path: Path, content: bytes) -> None:
+    for split in ("train", "test"):
+        for label in ("a", "b"):
+            place = tmp_path / "pics" / split / label
+            place.mkdir(parents=True)
+            for number in range(3):
+                (place / f"{number}.png").write_bytes(encoded(np.zeros((4, 4), np.uint8)))
+    broken = tmp_path / "pics" / "train" / "b" / "1.png"
+    broken.write_bytes(content)
+    with pytest.raises(DataError) as caught:
+        Hub(name="pics", path=str(tmp_path / "pics")).load()
+    assert str(broken) in str(caught.value)
+    assert "expected a whole PNG or JPEG file" in str(caught.value)
+
+
 def test_loading_writes_nothing_beside_the_data(toy: Path) -> None:
     before = {(file.name, file.stat().st_mtime_ns) for file in toy.iterdir()}
     for file in (*toy.iterdir(), toy):

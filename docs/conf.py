@@ -19,6 +19,7 @@ html_theme = "furo"
 html_title = f"everychip {version}"
 html_static_path = ["_static"]
 html_css_files = ["wide.css"]
+html_extra_path = ["_extra"]  # who opens the site at its root is led to the first page
 html_show_copyright = False  # the licence is in README; an empty line says nothing
 root_doc = "docs/index"
 # The source is the repository, so that pages may link to results and recipes; only these are pages.

@@ -6,6 +6,7 @@ import importlib.util
 import inspect
 import pkgutil
 import re
+import runpy
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -105,6 +106,13 @@ def test_the_notebooks_are_what_their_pages_say() -> None:
     command = [sys.executable, str(ROOT / "tools" / "docs" / "notebooks.py"), "--check"]
     result = subprocess.run(command, capture_output=True, text=True, timeout=100, check=False)
     assert result.returncode == 0, result.stdout + result.stderr
+
+
+def test_the_root_of_the_site_leads_to_its_first_page() -> None:
+    settings = runpy.run_path(str(ROOT / "docs" / "conf.py"))
+    (extra,) = settings["html_extra_path"]
+    page = (ROOT / "docs" / extra / "index.html").read_text(encoding="utf-8")
+    assert page.count(f"{settings['root_doc']}.html") == 2  # by itself, and by hand
 
 
 def modules() -> Iterator[Any]:

@@ -7,8 +7,13 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from importlib.util import find_spec
+from typing import TYPE_CHECKING
 
 from everychip.errors import ConfigError, shown
+
+if TYPE_CHECKING:
+    from rich.console import Console
 
 
 @dataclass(frozen=True)
@@ -30,6 +35,16 @@ def quiet(event: Event) -> None:
     """A listener that says nothing."""
 
 
+def _console() -> Console:
+    """Standard error; in a notebook its widget, or, without ipywidgets, a line that is written over."""
+    from rich.console import Console
+
+    console = Console(stderr=True)
+    if not console.is_jupyter or find_spec("ipywidgets") is not None:
+        return console
+    return Console(stderr=True, force_jupyter=False, force_terminal=True)
+
+
 @contextmanager
 def listening(progress: Progress) -> Iterator[Listener]:
     """The given listener, or a bar on standard error for work that takes over two seconds.
@@ -45,7 +60,6 @@ def listening(progress: Progress) -> Iterator[Listener]:
         raise ConfigError(
             "progress", found=shown(progress), expected="true, false, or a function of an event"
         )
-    from rich.console import Console
     from rich.progress import BarColumn, TaskID, TextColumn, TimeRemainingColumn
     from rich.progress import Progress as Bar
 
@@ -55,7 +69,7 @@ def listening(progress: Progress) -> Iterator[Listener]:
         TimeRemainingColumn(),
         TextColumn("{task.fields[text]}", markup=False),
     )
-    bar = Bar(*columns, console=Console(stderr=True), transient=progress is None)
+    bar = Bar(*columns, console=_console(), transient=progress is None)
     started = time.monotonic()
     tasks: dict[str, TaskID] = {}
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tomllib
 from collections.abc import Callable
 from pathlib import Path
 
@@ -80,6 +81,19 @@ def test_a_fit_is_told_in_80_columns_and_written_with_its_plot(
         assert title in image
     first = (tmp_path / "mydevice.toml").read_text(encoding="utf-8").splitlines()[0]
     assert first == " ".join(["# everychip device fit measured.csv --unit uS", *options])
+
+
+@pytest.mark.parametrize(
+    "name", ['a"b.toml', "back\\slash.toml", "[x] µ;$(x) 'y'.toml", "-rf.toml", "a#b.toml"]
+)
+def test_the_recipe_that_is_printed_is_toml_whatever_the_file_is_called(
+    everychip, measured, tmp_path, name
+) -> None:
+    code, out, err = everychip("device", "fit", "measured.csv", "--unit", "uS", "-o", f"./{name}")
+    assert (code, err) == (0, "")
+    line = next(line for line in out.splitlines() if line.startswith("Recipe: "))
+    device = tomllib.loads(line.removeprefix("Recipe: "))["hardware"]["device"]
+    assert Device.parse(read_toml(tmp_path / device["file"])).g_max == 25.0
 
 
 def test_a_recipe_anywhere_runs_with_the_device_beside_it(everychip, measured, tmp_path, monkeypatch) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -26,6 +28,21 @@ def test_markdown_is_all_that_is_printed_and_no_page_is_written(
     assert call(["report", str(folder), "--markdown"]) == 0
     assert capsys.readouterr().out == to_markdown(load(folder))
     assert not (folder / "report.html").exists()
+
+
+def test_who_reads_the_first_line_only_has_the_page_and_the_charts_too(folder: Path, tmp_path: Path) -> None:
+    page, charts = tmp_path / "page.html", tmp_path / "charts"
+    words = ["report", str(folder), "-o", str(page), "--charts", str(charts)]
+    with subprocess.Popen(
+        [sys.executable, "-m", "everychip", *words], stdout=subprocess.PIPE, stderr=subprocess.PIPE
+    ) as told:
+        assert told.stdout is not None
+        assert told.stderr is not None
+        told.stdout.readline()
+        told.stdout.close()
+        assert b"Traceback" not in told.stderr.read()
+    assert page.read_text(encoding="utf-8").rstrip().endswith("</html>")
+    assert {file.suffix for file in charts.iterdir()} == {".svg", ".pdf"}
 
 
 def test_charts_are_written_as_vector_files(folder: Path, tmp_path: Path) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import os
+import shutil
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -281,6 +282,68 @@ def test_a_folder_that_is_not_there_is_never_looked_for_on_the_hub(
     monkeypatch.setenv("EVERYCHIP_DATA", str(tmp_path / "absent"))
     with pytest.raises(DataError, match=r"EVERYCHIP_DATA: found no folder"):
         Hub(name="toy").load()
+
+
+@pytest.mark.parametrize("name", ["to[y]", "to*", "t?y"])
+def test_a_folder_is_no_pattern_that_another_folder_fits(toy: Path, name: str) -> None:
+    shutil.copytree(toy, toy.parent / name)
+    with pytest.raises(DataError, match="takes as a pattern.*rename it") as caught:
+        Hub(name="toy", path=str(toy.parent / name)).load()
+    assert str(caught.value).startswith(str(toy.parent / name))
+
+
+@pytest.mark.parametrize("name", ["with space", "größe µ", "{toy,b}", "a;$(x)", "-rf", "100%s", "c&d<e>"])
+def test_any_other_name_of_a_folder_will_do(toy: Path, name: str) -> None:
+    shutil.copytree(toy, toy.parent / name)
+    assert torch.equal(
+        Hub(name="toy", path=str(toy.parent / name)).load().test.x,
+        Hub(name="toy", path=str(toy)).load().test.x,
+    )
+
+
+def test_a_folder_of_images_is_read_whatever_its_files_and_classes_are_called(tmp_path: Path) -> None:
+    classes = ["-bird", "cat 'A'", "dog [B]", "ö µ"]
+    names = [
+        "plain",
+        "with space",
+        "größe",
+        "[red]b[bold]",
+        "semi;$(x)`y`",
+        "-rf",
+        "🙂",
+        'q"',
+        "a&b<c>",
+        "100%s{0}",
+    ]
+    for split, count in (("train", 10), ("test", 3)):
+        for number, label in enumerate(classes):
+            place = tmp_path / "pics" / split / label
+            place.mkdir(parents=True)
+            for name in names[:count]:
+                pixels = np.full((4, 4), 60 * number, dtype=np.uint8)
+                (place / f"{name}.png").write_bytes(encoded(pixels))
+    splits = Hub(name="pics", path=str(tmp_path / "pics"), mean=(0.0,), std=(1.0,)).load()
+    assert splits.classes == 4
+    assert splits.train.y.bincount().tolist() == [10] * 4
+    assert splits.test.y.bincount().tolist() == [3] * 4
+    brightness = splits.train.x.mean(dim=(1, 2, 3)) * 255
+    assert torch.allclose(brightness, 60.0 * splits.train.y, atol=1e-3)
+
+
+@pytest.mark.parametrize("content", [b"", b"no image", encoded(noise(1, 32, 32)[0])[:300]])
+def test_a_damaged_image_of_a_folder_is_named_by_its_file(tmp_path: Path, content: bytes) -> None:
+    for split in ("train", "test"):
+        for label in ("a", "b"):
+            place = tmp_path / "pics" / split / label
+            place.mkdir(parents=True)
+            for number in range(3):
+                (place / f"{number}.png").write_bytes(encoded(np.zeros((4, 4), np.uint8)))
+    broken = tmp_path / "pics" / "train" / "b" / "1.png"
+    broken.write_bytes(content)
+    with pytest.raises(DataError) as caught:
+        Hub(name="pics", path=str(tmp_path / "pics")).load()
+    assert str(broken) in str(caught.value)
+    assert "expected a whole PNG or JPEG file" in str(caught.value)
 
 
 def test_loading_writes_nothing_beside_the_data(toy: Path) -> None:

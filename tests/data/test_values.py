@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 import torch
 
-from everychip.data import Arrays, Splits
-from everychip.errors import DataError
+from everychip.data import Arrays, Data, Splits
+from everychip.errors import ConfigError, DataError
 
 X = torch.zeros(3, 1, 2, 2)
 Y = torch.tensor([0, 1, 2])
@@ -74,3 +76,35 @@ def test_splits_of_different_shapes_are_refused() -> None:
 
 def test_splits_tell_the_shape_that_a_model_is_built_for() -> None:
     assert Splits(Arrays(X, Y), Arrays(X, Y), classes=3, name="toy").input_shape == (1, 2, 2)
+
+
+@pytest.mark.parametrize(
+    ("path", "said"),
+    [
+        (
+            "mine [1].safetensors",
+            r'the path .*; expected { kind = "tensors", path = "mine \[1\].safetensors" }$',
+        ),
+        ("FOLDER", r'found the path .*; expected { kind = "hub", name = "pics", path = ".*pics" }$'),
+        ("cells.csv", r"found the path 'cells.csv'; expected x_train, .* in a .safetensors file"),
+        ("digitz", r"data.kind: found unknown data 'digitz'; did you mean digits"),
+        ("\0.csv", r"found the path|found unknown data"),
+    ],
+)
+def test_a_path_in_place_of_a_kind_is_answered_with_the_table_that_has_it(
+    path: str, said: str, tmp_path: Path
+) -> None:
+    (tmp_path / "pics").mkdir()
+    given = path.replace("FOLDER", str(tmp_path / "pics"))
+    for value in (given, {"kind": given}):
+        with pytest.raises(ConfigError, match=said):
+            Data.parse(value)
+
+
+def test_a_folder_that_is_called_like_a_kind_does_not_hide_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    for kind in Data.kinds():
+        (tmp_path / kind).mkdir()
+    assert Data.parse("digits").kind == "digits"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import os
 import sys
 from html.parser import HTMLParser
 from pathlib import Path
@@ -291,3 +292,11 @@ def test_compare_takes_draws_and_pairs_them_by_chip() -> None:
         compare(a, b.accuracy)
     with pytest.raises(DataError, match="seed 0 beside seed 1"):
         compare(a, draws(list(range(20)), seed=1))
+
+
+@pytest.mark.parametrize("kind", ["pipe", "folder"])
+def test_what_is_no_file_is_refused_and_never_waited_for(tmp_path: Path, kind: str) -> None:
+    place = tmp_path / "draws.parquet"
+    os.mkfifo(place) if kind == "pipe" else place.mkdir()
+    with pytest.raises(StoreError, match="found a folder, a device or a pipe; expected a parquet file"):
+        Draws.load(place)

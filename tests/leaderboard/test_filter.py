@@ -20,10 +20,14 @@ METHODS = ("IRS, β = 0.1", "Noise injection", "NOISE, <b>twice")
 def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Three methods on one task."""
     folder = tmp_path_factory.mktemp("entries")
-    nets = {seed: ec.models.MLP(hidden=(32,)).build((1, 8, 8), 10, seed=seed) for seed in range(3)}
-    measured = ec.benchmark(nets, "digits-mlp-gaussian-0.2@1")
+    network = ec.models.MLP(hidden=(32,))
     for n, method in enumerate(METHODS):
-        entry = measured.entry(method=method, recipe="everychip run digits", selection="none")
+        nets = {seed: network.build((1, 8, 8), 10, seed=3 * n + seed) for seed in range(3)}
+        measured = ec.benchmark(nets, "digits-mlp-gaussian-0.2@1")
+        about = {"authors": ("Ada", "Grace", "Emmy")[n], "link": "https://example.org/a-page"}
+        entry = measured.entry(
+            method=method, recipe="everychip run digits --set seed=0", selection="none", **about
+        )
         entry.write(folder / f"{n}.json")
     return write_site(check_folder(folder), folder / "site")
 
@@ -43,7 +47,7 @@ def page(browser: Any, site: Path) -> Iterator[Any]:
 
 
 def shown(page: Any) -> list[str]:
-    cells = page.locator("tr[data-method] td:first-child")
+    cells = page.locator("tr[data-words] td:first-child")
     return [cells.nth(n).inner_text().strip() for n in range(cells.count()) if cells.nth(n).is_visible()]
 
 
@@ -57,18 +61,20 @@ def shown(page: Any) -> list[str]:
         ("injection noise", 1),
         ("noise", 2),
         ("<b>", 1),
+        ("grace", 1),
+        ("gaussian digits", 3),
         ("no such method", 0),
     ],
 )
-def test_the_filter_shows_the_methods_that_have_every_word(page: Any, typed: str, expected: int) -> None:
-    page.get_by_label("Show methods with").type(typed)
+def test_the_filter_shows_the_entries_that_have_every_word(page: Any, typed: str, expected: int) -> None:
+    page.get_by_label("Show entries with").type(typed)
     assert len(shown(page)) == expected
     assert page.locator("#none").is_visible() == (expected == 0)
     assert page.locator("section").first.is_visible() == (expected > 0)
 
 
 def test_emptying_the_filter_shows_all_again(page: Any) -> None:
-    box = page.get_by_label("Show methods with")
+    box = page.get_by_label("Show entries with")
     box.fill("irs")
     box.fill("")
     assert len(shown(page)) == 3
@@ -78,6 +84,21 @@ def test_a_phone_scrolls_the_table_and_not_the_page(page: Any) -> None:
     assert page.evaluate("document.documentElement.scrollWidth") <= 390
     wide = page.locator(".scroll").first
     assert wide.evaluate("box => box.scrollWidth > box.clientWidth")
+    assert "scrolls sideways" in wide.evaluate("box => getComputedStyle(box, '::after').content")
+
+
+def test_a_desktop_needs_no_scrolling(page: Any) -> None:
+    page.set_viewport_size({"width": 1280, "height": 800})
+    wide = page.locator(".scroll").first
+    assert wide.evaluate("box => box.scrollWidth <= box.clientWidth")
+    assert not wide.evaluate("box => box.classList.contains('wide')")
+
+
+def test_every_cell_leads_to_its_proof(page: Any) -> None:
+    cells = page.locator("tbody td")
+    leads = [cells.nth(n).locator("a").first.get_attribute("href") for n in range(cells.count())]
+    assert len(leads) == 21
+    assert all(lead.startswith("entries/") for lead in leads)
 
 
 def test_every_number_leads_to_a_file_of_the_site(page: Any, site: Path) -> None:

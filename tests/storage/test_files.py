@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from everychip.errors import StoreError
+from everychip.statistics.verdict import Verdict, verdict
 from everychip.storage.files import (
     digest,
     locked,
@@ -214,3 +215,23 @@ def test_a_held_folder_is_refused_to_others_until_its_holder_is_gone(tmp_path: P
         holder.kill()
     with locked(tmp_path):
         assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("kind", ["pipe", "folder"])
+def test_what_is_no_file_is_refused_and_never_waited_for(tmp_path: Path, kind: str) -> None:
+    place = tmp_path / "record.json"
+    os.mkfifo(place) if kind == "pipe" else place.mkdir()
+    with pytest.raises(StoreError, match="found a folder, a device or a pipe; expected a file"):
+        read_json(place, form="form/1")
+
+
+def test_a_damaged_file_says_what_to_do_about_that_file(tmp_path: Path) -> None:
+    saved = tmp_path / "verdict.json"
+    verdict([0.9, 0.8, 0.7]).save(saved)
+    saved.write_text(saved.read_text(encoding="utf-8").replace("0.9", "0.8"), encoding="utf-8")
+    with pytest.raises(StoreError, match="save the verdict again"):
+        Verdict.load(saved)
+    write_record(saved, {"format": "form/1"})
+    saved.write_text("{", encoding="utf-8")
+    with pytest.raises(StoreError, match="delete the folder and run the recipe again"):
+        read_json(saved, form="form/1")

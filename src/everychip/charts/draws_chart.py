@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from torch import Tensor
 
-from everychip.charts.style import GREY, SHOWN, Rows, percent
+from everychip.charts.style import GREY, SHOWN, Rows, percent, scale_of
 from everychip.scores import ACCURACY, Score
 
 if TYPE_CHECKING:
@@ -45,7 +45,8 @@ def chart_of_chips(values: Tensor, chips: Sequence[int], marks: Marks) -> alt.La
         order = [order[round(i * (len(order) - 1) / (SHOWN - 1))] for i in range(SHOWN)]
     rows = [{"accuracy": percent(float(values[i]), marks.score), "chip": int(chips[i])} for i in order]
     ticks = alt.Chart({"values": rows}).mark_tick(thickness=1, size=16, opacity=0.4)
-    x = alt.X("accuracy:Q", title=_axis(marks.score, " of one chip"), scale=alt.Scale(zero=False))
+    scale = scale_of([*(row["accuracy"] for row in rows), *_ends(marks)])
+    x = alt.X("accuracy:Q", title=_axis(marks.score, " of one chip"), scale=scale)
     drawn = ticks.encode(x=x, tooltip=["chip:Q", _named(marks.score)])
     return alt.LayerChart(layer=[drawn, *_layers(marks, x)])
 
@@ -61,7 +62,8 @@ def chart_of_marks(marks: Marks) -> alt.LayerChart:
     """
     import altair as alt
 
-    x = alt.X("accuracy:Q", title=marks.score.label, scale=alt.Scale(zero=False))
+    shown = [*(percent(value, marks.score) for _, value in marks.points), *_ends(marks)]
+    x = alt.X("accuracy:Q", title=marks.score.label, scale=scale_of(shown))
     return alt.LayerChart(layer=_layers(marks, x))
 
 
@@ -83,10 +85,14 @@ def _layers(marks: Marks, x: alt.X) -> list[alt.Chart]:
     looks = dict(zip(names, ("circle", "triangle-up", "cross"), strict=False))
     shape = alt.Shape("what:N", title=None, scale=alt.Scale(domain=names, range=list(looks.values())))
     dots = alt.Chart({"values": points}).mark_point(filled=True, size=70, opacity=1, color="#0072b2")
-    ends = [percent(end, marks.score) for end in marks.band or ()]
+    ends = _ends(marks)
     band = [{"accuracy": ends[0], "high": ends[1]}] if ends else []
     rule = alt.Chart({"values": band}).mark_rule(strokeWidth=4, color=GREY, opacity=0.7)
     return [
         rule.encode(x=x, x2="high:Q"),
         dots.encode(x=x, shape=shape, tooltip=["what:N", _named(marks.score)]),
     ]
+
+
+def _ends(marks: Marks) -> list[float]:
+    return [percent(end, marks.score) for end in marks.band or ()]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from everychip.scores import ACCURACY, Score
@@ -52,6 +52,20 @@ def spec_of(layers: Sequence[alt.Chart], *, height: int | dict[str, int], **data
         if name != common:
             layer["data"] = {"values": data[name]}
     return {**spec, "data": {"values": data[common]}, "height": height}
+
+
+def scale_of(values: Iterable[float]) -> alt.Scale:
+    """The scale of an axis that need not begin at zero.
+
+    Equal values stand in the middle of a range: on an axis of no length, Vega rounds its one number.
+    """
+    import altair as alt
+
+    least, most = min(found := [*values], default=0.0), max(found, default=0.0)
+    if least < most:
+        return alt.Scale(zero=False)
+    room = 0.1 * abs(least) or 1.0
+    return alt.Scale(domain=[least - room, least + room])
 
 
 def percent(share: float, score: Score = ACCURACY) -> float:

@@ -48,7 +48,10 @@ def text_table(fields: Sequence[TextColumn], rows: Iterable[Sequence[str]]) -> l
     for row in rows:
         table.add_row(*map(Text, row))
     width = sum(field.width + 1 for field in fields)
-    console = Console(file=StringIO(), width=width, color_system=None, legacy_windows=False)
+    # In a notebook rich would show the table instead of writing it, did force_jupyter not say no.
+    console = Console(
+        file=StringIO(), width=width, color_system=None, legacy_windows=False, force_jupyter=False
+    )
     console.print(table)
     return [line.rstrip() for line in console.file.getvalue().splitlines()]  # type: ignore[attr-defined]
 

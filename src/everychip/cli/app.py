@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import inspect
+from collections.abc import Callable
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any, TypeVar
 
 import typer
 
@@ -22,7 +24,27 @@ from everychip.cli.options import (
     Workers,
 )
 
-app = typer.Typer(
+Function = TypeVar("Function", bound=Callable[..., Any])
+
+
+class Commands(typer.Typer):
+    """Commands whose help wraps to the terminal, without the line breaks of the source."""
+
+    def command(self, *args: Any, **options: Any) -> Callable[[Function], Function]:
+        """As typer has it."""
+
+        def decorate(function: Function) -> Function:
+            parts = inspect.cleandoc(function.__doc__ or "").split("\n\n")
+            words = "\n\n".join(" ".join(part.split()) for part in parts)
+            register: Callable[[Function], Function] = super(Commands, self).command(
+                *args, help=words, **options
+            )
+            return register(function)
+
+        return decorate
+
+
+app = Commands(
     name="everychip",
     no_args_is_help=True,
     add_completion=True,
@@ -194,7 +216,7 @@ def cost(
 
 def _group(name: str, words: str) -> typer.Typer:
     """A command that has commands of its own."""
-    group = typer.Typer(no_args_is_help=True, context_settings={"help_option_names": ["-h", "--help"]})
+    group = Commands(no_args_is_help=True, context_settings={"help_option_names": ["-h", "--help"]})
     app.add_typer(group, name=name, help=words)
     return group
 

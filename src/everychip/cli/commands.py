@@ -184,24 +184,21 @@ def report(
     with waiting(f"Reading {folder}"):
         results = load(folder)
     target = results.target if target is None else target
-    if as_json:
+    with waiting("Writing the page"):  # before a line is printed: who reads the first ones only has it, too
         page = write_report(folder, output=output, target=target)
-        if charts is not None:
-            write_charts(results, charts, formats=("svg", "pdf"))
+        files = [] if charts is None else write_charts(results, charts, formats=("svg", "pdf"))
+    if as_json:
         return _print_facts(folder, target, page=str(page))
     out = console()
     if results.title:
         out.print(Text(visible(results.title), style="bold"))
         out.print()
     show(results, target=target, console=out)
-    with waiting("Writing the page"):
-        page = write_report(folder, output=output, target=target)
     out.print(f"Report: {page}", soft_wrap=True, highlight=False)
     if not starts():
         out.print(f"The charts are left out: {WORDS}.", style="yellow", soft_wrap=True, highlight=False)
-    if charts is not None:
-        for path in write_charts(results, charts, formats=("svg", "pdf")):
-            out.print(f"Chart:  {path}", soft_wrap=True, highlight=False)
+    for path in files:
+        out.print(f"Chart:  {path}", soft_wrap=True, highlight=False)
     _commands(results, out)
     return 0
 

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import json
 import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from everychip.cli.commands import Spread, command_line
+from everychip.cli.printing import print_json
 from everychip.cli.watching import console, watching
 from everychip.errors import ConfigError
 from everychip.scores import Score
@@ -56,8 +56,7 @@ def evaluate(
     results, target = load(done.folder), named.experiment.evaluation.target
     page = write_report(done.folder, target=target)
     if as_json:
-        print(json.dumps(_facts(named, done, page), indent=1, ensure_ascii=False))  # noqa: T201
-        return 0
+        return print_json(_facts(named, done, page))
     show(results, target=target, console=console())
     _tell(done, page)
     return 0

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 import shlex
 from dataclasses import dataclass, fields
@@ -13,10 +14,9 @@ from everychip.cli.watching import console, waiting
 from everychip.errors import ConfigError
 
 if TYPE_CHECKING:
-    from rich.table import Table
-
     from everychip.device_fit import Fit, TimeFit
     from everychip.device_fit.goodness import ChiSquared
+    from everychip.report.blocks import Table
 
 WIDTH = 80
 DOUBT = 0.01
@@ -136,6 +136,8 @@ def _tests(one: TimeFit) -> dict[str, float | None]:
 
 
 def _tell(found: Fit, device: Path, plot: Path) -> None:
+    from everychip.report.terminal import rich_table
+
     out = console()
     width = min(WIDTH, out.width)
 
@@ -146,7 +148,7 @@ def _tell(found: Fit, device: Path, plot: Path) -> None:
     for one in found.times:
         if one.time is not None:
             say(f"At {one.time:g} s", "bold")
-        out.print(_table(found, one), width=width)
+        out.print(rich_table(_table(found, one), width=width), width=width)
         for line in _goodness(one):
             say(line)
     for remark in found.remarks:
@@ -157,7 +159,8 @@ def _tell(found: Fit, device: Path, plot: Path) -> None:
         say(f"The device holds at {found.device.time:g} s unless a recipe says time = one of {times}.")
     out.print(f"Device: {device}", soft_wrap=True, highlight=False, markup=False)
     out.print(f"Plot:   {plot}", soft_wrap=True, highlight=False, markup=False)
-    recipe = f'hardware = {{ device = {{ file = "{device}" }}, mapping = {_mapping(found)} }}'
+    file = json.dumps(str(device), ensure_ascii=False)
+    recipe = f"hardware = {{ device = {{ file = {file} }}, mapping = {_mapping(found)} }}"
     out.print(f"Recipe: {recipe}", soft_wrap=True, highlight=False, markup=False)
 
 
@@ -175,19 +178,12 @@ def _about(found: Fit) -> str:
 def _table(found: Fit, one: TimeFit) -> Table:
     """One row for each level, in percent of G_max."""
     import numpy as np
-    from rich.box import SIMPLE_HEAD
-    from rich.table import Table
 
-    table = Table(
-        box=SIMPLE_HEAD,
-        pad_edge=False,
-        collapse_padding=True,
-        caption="bias and σ in % of G_max, ± standard error",
-    )
+    from everychip.report.blocks import Column, Row, Table
+
     several = found.parts if len(found.parts) > 1 else ()
     short = [part.partition("_")[0] for part in several]
-    for name in ("g", "µS", "rows", "bias", "σ", *short, *(["law"] if one.curves else [])):
-        table.add_column(name, justify="right", no_wrap=True)
+    rows = []
     for level in one.levels:
         cells = [f"{level.g:.3f}", f"{level.g * found.device.g_max:.3g}", str(level.rows)]
         cells.append(f"{100 * level.found.mean:.2f} ± {100 * level.found.mean_error:.2f}")
@@ -196,8 +192,10 @@ def _table(found: Fit, one: TimeFit) -> Table:
         if one.curves:
             tables = [np.interp(level.g, one.law.g, getattr(one.law, part)) for part in found.parts]
             cells.append(f"{100 * math.hypot(*tables):.2f}")
-        table.add_row(*cells)
-    return table
+        rows.append(Row(tuple(cells)))
+    names = ("g", "µS", "rows", "bias", "σ", *short, *(["law"] if one.curves else []))
+    title = "Bias and σ in % of G_max, ± standard error"
+    return Table(title, tuple(Column(name) for name in names), tuple(rows))
 
 
 def _goodness(one: TimeFit) -> list[str]:

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from everychip.cli.printing import print_json
 from everychip.cli.watching import console
+from everychip.errors import visible
 
 SITE = Path("site")
 
@@ -16,7 +17,9 @@ def leaderboard(folder: Path, output: Path | None, *, check: bool, as_json: bool
 
     checked = check_folder(folder)
     for path, reason in checked.refused:
-        console(stderr=True).print(f"refused: {path}: {reason}", soft_wrap=True, highlight=False)
+        console(stderr=True).print(
+            f"refused: {visible(str(path))}: {visible(reason)}", soft_wrap=True, highlight=False
+        )
     page = None if check else write_site(checked, output or SITE)
     if as_json:
         refused = [{"file": str(path), "reason": reason} for path, reason in checked.refused]

@@ -40,7 +40,7 @@ def console(*, stderr: bool = False) -> Console:
             for part in super().render(renderable, options):
                 yield part if part.control else Segment(visible(part.text, keep="\n"), part.style)
 
-    return Plain(stderr=stderr, markup=False, emoji=False)
+    return Plain(stderr=stderr, markup=False, emoji=False, force_jupyter=False)
 
 
 @contextmanager

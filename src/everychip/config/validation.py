@@ -228,6 +228,9 @@ _WORDS = {
 }
 
 
+_TEXT = {"String should have ": "text of ", "String should match pattern": "text that matches the pattern"}
+
+
 def every_mistake(error: ValidationError) -> list[Mistake]:
     """The mistakes of pydantic's report: of each its place, what was found, and what was expected.
 
@@ -278,6 +281,8 @@ def _said(one: Any) -> Mistake:
     if kind in ("list_type", "tuple_type") and len(path) == len(one["loc"]):
         return Mistake(path, shown(one["input"]), f"a list{_listed(one['input'])}")
     message = _WORDS.get(kind) or one["msg"].removeprefix("Value error, ").removeprefix("Input should be ")
+    for theirs, ours in _TEXT.items():
+        message = message.replace(theirs, ours)
     if kind.startswith(("greater_than", "less_than")):
         message = f"{NUMBER} {message}"
     return Mistake(path, shown(one["input"]), message[0].lower() + message[1:])

@@ -6,6 +6,7 @@ import io
 import struct
 import zlib
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -91,10 +92,13 @@ def _pixels(cell: Mapping[str, Any] | None, *, where: str) -> NDArray[np.uint8]:
     from PIL import Image, ImageOps, UnidentifiedImageError
 
     stored = cell or {}
-    source = io.BytesIO(stored["bytes"]) if stored.get("bytes") else stored.get("path")
-    if not source:
+    content, path = stored.get("bytes"), stored.get("path")
+    if not content and not path:
         raise DataError(where, found="no image", expected="the bytes of a PNG or JPEG file")
+    if not content:
+        where = f"{where} ({path})"  # a file of its own, which somebody has to find
     try:
+        source = io.BytesIO(content or Path(str(path)).read_bytes())  # Pillow leaves a damaged file open
         # As `datasets` does: a camera that was held upright says so in a tag and stores the picture lying.
         image: Image.Image = ImageOps.exif_transpose(Image.open(source))
         if image.mode not in _GREY | _COLOUR:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import glob
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -64,6 +65,13 @@ def _open(name: str, folder: Path | None) -> Mapping[str, Dataset]:
         import datasets
     except ImportError:
         raise MissingExtraError("data.hub", "hub") from None
+    if folder is not None and glob.has_magic(str(folder)):  # it would read nothing, or another folder
+        raise DataError(
+            str(folder),
+            found="a path with [, * or ?, which the datasets library takes as a pattern",
+            expected="a folder whose path has none of them",
+            remedy="rename it",
+        )
     try:
         with _progress_bars(shown=folder is None):
             splits: Mapping[str, Dataset] = datasets.load_dataset(str(folder) if folder else name)

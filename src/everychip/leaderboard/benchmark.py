@@ -10,8 +10,9 @@ from typing import Any
 from torch import nn
 
 from everychip.config.arguments import a, takes
+from everychip.config.validation import must_be
 from everychip.data import Splits
-from everychip.errors import ModelError
+from everychip.errors import ConfigError, ModelError
 from everychip.evaluation.draws import Draws
 from everychip.evaluation.measuring import measure
 from everychip.evaluation.monte_carlo import evaluate
@@ -122,7 +123,7 @@ def benchmark(
     (50, 'trainings: found 1 seeds; expected at least 3')
     """
     chosen = LeaderboardTask.of(task)
-    networks = {0: model} if isinstance(model, nn.Module) else dict(model)
+    networks = {0: model} if isinstance(model, nn.Module) else _by_seed(model)
     splits = chosen.data.load()
     for network in networks.values():
         _must_be_allowed(network, chosen, splits)
@@ -141,6 +142,15 @@ def benchmark(
     digital = {seed: measure(network, {}, splits.test)["accuracy"] for seed, network in networks.items()}
     hashes = {seed: weights_hash(network.state_dict()) for seed, network in networks.items()}
     return Benchmark(chosen, draws, digital, hashes)
+
+
+def _by_seed(models: Mapping[int, nn.Module]) -> dict[int, nn.Module]:
+    if not models:
+        raise ConfigError("benchmark.model", found="no network", expected="one for each training seed")
+    for seed, network in models.items():
+        must_be(seed, "benchmark.model, a training seed", whole=True, least=0)
+        a(nn.Module, "a network")(network, f"benchmark.model[{seed}]")
+    return dict(models)
 
 
 def _must_be_allowed(model: nn.Module, task: LeaderboardTask, splits: Splits) -> None:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
+from everychip.errors import ConfigError, EverychipError, StoreError
 from everychip.leaderboard.entry import Entry, read_entry
 from everychip.leaderboard.task import LeaderboardTask
 from everychip.storage.files import digest, make_folder, write_text, write_whole
@@ -27,18 +29,23 @@ class Row:
         return LeaderboardTask.of(self.entry.task)
 
     @property
-    def cells(self) -> dict[str, str]:
-        """What the table shows, by column."""
+    def host(self) -> str:
+        """Where the entry's page is, so that nobody follows a link to another place than they think."""
+        return urlsplit(self.entry.link).hostname or ""
+
+    @property
+    def cells(self) -> dict[str, tuple[str, str]]:
+        """What the table shows, by column: a number, and its interval where it has one."""
         verdict = self.entry.verdict
         mean, kpp = verdict.mean, verdict.kpp
         digits = mean.digits
         return {
-            "mean": f"{100 * mean.estimate:.{digits}f} {mean.bounds(digits=digits)}",
-            "worst": "–" if verdict.worst is None else f"{100 * verdict.worst:.1f}",
-            "KPP5": "–" if kpp is None else f"{100 * kpp.estimate:.1f}",
-            "digital": f"{100 * self.entry.digital:.1f}",
-            "claimed": "–" if self.entry.claimed is None else f"{100 * self.entry.claimed:.1f}",
-            "seeds": str(len(self.entry.trainings)),
+            "mean": (f"{100 * mean.estimate:.{digits}f}", mean.bounds(digits=digits)),
+            "worst": ("–" if verdict.worst is None else f"{100 * verdict.worst:.1f}", ""),
+            "KPP5": ("–" if kpp is None else f"{100 * kpp.estimate:.1f}", ""),
+            "digital": (f"{100 * self.entry.digital:.1f}", ""),
+            "claimed": ("–" if self.entry.claimed is None else f"{100 * self.entry.claimed:.1f}", ""),
+            "seeds": (str(len(self.entry.trainings)), ""),
         }
 
 
@@ -60,25 +67,50 @@ def check_folder(folder: str | Path) -> Checked:
     Returns:
         Rows with the file of their proof, and each refusal with its file.
     """
-    from everychip.errors import EverychipError, StoreError
-
     place = Path(folder)
-    files = sorted(place.glob("*.json")) if place.is_dir() else []
+    files = sorted(path for path in place.glob("*") if path.suffix.lower() == ".json")
     if not files:
         raise StoreError(str(folder), found="no entry", expected="a folder with one JSON file for each entry")
-    rows, refused, proofs = [], [], []
+    entries: dict[Path, Entry] = {}
+    reasons: dict[Path, Sequence[str]] = {}
     for path in files:
         try:
-            entry = read_entry(path)
-            reasons = entry.refusals()
+            entries[path] = read_entry(path)
+            reasons[path] = entries[path].refusals()
         except EverychipError as error:
-            reasons = (f"{error.found}; expected {error.expected}",)
-        refused += [(path, reason) for reason in reasons]
-        if not reasons:
-            # Named after its content: nobody's file name becomes a path of the site.
-            rows.append(Row(entry, f"{PROOFS}/{digest(path)[:16]}.json"))
-            proofs.append(path)
-    return Checked(tuple(rows), tuple(refused), tuple(proofs))
+            reasons[path] = _lines(error, path)
+    reasons |= _again({path: entry for path, entry in entries.items() if not reasons[path]})
+    good = [path for path in files if not reasons[path]]
+    # Named after its content: nobody's file name becomes a path of the site.
+    rows = tuple(Row(entries[path], f"{PROOFS}/{digest(path)[:16]}.json") for path in good)
+    return Checked(rows, tuple((path, line) for path in files for line in reasons[path]), tuple(good))
+
+
+def _lines(error: EverychipError, path: Path) -> list[str]:
+    """What is wrong with a file, without its name, a line for each mistake."""
+    every = (error, *error.others) if isinstance(error, ConfigError) else (error,)
+    lines = []
+    for one in every:
+        within = one.where.removeprefix(str(path)).lstrip(".")
+        said = "; ".join(filter(None, (one.found, one.expected and f"expected {one.expected}")))
+        lines.append(f"{within}: found {said}" if within else f"found {said}")
+    return lines
+
+
+def _again(entries: Mapping[Path, Entry]) -> dict[Path, list[str]]:
+    """Which entries of a task have networks that another one has, too: what is copied says not who did."""
+    owners: dict[tuple[str, str], list[Path]] = {}
+    for path, entry in entries.items():
+        for weights in dict.fromkeys(training.weights for training in entry.trainings):
+            owners.setdefault((entry.task, weights), []).append(path)
+    found: dict[Path, list[str]] = {}
+    for paths in dict.fromkeys(tuple(paths) for paths in owners.values() if len(paths) > 1):
+        for path in paths:
+            others = ", ".join(other.name for other in paths if other != path)
+            found.setdefault(path, []).append(
+                f"trainings: found weights that stand in {others}, too; expected each network in one entry"
+            )
+    return found
 
 
 def write_site(checked: Checked, folder: str | Path) -> Path:

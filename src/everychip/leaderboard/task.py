@@ -25,7 +25,8 @@ class LeaderboardTask(Config):
     name, version: written name@version; what a version says never changes, a correction is a new one.
     data: its test part measures, its training part trains. network: the only one that may enter; absent, any
     of at most `most_parameters`. hardware: what is programmed. chips: how many for each training seed,
-    numbers 0 … chips−1 of the chip seed. seeds: the fewest trainings of an entry.
+    numbers 0 … chips−1 of the chip seed. images: how many each chip meets, all of the test part; every
+    accuracy of an entry is a number of them. seeds: the fewest trainings of an entry.
 
     >>> LeaderboardTask.of("digits-mlp-gaussian-0.2@1").id
     'digits-mlp-gaussian-0.2@1'
@@ -39,6 +40,7 @@ class LeaderboardTask(Config):
     most_parameters: Annotated[int, Field(ge=1)] | None = None
     hardware: Hardware
     chips: Annotated[int, Field(ge=20, le=100_000)] = 200
+    images: Annotated[int, Field(ge=1)] | None = None
     chip_seed: Annotated[int, Field(ge=0)] = 0
     seeds: Annotated[int, Field(ge=SEEDS)] = SEEDS
 

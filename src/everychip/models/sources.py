@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import functools
 import hashlib
 import sys
 import sysconfig
@@ -55,15 +56,30 @@ def file_of(module: str, folder: str | Path | None) -> Path | None:
     return None
 
 
-def _roots() -> Iterator[Path]:
-    """Where a user's own modules lie: the working directory, and the path without Python's own folders."""
+def _roots() -> tuple[Path, ...]:
+    """Where a user's own modules lie: the working directory, and the path without packages' folders."""
+    return _roots_of(Path.cwd(), tuple(sys.path))
+
+
+@functools.cache
+def _roots_of(here: Path, path: tuple[str, ...]) -> tuple[Path, ...]:
     paths = sysconfig.get_paths()
     own = {Path(paths[key]).resolve() for key in ("stdlib", "platstdlib", "purelib", "platlib")}
-    for entry in (Path.cwd(), *map(Path, sys.path)):
-        root = entry.resolve()
-        installed = any(root.is_relative_to(folder) for folder in own) or "dist-packages" in root.parts
-        if not installed and not (root / "everychip").is_dir():
-            yield root
+    roots = dict.fromkeys(entry.resolve() for entry in (here, *map(Path, path)))
+    return tuple(root for root in roots if not _of_packages(root, own))
+
+
+def _of_packages(root: Path, own: Iterable[Path]) -> bool:
+    """Whether packages are installed in a folder: by its place, its name, or what installers leave there.
+
+    A user's site, the site below an environment's, `pip install --target`: none of them is in `sysconfig`.
+    """
+    return (
+        any(root.is_relative_to(folder) for folder in own)
+        or not {"site-packages", "dist-packages"}.isdisjoint(root.parts)
+        or (root / "everychip").is_dir()
+        or (root.is_dir() and next(root.glob("*.dist-info"), None) is not None)
+    )
 
 
 def _imports(module: str, file: Path) -> Iterator[str]:

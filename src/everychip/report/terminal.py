@@ -35,7 +35,7 @@ def show(results: Results, *, target: float | None = None, console: Console | No
     from rich.console import Console
     from rich.text import Text
 
-    console = console or Console(markup=False, emoji=False)
+    console = console or Console(markup=False, emoji=False, force_jupyter=False)
     for table in tables(results, target=target):
         console.print(rich_table(table, width=console.width))
         for note in table.notes:

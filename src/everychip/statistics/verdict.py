@@ -149,7 +149,7 @@ class Verdict:
         ...     Verdict.load(f"{folder}/verdict.json") == verdict([0.9, 0.8, 0.7])
         True
         """
-        data = read_json(Path(path), form=FORMAT, sealed=True)
+        data = read_json(Path(path), form=FORMAT, sealed=True, remedy="save the verdict again")
         try:
             return TypeAdapter(cls).validate_python(data.get("verdict"))
         except ValidationError as error:

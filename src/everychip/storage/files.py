@@ -139,17 +139,23 @@ def _finite(value: Any) -> Any:
     return value
 
 
-def read_json(path: Path, *, form: str, sealed: bool = False) -> dict[str, Any]:
+_AGAIN = "delete the folder and run the recipe again"
+
+
+def read_json(path: Path, *, form: str, sealed: bool = False, remedy: str = _AGAIN) -> dict[str, Any]:
     """Read a JSON file whose `format` is `form`, or say in one line why it is not one.
 
     A seal is compared with what the file says; sealed: refuse a file without one, as earlier versions wrote.
+    remedy: what to do about a damaged one.
     """
+    if path.exists() and not path.is_file():  # a pipe may never end
+        raise StoreError(str(path), found="a folder, a device or a pipe", expected=f"a file, {form}")
     try:
         data = json.loads(path.read_text(encoding="utf-8"))
     except OSError as error:
         raise StoreError(str(path), found=error.strerror or "an unreadable file", expected=form) from None
     except (ValueError, RecursionError):
-        raise StoreError(str(path), found="text that is not JSON", expected=form, remedy=_AGAIN) from None
+        raise StoreError(str(path), found="text that is not JSON", expected=form, remedy=remedy) from None
     found = data.get("format") if isinstance(data, dict) else None
     if found != form:
         raise StoreError(str(path), found=f"the format {found!r}", expected=repr(form))
@@ -158,12 +164,9 @@ def read_json(path: Path, *, form: str, sealed: bool = False) -> dict[str, Any]:
             str(path),
             found="content that differs from its own SHA-256",
             expected="the file as it was written",
-            remedy=_AGAIN,
+            remedy=remedy,
         )
     return dict(data)
-
-
-_AGAIN = "delete the folder and run the recipe again"
 
 
 def digest(path: Path) -> str:

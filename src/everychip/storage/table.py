@@ -115,6 +115,8 @@ def read_table(path: Path) -> dict[str, list[Any]]:
     """All columns of a parquet file, as lists."""
     import duckdb
 
+    if path.exists() and not path.is_file():  # a pipe may never end
+        raise StoreError(str(path), found="a folder, a device or a pipe", expected="a parquet file of draws")
     try:
         result = connect().execute(f"SELECT * FROM {SCAN}", {"files": literal([path])})
         names = [column[0] for column in result.description or ()]

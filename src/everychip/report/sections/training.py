@@ -6,7 +6,7 @@ import math
 from collections import Counter
 from typing import Any
 
-from everychip.charts.style import Rows, chart_of, spec_of
+from everychip.charts.style import Rows, chart_of, scale_of, spec_of
 from everychip.report.blocks import Block, Figure, Section, Text
 from everychip.report.blocks import Panel as Chart
 from everychip.report.converged import probabilities
@@ -85,7 +85,7 @@ def _chart(results: Results, run: Run, values: Rows, key: str) -> dict[str, Any]
         axis=alt.Axis(values=[*ticks], format="d"),
         scale=alt.Scale(domain=[1, last], nice=False),
     )
-    y = alt.Y(f"{key}:Q", title=None, scale=alt.Scale(zero=False))
+    y = alt.Y(f"{key}:Q", title=None, scale=scale_of(row[key] for row in values))
     base = chart_of("epochs").encode(x=x, y=y, tooltip=["epoch:Q", f"{key}:Q"])
     layers = [base.mark_line(color=colour), base.mark_point(color=colour, filled=True, size=40, opacity=1)]
     best = [] if run.best_epoch is None else [{"epoch": run.best_epoch + 1}]

@@ -76,9 +76,10 @@ def test_a_plot_of_the_leaderboards_shows_the_committed_draws(name: str) -> None
     assert all(panel.found for panel in panels)
 
 
-def test_the_plot_of_policies_shows_the_committed_draws() -> None:
-    script = runpy.run_path(str(ROOT / "tools" / "docs" / "policies.py"))
-    svg = (ROOT / "docs" / "results" / "plots" / "policies.svg").read_text(encoding="utf-8")
+@pytest.mark.parametrize("name", ["policies", "board"])
+def test_the_plot_of_a_study_shows_the_committed_draws(name: str) -> None:
+    script = runpy.run_path(str(ROOT / "tools" / "docs" / f"{name}.py"))
+    svg = (ROOT / "docs" / "results" / "plots" / f"{name}.svg").read_text(encoding="utf-8")
     assert svg.startswith("<svg")
     assert svg.rstrip().endswith(script["mark"]()), "make docs draws it"
 

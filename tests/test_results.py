@@ -56,6 +56,7 @@ def test_every_page_with_results_asks_for_its_tables() -> None:
         "analog-foundation benchmarks buechel-table-1 does-feedback-help leaderboards multi-exit statistics"
     )
     pages += " after-programming the-bars what-survives where-time-goes which-network zoo other-simulators"
+    pages += " many-machines"
     assert asked == set(pages.split())
 
 

@@ -68,7 +68,7 @@ def _drawn(study: str, name: str, chosen: str, sigma: float) -> list[Any]:
 def table(sigma: str) -> str:
     """A row for each method, the best mean first: all its trainings, and the first beside the control's."""
     noisy, clean = accuracies(float(sigma), sigma), accuracies(0.0, sigma)
-    head = f"| method | trainings | σ 0 | σ {sigma} | 5th percentile | worst chip | less {CONTROL}, seed 0 |"
+    head = f"| method | trainings | σ 0 | σ {sigma} | 5th percentile | worst chip | less control, seed 0 |"
     lines = [head, "|---|" + "---:|" * 6]
     for method in _ranked(noisy):
         mean = percent(_over(fmean, noisy[method]))

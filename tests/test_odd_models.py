@@ -334,6 +334,10 @@ def test_several_chips_in_one_call_go_through_pytorchs_wrappers(wrap: Any, monke
     fast = partial(torch.compile, backend="eager")
     monkeypatch.setattr("everychip.network.vectorised.torch.compile", fast)
     alone = ec.evaluate(mlp(), HW, (X, Y), chips=5, seed=0)
+    if NEEDS_NEWER and wrap is compiled_average:
+        with pytest.raises(ec.errors.ConfigError, match=r"evaluate\.at_once: found 2 beside a network that"):
+            ec.evaluate(wrap(mlp()), HW, (X, Y), chips=5, seed=0, at_once=2)
+        return
     together = ec.evaluate(wrap(mlp()), HW, (X, Y), chips=5, seed=0, at_once=2)
     assert torch.allclose(together.nll, alone.nll, rtol=1e-5)
 

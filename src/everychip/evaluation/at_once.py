@@ -47,24 +47,23 @@ def together(bench: Bench, programmed: Programmed, asked: AtOnce, *, seed: int, 
     trial: dict[str, Any] = {"seed": seed, "purpose": purpose}
     why_not = _cannot(bench)
     if asked == "auto":
-        number = 1 if why_not else _fastest(bench, programmed, **trial)
-    else:
-        number = _tried(bench, programmed, asked, why_not, **trial)
-    if number > 1 and is_compiled(bench.runner.model):  # before there are workers, which would each
-        _seconds(bench, programmed, number, **trial)
-    return replace(bench, at_once=number)
-
-
-def _tried(bench: Bench, programmed: Programmed, asked: int, why_not: str, *, seed: int, purpose: str) -> int:
-    """So many as are asked for, or a refusal where that cannot be."""
+        return replace(bench, at_once=1 if why_not else _fastest(bench, programmed, **trial))
     try:
         if why_not:
             raise NotTogetherError(why_not)
-        if not is_compiled(bench.runner.model):
-            _seconds(_few(bench, 2), programmed, asked, seed=seed, purpose=purpose)
+        _tried(bench, programmed, asked, **trial)
     except NotTogetherError as error:
         raise ConfigError("evaluate.at_once", found=f"{asked} beside {error}", expected="1") from error
-    return asked
+    return replace(bench, at_once=asked)
+
+
+def _tried(bench: Bench, programmed: Programmed, number: int, *, seed: int, purpose: str) -> None:
+    """Run chips in one call for a trial: on two inputs; where that compiles, on all, whatever their batches.
+
+    It is done here and not by workers, each of which would compile.
+    """
+    seen = bench if is_compiled(bench.runner.model) else _few(bench, 2)
+    _seconds(seen, programmed, number, seed=seed, purpose=purpose)
 
 
 def _cannot(bench: Bench) -> str:
@@ -87,6 +86,8 @@ def _fastest(bench: Bench, programmed: Programmed, *, seed: int, purpose: str) -
         if spent > WORTH * least:
             break
         best, least = number, spent
+    if best > 1:
+        _tried(bench, programmed, best, seed=seed, purpose=purpose)
     return best
 
 

@@ -17,6 +17,7 @@ Vectorised = Callable[[dict[str, Tensor], Inputs], Any]
 """What all chips answer for one batch, chips first: of tensors [chips, …] by name, and the batch."""
 
 
+_INSIDE = "_orig_mod"
 _compiled: WeakKeyDictionary[nn.Module, Vectorised] = WeakKeyDictionary()
 """By network, so that a second evaluation finds what the first one compiled."""
 
@@ -48,7 +49,9 @@ def _over_chips(known: ref[nn.Module]) -> Vectorised:
         model = known()
         assert model is not None
         args, named = as_call(x)
-        return functional_call(model, chip, args, named, tie_weights=False)
+        # The network inside of what `torch.compile` returned, which older compilers lose from sight.
+        inside = {name.removeprefix(f"{_INSIDE}."): tensor for name, tensor in chip.items()}
+        return functional_call(getattr(model, _INSIDE, model), inside, args, named, tie_weights=False)
 
     every: Vectorised = vmap(one, in_dims=(0, None))
     return every

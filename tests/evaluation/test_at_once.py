@@ -12,8 +12,8 @@ from torch import nn
 import everychip as ec
 from everychip.array import Array
 from everychip.data.stream import Stream
-from everychip.errors import ConfigError
-from everychip.evaluation.at_once import TRIED, WORTH, together
+from everychip.errors import ConfigError, ModelError
+from everychip.evaluation.at_once import TRIED, WORTH, run_together
 from everychip.evaluation.bench import Asked, Bench
 from everychip.hardware.chip import run
 from everychip.network import vectorised as compiling
@@ -139,6 +139,26 @@ def test_what_cannot_be_run_together_is_one_line_and_auto_runs_it_alone(case) ->
     assert torch.equal(auto.scores[auto.score.name], alone.scores[alone.score.name])
 
 
+class Large(nn.Module):
+    """A network for whose whole batch there is no memory."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.out = nn.Linear(64, 3)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        if len(x) > 2:
+            raise RuntimeError("not enough memory")
+        return self.out(x.flatten(1))
+
+
+def test_what_fails_after_the_trial_is_one_line_too() -> None:
+    with pytest.raises(
+        ModelError, match=r"several chips in one call: found .*not enough memory; .*at_once = 1"
+    ):
+        ec.evaluate(Large(), HARDWARE, images(), chips=4, at_once=2)
+
+
 def test_a_stream_is_refused() -> None:
     x, y = images(40)
     with pytest.raises(ConfigError, match=r"evaluate\.at_once: found 2 beside a stream"):
@@ -160,7 +180,7 @@ def test_auto_takes_more_chips_while_they_are_clearly_faster(monkeypatch, second
     assert TRIED == (4, 16)
     assert WORTH == 0.9
     bench = Asked.of().bench(lenet(), images())
-    assert together(bench, dict, "auto", seed=0, purpose="evaluate").at_once == chosen
+    assert run_together(bench, dict, "auto", seed=0, purpose="evaluate").at_once == chosen
 
 
 def test_a_compiled_network_is_compiled_once_for_all_evaluations_and_may_go(monkeypatch) -> None:

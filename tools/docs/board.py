@@ -1,9 +1,9 @@
-"""The board of CIFAR-10 at 32 × 32, from the complete runs of `board-cifar10-32` and `multi-exit-cifar10`.
+"""The board of CIFAR-10 at 32 × 32, from the complete runs of three studies that ask for its rows.
 
     python tools/docs/board.py
 
-draws docs/results/plots/board.svg: every chip a dot, the mean a line. Rows that both studies ask for have
-one run, made in the second: the same recipe, the same chips.
+draws docs/results/plots/board.svg: every chip a dot, the mean a line. Rows that `multi-exit-cifar10` or `zoo`
+ask for, too, have one run, made there: the same recipe, the same chips.
 """
 
 from __future__ import annotations

@@ -29,7 +29,7 @@ def how_many(value: Any, where: str) -> None:
         must_be(value, where, whole=True, least=1, remedy='or "auto", which measures')
 
 
-def together(bench: Bench, programmed: Programmed, asked: AtOnce, *, seed: int, purpose: str) -> Bench:
+def run_together(bench: Bench, programmed: Programmed, asked: AtOnce, *, seed: int, purpose: str) -> Bench:
     """The bench as it runs several chips in one call, once it has run them so for a trial.
 
     Args:
@@ -53,7 +53,7 @@ def together(bench: Bench, programmed: Programmed, asked: AtOnce, *, seed: int, 
             raise NotTogetherError(why_not)
         _tried(bench, programmed, asked, **trial)
     except NotTogetherError as error:
-        raise ConfigError("evaluate.at_once", found=f"{asked} beside {error}", expected="1") from error
+        raise ConfigError("evaluate.at_once", found=f"{asked} beside {error.found}", expected="1") from error
     return replace(bench, at_once=asked)
 
 
@@ -107,8 +107,5 @@ def _seconds(bench: Bench, programmed: Programmed, number: int, *, seed: int, pu
     """Seconds of the clock for the first chips, all in one call."""
     begun = time.perf_counter()
     with torch.no_grad(), evaluating(bench.runner.model):
-        for _ in replace(bench, at_once=number).rows(
-            programmed, chips=range(number), seed=seed, purpose=purpose
-        ):
-            pass
+        list(replace(bench, at_once=number).rows(programmed, chips=range(number), seed=seed, purpose=purpose))
     return time.perf_counter() - begun

@@ -9,7 +9,7 @@ from typing import Any, get_args
 from torch import nn
 
 from everychip.config.arguments import index, one_of, optional, takes, whole
-from everychip.evaluation.at_once import AtOnce, how_many, together
+from everychip.evaluation.at_once import AtOnce, how_many, run_together
 from everychip.evaluation.bench import Asked, measured
 from everychip.evaluation.draws import Draws
 from everychip.evaluation.setting import Setting
@@ -128,7 +128,7 @@ def evaluate(
     treatment = treated(placed, mitigation, policy, bench.runner, calibration, seed=seed, purpose=purpose)
     with evaluating(model):
         bench, plan = in_stages(bench, treatment.programmed, rule, images=images, chips=chips, seed=seed)
-        bench = together(bench, treatment.programmed, at_once, seed=seed, purpose=purpose)
+        bench = run_together(bench, treatment.programmed, at_once, seed=seed, purpose=purpose)
         draws = measured(bench, treatment.programmed, plan, chips=numbers, seed=seed, purpose=purpose, **how)
     draws = replace(draws, treatment=treatment.metadata, cells=placed.cells)
     if purpose != "evaluate":  # validation, epoch after epoch, asks for no more than the chips

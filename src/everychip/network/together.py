@@ -12,13 +12,17 @@ from torch.utils._pytree import tree_map
 
 from everychip.data import Examples
 from everychip.data.inputs import in_batches, moved, taken
+from everychip.errors import ModelError
 from everychip.network.exclusive import exclusive
 from everychip.network.modes import evaluating
 from everychip.network.running import Runner
 
 
-class NotTogetherError(Exception):
-    """Why chips cannot be run in one call: the words behind "found" of a refusal."""
+class NotTogetherError(ModelError):
+    """Why chips cannot be run in one call, such as memory that ends in the midst of them."""
+
+    def __init__(self, found: str) -> None:
+        super().__init__("several chips in one call", found=found, expected="chips one by one: at_once = 1")
 
 
 def each_together(

@@ -15,8 +15,6 @@ from everychip.network.eager import is_compiled
 
 Vectorised = Callable[[dict[str, Tensor], Inputs], Any]
 """What all chips answer for one batch, chips first: of tensors [chips, …] by name, and the batch."""
-
-
 _INSIDE = "_orig_mod"
 _compiled: WeakKeyDictionary[nn.Module, Vectorised] = WeakKeyDictionary()
 """By network, so that a second evaluation finds what the first one compiled."""
@@ -36,7 +34,6 @@ def vectorised(model: nn.Module) -> Vectorised:
     >>> vectorised(model)(chips, torch.ones(5, 4)).shape
     torch.Size([3, 5, 2])
     """
-
     if not is_compiled(model):
         return _over_chips(ref(model))
     if model not in _compiled:

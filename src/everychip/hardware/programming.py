@@ -78,7 +78,8 @@ def programmed(
 
 def _on_die(own: Mapping[str, Hardware], *, seed: int, path: tuple[str | int, ...]) -> dict[str, Hardware]:
     """The hardware of every weight, as this chip's die has it; all devices of a chip are on one die."""
-    dies = {id(one): one.on_die(rng_for(seed, "die", *path)) for one in own.values()}
+    every = {id(one): one for one in own.values()}
+    dies = {key: one.on_die(rng_for(seed, "die", *path)) for key, one in every.items()}
     return {name: dies[id(one)] for name, one in own.items()}
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 from weakref import WeakKeyDictionary, ref
 
@@ -12,6 +12,7 @@ from torch.func import functional_call, vmap
 
 from everychip.data.inputs import Inputs, as_call
 from everychip.network.eager import is_compiled
+from everychip.network.side_by_side import UnknownFunctionError, answered_side_by_side
 
 Vectorised = Callable[[dict[str, Tensor], Inputs], Any]
 """What all chips answer for one batch, chips first: of tensors [chips, …] by name, and the batch."""
@@ -35,14 +36,21 @@ def vectorised(model: nn.Module) -> Vectorised:
     torch.Size([3, 5, 2])
     """
     if not is_compiled(model):
-        return _over_chips(ref(model))
+        return _known_functions_first(ref(model))
     if model not in _compiled:
         _compiled[model] = torch.compile(_over_chips(ref(model)), dynamic=False)
     return _compiled[model]
 
 
 def _over_chips(known: ref[nn.Module]) -> Vectorised:
-    def one(chip: dict[str, Tensor], x: Inputs) -> Any:
+    every: Vectorised = vmap(_one(known), in_dims=(0, None))
+    return every
+
+
+def _one(known: ref[nn.Module]) -> Callable[[Mapping[str, Tensor], Inputs], Any]:
+    """The network's answer with the tensors of one chip, and the same names."""
+
+    def one(chip: Mapping[str, Tensor], x: Inputs) -> Any:
         model = known()
         assert model is not None
         args, named = as_call(x)
@@ -50,5 +58,20 @@ def _over_chips(known: ref[nn.Module]) -> Vectorised:
         inside = {name.removeprefix(f"{_INSIDE}."): tensor for name, tensor in chip.items()}
         return functional_call(getattr(model, _INSIDE, model), inside, args, named, tie_weights=False)
 
-    every: Vectorised = vmap(one, in_dims=(0, None))
-    return every
+    return one
+
+
+def _known_functions_first(known: ref[nn.Module]) -> Vectorised:
+    """Chips side by side on a CPU, until the network calls a function that is not known there."""
+    every, one, vmapped = _over_chips(known), _one(known), False
+
+    def run(chips: dict[str, Tensor], x: Inputs) -> Any:
+        nonlocal vmapped
+        if not vmapped and all(held.device.type == "cpu" for held in chips.values()):
+            try:
+                return answered_side_by_side(one, chips, x)
+            except (UnknownFunctionError, TypeError):  # or known, called in an uncommon way
+                vmapped = True
+        return every(chips, x)
+
+    return run

@@ -1,0 +1,256 @@
+"""Several chips of a convolutional network in one call on a CPU: they lie side by side among the channels.
+
+`torch.func.vmap` groups convolutions on contiguous images and moves the chips in front of them to pool;
+oneDNN and PyTorch's pools are several times as fast on channels-last images, all chips of a pixel next to
+each other. Only the functions below are known; a network that calls another one is run by vmap.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
+from typing import Any, Self
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+from torch.utils._pytree import tree_map
+
+from everychip.network.memory_format import faster_layout
+
+
+class UnknownFunctionError(Exception):
+    """A function that is not known to act on chips side by side, by its name."""
+
+
+class Chips(Tensor):
+    """One tensor of every chip, in one tensor; to a network it looks like that of one chip.
+
+    number: of chips. among_channels: whether it is [images, chips · channels, height, width], the channels
+    of a chip next to each other, and not [chips, …].
+
+    >>> weights = Chips.of(torch.ones(3, 5, 1, 2, 2), number=3)
+    >>> images = F.conv2d(torch.ones(7, 1, 4, 4), weights)
+    >>> [tuple(shape) for shape in (images.shape, images.held.shape, images.chips_first().shape)]
+    [(7, 5, 3, 3), (7, 15, 3, 3), (3, 7, 5, 3, 3)]
+    """
+
+    number: int
+    among_channels: bool
+
+    @classmethod
+    def of(cls, held: Tensor, *, number: int, among_channels: bool = False) -> Self:
+        """The tensor of all chips as this; see above."""
+        one = held.as_subclass(cls)
+        one.number, one.among_channels = number, among_channels
+        return one
+
+    @classmethod
+    def __torch_function__(
+        cls, func: Any, types: Any, args: Sequence[Any] = (), kwargs: Mapping[str, Any] | None = None
+    ) -> Any:
+        known = _KNOWN.get(func)
+        if known is None:
+            raise UnknownFunctionError(getattr(func, "__name__", str(func)))
+        return known(func, *args, **(kwargs or {}))
+
+    @property
+    def held(self) -> Tensor:
+        """All of it as a plain tensor."""
+        with torch._C.DisableTorchFunctionSubclass():
+            return self.as_subclass(Tensor)
+
+    @property
+    def one_shape(self) -> torch.Size:
+        """The shape of one chip's."""
+        shape = self.held.shape
+        if not self.among_channels:
+            return shape[1:]
+        return torch.Size((shape[0], shape[1] // self.number, *shape[2:]))
+
+    def chips_first(self) -> Tensor:
+        """[chips, …] as a plain tensor."""
+        held = self.held
+        if not self.among_channels:
+            return held
+        images, channels, *sides = held.shape
+        return held.view(images, self.number, channels // self.number, *sides).movedim(1, 0)
+
+    def like(self, held: Tensor) -> Self:
+        """Other numbers of the same chips, laid out in the same way."""
+        return type(self).of(held, number=self.number, among_channels=self.among_channels)
+
+
+def answered_side_by_side(
+    one: Callable[[Mapping[str, Tensor], Any], Any], chips: Mapping[str, Tensor], x: Any
+) -> Any:
+    """What a network answers for one batch with every chip.
+
+    Args:
+        one: answers with the tensors of one chip.
+        chips: tensors [chips, …] by name.
+        x: the batch.
+
+    Returns:
+        The network's output, every tensor of it [chips, …].
+
+    Raises:
+        UnknownFunctionError: the network calls a function that is not known to act on chips side by side.
+    """
+    number = len(next(iter(chips.values())))
+    output = one({name: Chips.of(held, number=number) for name, held in chips.items()}, x)
+    return tree_map(partial(_every_chips, number), output)
+
+
+def _every_chips(number: int, leaf: Any) -> Any:
+    """A tensor of an output as [chips, …], one that all chips share as well."""
+    if isinstance(leaf, Chips):
+        return leaf.chips_first()
+    return leaf.expand(number, *leaf.shape) if isinstance(leaf, Tensor) else leaf
+
+
+def _each(func: Callable[..., Tensor], x: Any, *args: Any, **how: Any) -> Chips:
+    """A function of every number by itself, or of every channel by itself."""
+    if not isinstance(x, Chips) or any(isinstance(one, Tensor) for one in (*args, *how.values())):
+        raise UnknownFunctionError(func.__name__)
+    return x.like(func(x.held, *args, **how))
+
+
+def _pool(func: Callable[..., Tensor], x: Any, *args: Any, **how: Any) -> Chips:
+    """A pool, channel by channel."""
+    if not x.among_channels or how.get("return_indices"):
+        raise UnknownFunctionError(func.__name__)
+    return _each(func, x, *args, **how)
+
+
+def _dropout(func: Callable[..., Tensor], x: Any, *args: Any, **how: Any) -> Chips:
+    """Nothing in evaluation."""
+    if how.get("training", args[1] if len(args) > 1 else True):
+        raise UnknownFunctionError(func.__name__)
+    kept: Chips = x
+    return kept
+
+
+def _both(func: Callable[..., Tensor], a: Any, b: Any, **how: Any) -> Chips:
+    """A sum or a product, number by number."""
+    one: Chips = a if isinstance(a, Chips) else b
+    for other in (a, b):
+        if isinstance(other, Chips):
+            alike = other.among_channels == one.among_channels and len(other.one_shape) == len(one.one_shape)
+        else:
+            most = 0 if one.among_channels else len(one.one_shape)
+            alike = not isinstance(other, Tensor) or other.ndim <= most
+        if not alike:
+            raise UnknownFunctionError(func.__name__)
+    plain = [other.held if isinstance(other, Chips) else other for other in (a, b)]
+    return one.like(func(*plain, **how))
+
+
+def _conv2d(
+    func: Callable[..., Tensor],
+    input: Any,  # noqa: A002 - PyTorch's own names
+    weight: Any,
+    bias: Tensor | None = None,
+    stride: Any = 1,
+    padding: Any = 0,
+    dilation: Any = 1,
+    groups: int = 1,
+) -> Chips:
+    """A convolution; of images that all chips share, with all kernels as those of one layer."""
+    shared = not isinstance(input, Chips)
+    if not isinstance(weight, Chips) or (shared and groups > 1) or not (shared or input.among_channels):
+        raise UnknownFunctionError(func.__name__)
+    images, parts = (input, 1) if shared else (input.held, weight.number * groups)
+    kernels = faster_layout(weight.held.flatten(0, 1))
+    added = None if bias is None else _in_line(bias, weight.number)
+    drawn = func(faster_layout(images), kernels, added, stride, padding, dilation, parts)
+    return Chips.of(drawn, number=weight.number, among_channels=True)
+
+
+def _linear(func: Callable[..., Tensor], input: Any, weight: Any, bias: Any = None) -> Chips:  # noqa: A002
+    """A linear layer of rows [n, features]."""
+    if not isinstance(weight, Chips) or input.ndim != 2 or getattr(input, "among_channels", False):
+        raise UnknownFunctionError(func.__name__)
+    rows = input.held if isinstance(input, Chips) else input.expand(weight.number, *input.shape)
+    if bias is None:
+        return weight.like(torch.bmm(rows, weight.held.mT))
+    added = bias.held[:, None] if isinstance(bias, Chips) else bias
+    return weight.like(torch.baddbmm(added, rows, weight.held.mT))
+
+
+def _batch_norm(
+    func: Callable[..., Tensor],
+    input: Any,  # noqa: A002
+    running_mean: Any,
+    running_var: Any,
+    weight: Any = None,
+    bias: Any = None,
+    training: bool = False,
+    momentum: float = 0.1,
+    eps: float = 1e-5,
+) -> Chips:
+    """Batch norm with the statistics that it has."""
+    if training or running_mean is None or not isinstance(input, Chips) or not input.among_channels:
+        raise UnknownFunctionError(func.__name__)
+    numbers = (running_mean, running_var, weight, bias)
+    every = [None if one is None else _in_line(one, input.number) for one in numbers]
+    return input.like(func(input.held, *every, False, momentum, eps))
+
+
+def _in_line(numbers: Any, chips: int) -> Tensor:
+    """A number for each channel of every chip, one chip after another."""
+    line: Tensor = numbers.held.flatten() if isinstance(numbers, Chips) else numbers.repeat(chips)
+    return line
+
+
+def _flatten(func: Callable[..., Tensor], x: Any, start_dim: int = 0, end_dim: int = -1) -> Chips:
+    """Every image as a row."""
+    if start_dim != 1 or end_dim not in (-1, x.ndim - 1):
+        raise UnknownFunctionError(func.__name__)
+    return Chips.of(x.chips_first().flatten(2), number=x.number)
+
+
+def _reshape(func: Callable[..., Tensor], x: Any, *shape: Any) -> Chips:
+    """The same, asked for by another name."""
+    wanted = shape[0] if len(shape) == 1 and not isinstance(shape[0], int) else shape
+    if len(wanted) != 2 or wanted[0] != x.one_shape[0] or wanted[1] not in (-1, x.one_shape[1:].numel()):
+        raise UnknownFunctionError(func.__name__)
+    return _flatten(func, x, 1)
+
+
+def _shape(_: Any, x: Any, dim: int | None = None) -> Any:
+    return x.one_shape if dim is None else x.one_shape[dim]
+
+
+def _asked(name: str) -> Any:
+    """The function that PyTorch names where an attribute of a tensor is read."""
+    return getattr(Tensor, name).__get__
+
+
+_NUMBER_BY_NUMBER = (
+    *(torch.relu, torch.relu_, Tensor.relu, Tensor.relu_, F.relu, F.relu6, F.hardtanh, F.leaky_relu, F.elu),
+    *(torch.tanh, Tensor.tanh, torch.sigmoid, Tensor.sigmoid, F.gelu, F.silu, F.hardswish, F.hardsigmoid),
+    *(Tensor.contiguous, Tensor.detach),
+)
+_POOLS = (F.max_pool2d, torch.max_pool2d, F.avg_pool2d, F.adaptive_avg_pool2d)
+_SUMS = (torch.add, Tensor.add, Tensor.__add__, Tensor.__radd__, torch.mul, Tensor.mul, Tensor.__mul__)
+_KNOWN: dict[Any, Callable[..., Any]] = {
+    **dict.fromkeys(_NUMBER_BY_NUMBER, _each),
+    **dict.fromkeys(_POOLS, _pool),
+    **dict.fromkeys((*_SUMS, Tensor.__rmul__, Tensor.__iadd__, Tensor.add_), _both),
+    F.dropout: _dropout,
+    torch.conv2d: _conv2d,
+    F.linear: _linear,
+    F.batch_norm: _batch_norm,
+    torch.flatten: _flatten,
+    Tensor.flatten: _flatten,
+    Tensor.reshape: _reshape,
+    Tensor.view: _reshape,
+    Tensor.size: _shape,
+    Tensor.__repr__: lambda _func, x: f"Chips({x.number} of {list(x.one_shape)})",
+    Tensor.dim: lambda _func, x: len(x.one_shape),
+    _asked("ndim"): lambda _func, x: len(x.one_shape),
+    _asked("shape"): _shape,
+    _asked("device"): lambda _func, x: x.held.device,
+    _asked("dtype"): lambda _func, x: x.held.dtype,
+}

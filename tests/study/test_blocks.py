@@ -183,9 +183,11 @@ def test_a_study_of_fewer_runs_than_workers_has_the_draws_of_one_worker(
         assert len([done for done in notes.chips if 0 < done < chips]) >= 1  # told block by block
 
 
+@pytest.mark.parametrize("damaged", [False, True])
 def test_an_interrupted_study_goes_on_with_the_blocks_that_there_are(
-    tmp_path: Path, study: Studies, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, study: Studies, monkeypatch: pytest.MonkeyPatch, damaged: bool
 ) -> None:
+    """Nothing is trained again, unless the trained network is no longer as it was written."""
     chosen = one_run(study, {"chips": 10, "sigma": [0.2]}, VANILLA)
     run_study(chosen, tmp_path / "serial")
     with pytest.raises(KeyboardInterrupt):
@@ -193,14 +195,23 @@ def test_an_interrupted_study_goes_on_with_the_blocks_that_there_are(
     (folder,) = (tmp_path / "out" / RUNS).iterdir()
     before = blocks_in(folder)
     assert len(before[0]) == 3
+    if damaged:
+        (folder / store.MODEL).write_bytes(b"nothing")
     measured: list[Block] = []
+    trained: list[Path] = []
 
     def noted(experiment: Experiment, place: Path, block: Block) -> None:
         measured.append(block)
         measure_block(experiment, place, block)
 
+    def noted_training(experiment: Experiment, place: Path, **how: Any) -> None:
+        trained.append(place)
+        train_run(experiment, place, **how)
+
     monkeypatch.setattr("everychip.study.executors.work.measure_block", noted)
+    monkeypatch.setattr("everychip.study.executors.work.train_run", noted_training)
     run_study(chosen, tmp_path / "out", on=Processes(block=2))
+    assert trained == ([folder] if damaged else [])
     assert sorted([*measured, *before[0]]) == [Block(0, first, 2) for first in range(0, 10, 2)]
     assert (tmp_path / "out" / DRAWS).read_bytes() == (tmp_path / "serial" / DRAWS).read_bytes()
 

@@ -13,7 +13,7 @@ from everychip.progress import Event
 from everychip.study.blocks import Part, plan
 from everychip.study.executors import Executor, Pool, Processes
 from everychip.study.experiment import Experiment
-from everychip.study.unfinished import blocks_in
+from everychip.study.unfinished import blocks_in, is_trained
 
 Tell = Callable[[str, Event], None]
 Following = Callable[[], "Job | None"]
@@ -117,8 +117,16 @@ class Dispatch:
                 del self._waiting[place]
                 self._open[experiment.id] = experiment
                 self.begun(experiment)
-                return Job(experiment, "training" if self._divided(experiment) else "run")
+                return self._first_part(experiment) if self._divided(experiment) else Job(experiment)
         return None
+
+    def _first_part(self, experiment: Experiment) -> Job:
+        """The training of a run that is divided, or where that is done, the first of its blocks."""
+        training = Job(experiment, "training")
+        if not is_trained(self.place(experiment), experiment):
+            return training
+        self._go_on(training)
+        return self._parts.popleft()
 
     def _divided(self, experiment: Experiment) -> bool:
         """Whether several workers are to have a part in a run."""

@@ -199,6 +199,14 @@ def _named(folder: Path) -> list[Block]:
     return [block for name in names if (block := Block.parse(name))]
 
 
+def is_trained(folder: Path, experiment: Experiment) -> bool:
+    """Whether the training of an unfinished run is done, with the data and the code that there are here."""
+    try:
+        return Unfinished.joined(folder, experiment).state() is not None
+    except EverychipError:  # whoever trains it says what is wrong
+        return False
+
+
 def holds_work(folder: Path, *, trains: bool) -> bool:
     """Whether an unfinished run has computed what it would have to compute again.
 

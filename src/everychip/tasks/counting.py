@@ -28,3 +28,8 @@ def count_right(said: Int[Tensor, " answers"], labels: Int[Tensor, " answers"]) 
     # Of counts over all classes together, the number of classes enters the true negatives alone.
     counts = multiclass_stat_scores(said, labels, num_classes=2, average="micro", validate_args=False)
     return int(counts[0])
+
+
+def load_counting() -> None:
+    """Import torchmetrics, which takes a second or more and is otherwise done with the first answers."""
+    import torchmetrics.functional.classification  # noqa: F401

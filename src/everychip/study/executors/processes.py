@@ -11,6 +11,7 @@ import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ProcessPoolExecutor
 from contextlib import contextmanager
+from multiprocessing.util import Finalize
 from pathlib import Path
 from queue import Empty
 from typing import Any
@@ -20,6 +21,7 @@ from everychip.study.blocks import Part
 from everychip.study.executors.base import Executor, Pool, Tell
 from everychip.study.executors.work import execute
 from everychip.study.experiment import Experiment
+from everychip.tasks.counting import load_counting
 
 
 class Processes(Executor):
@@ -121,6 +123,7 @@ def _interrupts_unheard() -> Iterator[None]:
         signal.signal(signal.SIGINT, before)
 
 
+_LAST = -(10**6)  # among what multiprocessing does at a worker's end
 _queue: Any = None  # of this worker, set once by _prepare
 _busy = threading.Event()
 
@@ -132,6 +135,15 @@ def _prepare(messages: Any) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, _end)
     threading.Thread(target=_die_with_parent, daemon=True).start()
+    Finalize(None, _leave, exitpriority=_LAST)
+    load_counting()  # now, while another worker trains what this one will measure
+
+
+def _leave() -> None:
+    """End once all that multiprocessing had to finish is finished: to take PyTorch apart takes a second."""
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(0)
 
 
 def _end(*_: Any) -> None:

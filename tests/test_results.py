@@ -77,7 +77,7 @@ def test_a_plot_of_the_leaderboards_shows_the_committed_draws(name: str) -> None
     assert all(panel.found for panel in panels)
 
 
-@pytest.mark.parametrize("name", ["policies", "board"])
+@pytest.mark.parametrize("name", ["policies", "board", "ladder"])
 def test_the_plot_of_a_study_shows_the_committed_draws(name: str) -> None:
     script = runpy.run_path(str(ROOT / "tools" / "docs" / f"{name}.py"))
     svg = (ROOT / "docs" / "results" / "plots" / f"{name}.svg").read_text(encoding="utf-8")

@@ -52,6 +52,7 @@ def lenet() -> nn.Module:
 CASES = {
     "convolutions": (lenet, images),
     "tied weights, two inputs": (Tied, named),
+    "recurrent": (lambda: ec.models.GRU(hidden=8).build((1, 8, 8), 3, seed=0), images),
     "exits": (lambda: ec.MultiExit(lenet(), images(2)[0], pool=1), images),
 }
 
@@ -67,6 +68,18 @@ def test_chips_in_one_call_are_those_one_by_one(case, at_once) -> None:
     torch.testing.assert_close(together.nll, alone.nll, rtol=1e-5, atol=1e-6)
     assert together.digital == alone.digital
     assert len(together) == len(alone) == 7
+
+
+@pytest.mark.parametrize("task", ["regression", "multilabel"])
+def test_other_tasks_score_each_chip_of_a_call(task) -> None:
+    model, (x, _) = lenet(), images()
+    y = torch.randint(2, (len(x), 3), generator=ec.rng_for(4)).float()
+    how = {"chips": 6, "task": task, "batch_size": 30}
+    alone = ec.evaluate(model, HARDWARE, (x, y), **how)
+    together = ec.evaluate(model, HARDWARE, (x, y), at_once=4, **how)
+    assert together.scores.keys() == alone.scores.keys()
+    for name, values in alone.scores.items():
+        torch.testing.assert_close(together.scores[name], values, rtol=1e-5, atol=1e-6)
 
 
 def test_the_model_is_left_as_it_was() -> None:

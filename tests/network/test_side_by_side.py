@@ -55,6 +55,31 @@ NETWORKS = {
 }
 
 
+class Recurrent(nn.Module):
+    """Recurrent layers that read rows of an image, in PyTorch's forms; what they say last is the answer."""
+
+    def __init__(self, **how: object) -> None:
+        super().__init__()
+        self.first = not how or bool(how.get("batch_first", True))
+        self.recurrent = nn.GRU(16, 5, **{"batch_first": True, **how})
+        self.out = nn.Linear(10 if how.get("bidirectional") else 5, 3)
+
+    def forward(self, x: torch.Tensor) -> dict[str, torch.Tensor]:
+        rows = x.transpose(1, 2).flatten(2)
+        states, last = self.recurrent(rows if self.first else rows.transpose(0, 1))
+        return {"logits": self.out(states[:, -1] if self.first else states[-1]), "last": last, "all": states}
+
+
+NETWORKS |= {
+    "gru": Recurrent,
+    "two gru layers, both ways": lambda: Recurrent(num_layers=2, bidirectional=True),
+    "gru, steps first, no biases": lambda: Recurrent(
+        batch_first=False, bias=False, dropout=0.1, num_layers=2
+    ),
+    "gru of the models": lambda: ec.models.GRU(hidden=6, layers=2).build((2, 8, 8), 3, seed=0),
+}
+
+
 def images(n: int = 5, size: int = 8) -> torch.Tensor:
     return torch.randn(n, 2, size, size, generator=ec.rng_for(6))
 

@@ -15,6 +15,7 @@ from torchmetrics.functional.classification import multiclass_accuracy, multicla
 from everychip import metrics
 from everychip.errors import ConfigError, DataError
 from everychip.rng import rng_for
+from everychip.tasks import Classification
 
 CLASSES = 7
 
@@ -160,6 +161,19 @@ def test_per_chip_gives_what_the_functions_give() -> None:
     got = metrics.per_chip(logits, labels)
     assert tuple(got) == metrics.METRICS
     assert got == {name: getattr(metrics, name)(logits, labels) for name in metrics.METRICS}
+
+
+@pytest.mark.parametrize("images", [1, 13, 540])
+def test_several_chips_scored_at_once_have_the_scores_of_each_to_the_bit(images: int) -> None:
+    """A row that overflowed among them."""
+    logits = 3 * torch.randn(4, images, 10, generator=rng_for(images))
+    logits[1, 0] = torch.nan
+    labels = torch.randint(10, (images,), generator=rng_for(images, "labels"))
+    together = Classification().together(3)
+    for batch in (slice(0, images // 2), slice(images // 2, images)):
+        if len(labels[batch]):
+            together.update({"logits": logits[:, batch]}, labels[batch])
+    assert together.compute() == [metrics.per_chip(logits[chip], labels) for chip in range(3)]
 
 
 def test_logits_that_need_gradients_are_taken_as_they_are() -> None:

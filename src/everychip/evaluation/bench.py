@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator, Iterator, Mapping
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass, replace
 from functools import partial
@@ -17,12 +17,13 @@ from everychip.data.stream import Stream
 from everychip.errors import ConfigError
 from everychip.evaluation.draws import Draws
 from everychip.evaluation.spreading import Row, spread
+from everychip.evaluation.untreated import Untreated
 from everychip.hardware.chip import Purpose
 from everychip.mitigate import Address
 from everychip.network.modes import evaluating
 from everychip.network.probing import probe
 from everychip.network.running import Precision, Runner
-from everychip.network.together import each_together
+from everychip.network.together import each_together, stacked
 from everychip.progress import Event, Progress, listening
 from everychip.rng import rng_for, seeded_global_generator
 from everychip.scores import Score
@@ -163,15 +164,13 @@ class Bench:
         """Several chips in one call; the last is filled with copies of the last chip, which nobody scores."""
         task = self.asked.task
         for start in range(0, len(chips), self.at_once):
-            held = []
-            for chip in (numbers := chips[start : start + self.at_once]):
-                with seeded_global_generator(seed, purpose, chip, "forward"):
-                    held.append(programmed(chip))
-            meters = [task.meter() for _ in numbers]
-            held += [held[-1]] * (self.at_once - len(held))
-            each_together(self.runner, held, self.data, [task.updating(meter) for meter in meters])
-            del held
-            yield from (meter.compute() for meter in meters)
+            numbers = chips[start : start + self.at_once]
+            meters = task.together(len(numbers))
+            filled = [*numbers, *[numbers[-1]] * (self.at_once - len(numbers))]
+            written = _written(programmed, filled, seed=seed, purpose=purpose)
+            each_together(self.runner, written, self.data, meters.update)
+            del written
+            yield from meters.compute()
 
     def _streamed(
         self, stream: Stream, programmed: Programmed, *, chips: range, seed: int, purpose: str
@@ -224,7 +223,7 @@ def measured(
         return bench.rows(programmed, chips=numbers, seed=seed, purpose=purpose)
 
     # A rule of stopping takes the chips in order, whoever measures them; what was measured ahead is left.
-    found = of(chips) if workers == 1 else spread(of, chips, workers=workers)
+    found = of(chips) if workers == 1 else spread(of, chips, workers=workers, at_once=bench.at_once)
     with torch.no_grad(), listening(progress) as tell, closing(found):
         for row in found:
             rows.append(row)
@@ -234,6 +233,17 @@ def measured(
     known: dict[str, Any] = {"images": bench.images, "whole_test": bench.whole_test, "until": until}
     draws = Draws.of(rows, seed=seed, score=bench.asked.score, chips=chips[: len(rows)], **known)
     return replace(draws, purpose=purpose)
+
+
+def _written(programmed: Programmed, chips: Sequence[int], *, seed: int, purpose: str) -> dict[str, Tensor]:
+    """Several chips, [chips, …] under every name."""
+    if isinstance(programmed, Untreated):
+        return programmed.together(chips)
+    held: dict[int, dict[str, Tensor]] = {}
+    for chip in dict.fromkeys(chips):
+        with seeded_global_generator(seed, purpose, chip, "forward"):
+            held[chip] = programmed(chip)
+    return stacked([held[chip] for chip in chips])
 
 
 def _must_be_all(images: int | None, what: str) -> None:

@@ -96,17 +96,21 @@ def _refused(workers: int, found: str, expected: str, remedy: str | None = None)
     return ConfigError(where, found=found, expected=expected, remedy=remedy or "leave out workers")
 
 
-def blocks_of(chips: range, *, workers: int) -> list[range]:
+def blocks_of(chips: range, *, workers: int, at_once: int = 1) -> list[range]:
     """The chips in consecutive blocks, several for each worker, so that a slow one delays little.
+
+    Where several chips are run in one call, a block is of whole calls.
 
     >>> blocks_of(range(10, 16), workers=1)[:2], len(blocks_of(range(1000), workers=2))
     ([range(10, 11), range(11, 12)], 20)
+    >>> blocks_of(range(1000), workers=2, at_once=8)[0]
+    range(0, 56)
     """
-    size = min(LARGEST, -(-len(chips) // (FOR_EACH * workers)))
+    size = -(-min(LARGEST, -(-len(chips) // (FOR_EACH * workers))) // at_once) * at_once
     return [chips[start : start + size] for start in range(0, len(chips), size)]
 
 
-def spread(rows: Rows, chips: range, *, workers: int) -> Generator[Row, None, None]:
+def spread(rows: Rows, chips: range, *, workers: int, at_once: int = 1) -> Generator[Row, None, None]:
     """The rows of chips in the order of their numbers, measured in blocks by so many forks.
 
     A worker that dies costs its block, which another one measures; a block that costs two workers ends the
@@ -116,11 +120,12 @@ def spread(rows: Rows, chips: range, *, workers: int) -> Generator[Row, None, No
         rows: measures the chips of a range; it is the same in this process and in the forks.
         chips: their numbers.
         workers: how many forks at most.
+        at_once: how many chips `rows` measures in one call.
 
     Yields:
         A row of scores by name for each chip.
     """
-    blocks = blocks_of(chips, workers=workers)
+    blocks = blocks_of(chips, workers=workers, at_once=at_once)
     with _Crew(rows, blocks, min(workers, len(blocks))) as crew:
         for number, block in enumerate(blocks):
             yield from crew.landed(number) or rows(block)

@@ -11,6 +11,7 @@ from torch import Tensor
 from everychip.data import as_calibration
 from everychip.errors import ConfigError
 from everychip.evaluation.bench import Programmed
+from everychip.evaluation.untreated import Untreated
 from everychip.hardware.chip import Purpose
 from everychip.hardware.placement import Placed
 from everychip.mitigate import InOrder, Mitigation
@@ -73,6 +74,8 @@ def treated(
     of = runner.model, placed.hardware, calibration
     with seeded_global_generator(seed, "mitigation"):
         steps = [family.parse(one).bind(*of, seed=seed) for family, one in wanted]
+    if not steps:
+        return Treated(Untreated(placed, seed, purpose), ())
     bound = steps[0] if len(steps) == 1 else InOrder(steps)
 
     def programmed(chip: int) -> dict[str, Tensor]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any, Self
@@ -15,7 +15,7 @@ from everychip.hardware.addresses import addresses
 from everychip.hardware.effective_sigma import EffectiveSigma, weight_noise
 from everychip.hardware.hardware import Hardware, Placement
 from everychip.hardware.learned import input_ranges, with_full_scales
-from everychip.hardware.programming import Draw, NoiseGradient, programmed
+from everychip.hardware.programming import Draw, NoiseGradient, programmed, programmed_together
 from everychip.mapping import Columns
 from everychip.network.exclusive import must_not_be_a_chip
 from everychip.network.soundness import must_be_finite
@@ -119,6 +119,20 @@ class Placed:
         how: dict[str, Any] = {"strength": strength, "gradient": gradient, "draw": draw}
         at: dict[str, Any] = {"seed": seed, "path": path, "inputs": self.inputs}
         return programmed(self.weights, self.own, self.addresses, self.columns, **at, **how)
+
+    def program_together(self, *, seed: int, paths: Sequence[tuple[str | int, ...]]) -> dict[str, Tensor]:
+        """Several chips, those of `program` at these paths to the bit: [chips, …] by name.
+
+        Args:
+            seed: of all draws.
+            paths: where below it those of each chip have their place.
+
+        Returns:
+            The programmed tensors by name, chips first; of hardware without arrays.
+        """
+        return programmed_together(
+            self.weights, self.own, self.addresses, self.columns, seed=seed, paths=paths
+        )
 
     def effective_sigma(self) -> EffectiveSigma:
         """What the nominal device σ does to each layer's weights (`everychip.effective_sigma`)."""

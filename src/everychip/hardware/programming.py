@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from types import MappingProxyType
 from typing import Literal
@@ -74,6 +74,38 @@ def programmed(
                 dac=inputs.get(name),
             )
     return chip
+
+
+def programmed_together(
+    weights: Mapping[str, Tensor],
+    own: Mapping[str, Hardware],
+    drawn_as: Mapping[str, str],
+    columns: Mapping[str, Columns],
+    *,
+    seed: int,
+    paths: Sequence[tuple[str | int, ...]],
+) -> dict[str, Tensor]:
+    """Several chips of named weights without arrays, [chips, …] by name: those of `programmed`, to the bit.
+
+    Args:
+        weights, own, drawn_as, columns, seed: as in `programmed`.
+        paths: that of each chip.
+    """
+    dies = [_on_die(own, seed=seed, path=path) for path in paths]
+    chips = {}
+    for name, weight in weights.items():
+        held, cells = columns.get(name, OUTPUTS_FIRST), full_precision(weight.detach())
+        rngs = [rng_for(seed, *path, drawn_as[name], device=weight.device) for path in paths]
+        with torch.no_grad():
+            if all(die[name] is own[name] for die in dies):
+                mapping, device = own[name].mapping, own[name].device
+                deviations = mapping.deviations(cells, device, rngs, columns=held)
+            else:
+                drawn = zip(dies, rngs, strict=True)
+                deviations = torch.stack([_by_law(cells, die[name], rng, held) for die, rng in drawn])
+            target = own[name].mapping.target(cells, columns=held)
+            chips[name] = torch.add(target, deviations).to(weight.dtype)
+    return chips
 
 
 def _on_die(own: Mapping[str, Hardware], *, seed: int, path: tuple[str | int, ...]) -> dict[str, Hardware]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from abc import abstractmethod
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Annotated, Any, ClassVar, Literal
 
@@ -135,11 +136,10 @@ class CellMapping(Component, family="mapping"):
             In the shape and unit of the weights.
         """
         full, weight = self._full_scale(weight, columns), columns.clipped(weight)
-        one_draw = self.steps is None and isinstance(self.sign, SignMagnitude)
         device, worth = self._law(device)
-        if one_draw and device.uniform_std is not None:
-            [(share, _)] = self._held(Part(weight), worth)
-            return standard_normal(weight, rng).mul_(full * (share * device.uniform_std))
+        if self._is_even(device):
+            return standard_normal(weight, rng).mul_(self._even_spread(weight, full, device, worth))
+        one_draw = self._draws_once
         errors = []
         for part in self._parts(weight, full, columns):
             if part.noisy:
@@ -150,6 +150,49 @@ class CellMapping(Component, family="mapping"):
                 # The sign of the only draw of a symmetric law cannot matter.
                 errors.append(error if one_draw and device.symmetric else part.signed(error))
         return sum(errors[1:], errors[0])
+
+    def deviations(
+        self,
+        weight: Float[Tensor, "*weights"],
+        device: Device,
+        rngs: Sequence[torch.Generator],
+        *,
+        columns: Columns = OUTPUTS_FIRST,
+    ) -> Float[Tensor, chips * weights]:
+        """The draws of several chips, each what `deviation` draws with its own generator, to the bit.
+
+        Args:
+            weight: the weights, in their own unit.
+            device: the cell.
+            rngs: the generator of each chip's draw.
+            columns: which of the weights share a column.
+
+        Returns:
+            Chips first, then in the shape and unit of the weights.
+        """
+        acting, worth = self._law(device)
+        if not self._is_even(acting):
+            return torch.stack([self.deviation(weight, device, rng, columns=columns) for rng in rngs])
+        full, weight = self._full_scale(weight, columns), columns.clipped(weight)
+        drawn = torch.empty((len(rngs), *weight.shape), dtype=weight.dtype, device=weight.device)
+        for one, rng in zip(drawn, rngs, strict=True):
+            one.normal_(generator=rng)
+        return drawn.mul_(self._even_spread(weight, full, acting, worth))
+
+    @property
+    def _draws_once(self) -> bool:
+        """Whether a weight is one cell that holds its magnitude as it is."""
+        return self.steps is None and isinstance(self.sign, SignMagnitude)
+
+    def _is_even(self, device: Device) -> bool:
+        """Whether a weight's deviation is one normal draw, of a σ that all weights of a column share."""
+        return self._draws_once and device.uniform_std is not None
+
+    def _even_spread(self, weight: Tensor, full: Tensor, device: Device, worth: float) -> Tensor:
+        """That σ, in the weights' own unit."""
+        assert device.uniform_std is not None
+        [(share, _)] = self._held(Part(weight), worth)
+        return full * (share * device.uniform_std)
 
     def slices(
         self,

@@ -16,6 +16,7 @@ import torch.nn.functional as F
 from torch import Tensor
 from torch.utils._pytree import tree_map
 
+from everychip.network.gru_of_chips import gru_of_chips
 from everychip.network.memory_format import faster_layout
 
 
@@ -51,7 +52,8 @@ class Chips(Tensor):
     ) -> Any:
         known = _KNOWN.get(func)
         if known is None:
-            raise UnknownFunctionError(getattr(func, "__name__", str(func)))
+            of = getattr(func, "__self__", None)  # the attribute that is read or set
+            raise UnknownFunctionError(f"{getattr(of, '__name__', '')} {func.__name__}".strip())
         return known(func, *args, **(kwargs or {}))
 
     @property
@@ -203,6 +205,38 @@ def _in_line(numbers: Any, chips: int) -> Tensor:
     return line
 
 
+def _gru(
+    func: Callable[..., Any],
+    input: Any,  # noqa: A002
+    start: Any,
+    weights: Any,
+    biases: bool,
+    _layers: int,
+    _dropout: float,
+    train: bool,
+    bidirectional: bool,
+    batch_first: bool,
+) -> tuple[Chips, Chips]:
+    """Gated recurrent layers over batches of sequences of one length."""
+    if train or not isinstance(weights, list | tuple) or input.ndim != 3:
+        raise UnknownFunctionError(func.__name__)
+    number = next(one.number for one in (input, start, *weights) if isinstance(one, Chips))
+    x, h, *own = (_every_chips(number, one) for one in (input, start, *weights))
+    directions = 2 if bidirectional else 1
+    x = x if batch_first else x.transpose(1, 2)
+    states, last = gru_of_chips(x, h, own, biases=biases, directions=directions)
+    states = states if batch_first else states.transpose(1, 2)
+    return Chips.of(states, number=number), Chips.of(last, number=number)
+
+
+def _part(func: Callable[..., Tensor], x: Any, index: Any) -> Chips:
+    """A part of every chip's, by numbers and slices."""
+    places = index if isinstance(index, tuple) else (index,)
+    if not isinstance(x, Chips) or x.among_channels or any(isinstance(one, Tensor | list) for one in places):
+        raise UnknownFunctionError(func.__name__)
+    return x.like(x.held[(slice(None), *places)])
+
+
 def _flatten(func: Callable[..., Tensor], x: Any, start_dim: int = 0, end_dim: int = -1) -> Chips:
     """Every image as a row."""
     if start_dim != 1 or end_dim not in (-1, x.ndim - 1):
@@ -222,6 +256,11 @@ def _shape(_: Any, x: Any, dim: int | None = None) -> Any:
     return x.one_shape if dim is None else x.one_shape[dim]
 
 
+def _of_all(func: Any, x: Any) -> Any:
+    """An attribute that one chip has as all together."""
+    return func(x.held)
+
+
 def _asked(name: str) -> Any:
     """The function that PyTorch names where an attribute of a tensor is read."""
     return getattr(Tensor, name).__get__
@@ -234,6 +273,7 @@ _NUMBER_BY_NUMBER = (
 )
 _POOLS = (F.max_pool2d, torch.max_pool2d, F.avg_pool2d, F.adaptive_avg_pool2d)
 _SUMS = (torch.add, Tensor.add, Tensor.__add__, Tensor.__radd__, torch.mul, Tensor.mul, Tensor.__mul__)
+_ATTRIBUTES = ("device", "dtype", "is_cuda", "is_nested", "is_sparse", "layout", "requires_grad")
 _KNOWN: dict[Any, Callable[..., Any]] = {
     **dict.fromkeys(_NUMBER_BY_NUMBER, _each),
     **dict.fromkeys(_POOLS, _pool),
@@ -242,15 +282,16 @@ _KNOWN: dict[Any, Callable[..., Any]] = {
     torch.conv2d: _conv2d,
     F.linear: _linear,
     F.batch_norm: _batch_norm,
+    torch.gru: _gru,
+    Tensor.__getitem__: _part,
     torch.flatten: _flatten,
     Tensor.flatten: _flatten,
     Tensor.reshape: _reshape,
     Tensor.view: _reshape,
     Tensor.size: _shape,
-    Tensor.__repr__: lambda _func, x: f"Chips({x.number} of {list(x.one_shape)})",
+    Tensor.__repr__: lambda _func, x, **_: f"Chips({x.number} of {list(x.one_shape)})",
     Tensor.dim: lambda _func, x: len(x.one_shape),
     _asked("ndim"): lambda _func, x: len(x.one_shape),
     _asked("shape"): _shape,
-    _asked("device"): lambda _func, x: x.held.device,
-    _asked("dtype"): lambda _func, x: x.held.dtype,
+    **{_asked(name): _of_all for name in _ATTRIBUTES},
 }

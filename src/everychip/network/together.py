@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from functools import partial
 from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.utils._pytree import tree_map
 
 from everychip.data import Examples
 from everychip.data.inputs import in_batches, moved, taken
@@ -26,51 +24,44 @@ class NotTogetherError(ModelError):
 
 
 def each_together(
-    runner: Runner,
-    chips: Sequence[Mapping[str, Tensor]],
-    data: Examples,
-    take: Sequence[Callable[[Any, Any], None]],
+    runner: Runner, chips: Mapping[str, Tensor], data: Examples, take: Callable[[Any, Any], None]
 ) -> None:
-    """Run several chips over all inputs in evaluation mode and hand every batch's output over, chip by chip.
+    """Run several chips over all inputs in evaluation mode and hand every batch's output over.
 
     A call takes the memory of so many batches. Logits are those of chips run one by one but for rounding.
 
     Args:
         runner: of the network.
-        chips: programmed tensors by name, of the same names and shapes.
+        chips: programmed tensors by name, [chips, …] each.
         data: inputs with targets.
-        take: for each chip what takes the network's output of a batch, and the batch's targets; of the last
-            chips, which only fill the call, nothing.
+        take: takes the network's output of a batch, every tensor of it [chips, …], and the batch's targets.
 
     Raises:
-        NotTogetherError: chips on tiles, or a network that draws in evaluation or that vmap cannot run.
+        NotTogetherError: a network that draws in evaluation or that vmap cannot run.
     """
-    stacked = _stacked(runner, chips)
+    every = {alias: chips[name] for name in chips for alias in runner.aliases.get(name, (name,))}
     model, size, device = runner.model, runner.batch_size, runner.device
     with torch.no_grad(), exclusive(model, parts=runner.parts), evaluating(model), runner.autocast():
         # As they come: stacked kernels run faster on images that are not channels-last.
         for n, x in enumerate(moved(batch, device) for batch in in_batches(data.x, size)):
             y = None if data.y is None else moved(taken(data.y, slice(n * size, (n + 1) * size)), device)
-            outputs = _outputs(runner, stacked, x)
-            for k, one in enumerate(take):
-                one(tree_map(partial(_of_chip, k), outputs), y)
+            take(_outputs(runner, every, x), y)
 
 
-def _stacked(runner: Runner, chips: Sequence[Mapping[str, Tensor]]) -> dict[str, Tensor]:
-    """The tensors of all chips under every name that the network holds them by, chips first."""
+def stacked(chips: Sequence[Mapping[str, Tensor]]) -> dict[str, Tensor]:
+    """Programmed tensors of several chips, of the same names and shapes, as [chips, …] by name.
+
+    Raises:
+        NotTogetherError: chips on tiles.
+    """
     if any(type(tensor) not in (Tensor, nn.Parameter) for chip in chips for tensor in chip.values()):
         raise NotTogetherError("chips on the tiles of an array")
-    found = {name: torch.stack([chip[name] for chip in chips]) for name in chips[0]}
-    return {alias: found[name] for name in found for alias in runner.aliases.get(name, (name,))}
+    return {name: torch.stack([chip[name] for chip in chips]) for name in chips[0]}
 
 
-def _outputs(runner: Runner, stacked: dict[str, Tensor], x: Any) -> Any:
+def _outputs(runner: Runner, every: dict[str, Tensor], x: Any) -> Any:
     try:
-        return runner.vectorised(stacked, runner.typed(x))
+        return runner.vectorised(every, runner.typed(x))
     except (RuntimeError, NotImplementedError, ValueError, TypeError) as error:
         words = " ".join(str(error).split()) or type(error).__name__
         raise NotTogetherError(f"a network that torch.func.vmap cannot run: {words[:200]}") from error
-
-
-def _of_chip(number: int, output: Any) -> Any:
-    return output[number] if isinstance(output, Tensor) else output

@@ -15,6 +15,7 @@ from everychip.errors import ConfigError, DataError, EverychipError, known_names
 from everychip.network.outputs import logits
 from everychip.network.running import Runner
 from everychip.scores import Score
+from everychip.tasks.together import OneByOne, Together
 
 
 class Meter(Protocol):
@@ -141,6 +142,11 @@ class Task(Component, family="task"):
     @abstractmethod
     def meter(self) -> Meter:
         """What scores the batches of one chip."""
+
+    def together(self, chips: int) -> Together:
+        """What scores several chips that are run in one call."""
+        meters = [self.meter() for _ in range(chips)]
+        return OneByOne([(meter, self.updating(meter)) for meter in meters])
 
     def prepared(self, runner: Runner, data: Examples) -> Examples:
         """The examples as they are scored; a task without labels makes its own targets here.

@@ -15,7 +15,7 @@ from everychip.network.running import Runner
 from everychip.scores import ACCURACY, Score
 from everychip.tasks.base import Task
 from everychip.tasks.divergence import divergence
-from everychip.tasks.metrics import Answers, answers_of, summary
+from everychip.tasks.metrics import Answers, answers_of, summaries, summary
 
 
 class Classification(Task):
@@ -83,6 +83,10 @@ class Classification(Task):
         """A few numbers for each input, for data that is not in memory."""
         return _Kept()
 
+    def together(self, chips: int) -> _KeptTogether:
+        """The same numbers for several chips, in one call."""
+        return _KeptTogether(self, chips)
+
     def chance(self, y: Tensor) -> float:
         """1 / classes."""
         return 1 / (int(y.max()) + 1)
@@ -102,3 +106,17 @@ class _Kept:
 
     def compute(self) -> dict[str, float]:
         return summary(Answers.joined(self.parts))
+
+
+class _KeptTogether:
+    def __init__(self, task: Task, chips: int) -> None:
+        self.task, self.chips = task, chips
+        self.parts: list[Answers] = []
+
+    def update(self, outputs: Any, y: Tensor) -> None:
+        every = self.task.answer(outputs)[: self.chips]
+        flat = every.reshape(-1, every.shape[-1])
+        self.parts.append(answers_of(flat.float(), y.reshape(-1).repeat(self.chips)).of_chips(self.chips))
+
+    def compute(self) -> list[dict[str, float]]:
+        return summaries(Answers.joined(self.parts))

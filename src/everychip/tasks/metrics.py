@@ -32,16 +32,20 @@ class Answers:
     They are on the CPU, so that every machine adds them up alike.
     """
 
-    said: Int[Tensor, " images"]
-    labels: Int[Tensor, " images"]
-    nll: Float[Tensor, " images"]
-    brier: Float[Tensor, " images"]
-    confidence: Float[Tensor, " images"]
+    said: Int[Tensor, "*chips images"]
+    labels: Int[Tensor, "*chips images"]
+    nll: Float[Tensor, "*chips images"]
+    brier: Float[Tensor, "*chips images"]
+    confidence: Float[Tensor, "*chips images"]
 
     @classmethod
     def joined(cls, parts: Sequence[Answers]) -> Answers:
         """The answers of several batches as those of one."""
-        return cls(*(torch.cat([getattr(part, one.name) for part in parts]) for one in fields(cls)))
+        return cls(*(torch.cat([getattr(part, one.name) for part in parts], dim=-1) for one in fields(cls)))
+
+    def of_chips(self, chips: int) -> Answers:
+        """Those of several chips to the same images, one chip after another, as [chips, images]."""
+        return Answers(*(getattr(self, one.name).view(chips, -1) for one in fields(self)))
 
     @property
     def accuracy(self) -> float:
@@ -130,6 +134,20 @@ def summary(answers: Answers) -> dict[str, float]:
     }
 
 
+def summaries(answers: Answers) -> list[dict[str, float]]:
+    """The same of several chips, whose answers are [chips, images]."""
+    images = answers.labels.shape[-1]
+    right = [count_right(*both) for both in zip(answers.said, answers.labels, strict=True)]
+    columns = {
+        "accuracy": [number / images for number in right],
+        "nll": answers.nll.mean(dim=-1).tolist(),
+        "brier": answers.brier.mean(dim=-1).tolist(),
+        "ece": _gap(answers, _equal_widths(15)).tolist(),
+        "confidence": answers.confidence.mean(dim=-1).tolist(),
+    }
+    return [dict(zip(columns, row, strict=True)) for row in zip(*columns.values(), strict=True)]
+
+
 def answers_of(logits: Float[Tensor, "images classes"], labels: Int[Tensor, " images"]) -> Answers:
     """What a chip answered to each image, without the logits."""
     logits, labels = _checked(logits, labels)
@@ -175,11 +193,21 @@ def _ece(answers: Answers, *, bins: int, equal_mass: bool) -> float:
         ranks = torch.arange(1, bins) / bins
         edges = sure.sort().values[(ranks * len(sure)).ceil().long().clamp(min=1) - 1]
     else:
-        edges = torch.arange(1, bins, dtype=torch.float64) / bins
-    index = torch.bucketize(sure, edges)
-    correct = (answers.said == answers.labels).double()
-    gap = torch.zeros(bins, dtype=torch.float64).index_add_(0, index, correct - sure)
-    return float(gap.abs().sum() / len(sure))
+        edges = _equal_widths(bins)
+    return float(_gap(answers.of_chips(1), edges)[0])
+
+
+def _equal_widths(bins: int) -> Tensor:
+    return torch.arange(1, bins, dtype=torch.float64) / bins
+
+
+def _gap(answers: Answers, edges: Tensor) -> Float[Tensor, " chips"]:
+    """Σ_b |Σ_{i in b} (right − sure)| / N of every chip, between these inner edges of the bins."""
+    (chips, images), bins = answers.labels.shape, len(edges) + 1
+    own = torch.bucketize(answers.confidence, edges) + bins * torch.arange(chips)[:, None]
+    missed = (answers.said == answers.labels).double() - answers.confidence
+    gap = torch.zeros(chips * bins, dtype=torch.float64).index_add_(0, own.flatten(), missed.flatten())
+    return gap.view(chips, bins).abs().sum(dim=-1) / images
 
 
 def _mean(values: Tensor) -> float:

@@ -3,8 +3,9 @@
     python benchmarks/small_networks.py [--rounds 5] [--chips 600] [--json FILE]
 
 LeNet on the embedded digits, 540 test images, RRAM1 at σ 0.2, float32; one worker has two threads, two
-have one each. All but two run the test set in one batch of 540, and the process keeps the memory it frees. The contestants take turns; times are seconds of the clock from the call to its draws, the start of
-workers included and the compilation not, which is done once before. The machine must have two idle cores.
+have one each. All but two run the test set in one batch of 540, and the process keeps the memory it frees.
+The contestants take turns; times are seconds of the clock from the call to its draws, the start of workers
+included and the compilation not, which is done once before. The machine must have two idle cores.
 """
 
 from __future__ import annotations

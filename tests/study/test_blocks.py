@@ -40,6 +40,7 @@ VANILLA = {"method": "vanilla"}
 CASES: dict[str, dict[str, Any]] = {
     "two conditions, one of them without noise": {},
     "images": {"evaluation": {"images": 40}},
+    "several chips in one call": {"model": {"kind": "lenet"}, "evaluation": {"at_once": 4}},
     "outputs corrected on each chip": {
         "model": {"kind": "lenet"},
         "evaluation": {"mitigation": {"kind": "drift_compensation", "images": 20}},

@@ -8,6 +8,7 @@ draws docs/results/plots/ladder.svg: the mean of each training against its lengt
 from __future__ import annotations
 
 import itertools
+import json
 import math
 import sys
 from pathlib import Path
@@ -138,6 +139,26 @@ def doublings() -> str:
             per = 100 * gain / math.log2(int(b.split()[0]) / int(a.split()[0]))
             cells.append(f"{per:+.1f} ({len(short)})".replace("-", "−") if short else "–")
         lines.append(f"| {arm} | {' | '.join(cells)} |")
+    return "\n".join(lines)
+
+
+def exits() -> str:
+    """What the exits say by themselves in the last epoch, beside the backbone, on validation chips."""
+    runs = json.loads(DRAWS.with_suffix(".json").read_text(encoding="utf-8"))["runs"]
+    lines = [
+        "| arm, with ramp + clip | seeds | backbone | exit 1 | exit 2 | exit 3 |",
+        "|---|---:|" + "---:|" * 4,
+    ]
+    for length in LENGTHS:
+        for arm in ARMS:
+            of = {"method": arm, "variant": length + CLIPPED}
+            ends = [run["history"][-1] for run in runs if of.items() <= run["labels"].items()]
+            if ends and "exit1" in ends[0] and length in LENGTHS[2:]:
+                cells = [
+                    percent(fmean(end[name] for end in ends))
+                    for name in ("accuracy", "exit1", "exit2", "exit3")
+                ]
+                lines.append(f"| {arm}, {length} | {len(ends)} | {' | '.join(cells)} |")
     return "\n".join(lines)
 
 

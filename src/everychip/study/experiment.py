@@ -45,6 +45,8 @@ class Evaluation(Config):
     until: "±0.5 two-stage" draws chips until the mean accuracy is known to ±0.5 points (95 %), each on as
     many random images as cost least by a pilot's spread between chips and between images; "±0.5 two-stage
     failures 5 %" trusts 60 chips to show failures, instead of 300.
+    at_once: so many chips are run in one call, which small networks do faster; their last bits may be others
+    than those of chips run one by one, so it is another run.
     images: how many random test images for each chip; absent, the whole test set (percentiles need it).
     target: the accuracy, 0 … 1, or what else the task's score is, whose yield is reported.
     mitigation: what is done to each chip before it is measured, with the training data to calibrate on.
@@ -60,6 +62,7 @@ class Evaluation(Config):
     images: Annotated[int, Field(ge=1)] | None = None
     until: str | None = None
     batch_size: Annotated[int, Field(ge=1, le=1_000_000_000)] = 500
+    at_once: Annotated[int, Field(ge=1, le=1_000_000)] | None = None
     target: float | None = None
     precision: Precision = "float32"
     mitigation: Mitigation | None = None

@@ -50,6 +50,7 @@ def measure_chips(
         seed=experiment.seed,
         batch_size=asked.batch_size,
         precision=asked.precision,
+        at_once=asked.at_once or 1,
         images=asked.images,
         until=asked.until if chips is None else None,
         mitigation=asked.mitigation,

@@ -1,4 +1,4 @@
-"""Networks whose exits stay beside the same backbone, from the complete runs of a study that still runs.
+"""Networks whose exits stay beside the same backbone, from the complete runs of a study.
 
 Two chips averaged stand beside them (`two_chips.py` measures these).
 """
@@ -9,7 +9,7 @@ import json
 from pathlib import Path
 
 from everychip.report.wording import percent, points
-from everychip.statistics.intervals import HEADLINE_SEEDS, seeds_interval
+from everychip.statistics.intervals import HEADLINE_SEEDS, Difference, seeds_interval
 from everychip.statistics.paired_comparison import compare_seeds
 from everychip.storage.table import query
 
@@ -21,9 +21,14 @@ NETWORKS = {"vgg8": "VGG-8 alone", "vgg8 wider": "one channel wider", EXITS: "ex
 Chips = dict[int, list[float]]
 
 
-def accuracies(network: str, sigma: float) -> Chips:
+PUBLISHED = "noise_injection (published)"
+POINTS, LEAST = 12.5, 5.0
+"""Bar (a): the difference to noise injection as published, and the lower end of its interval."""
+
+
+def accuracies(network: str, sigma: float, method: str = "ramp + clip") -> Chips:
     """The accuracy of every chip at the σ of its training, by seed; exits answer together."""
-    where = f"model = '{network}' and method = 'ramp + clip'"
+    where = f"model = '{network}' and method = '{method}'"
     at = f"abs(sigma - {sigma}) < 1e-9 and abs(sigma_train::double - {sigma}) < 1e-9"
     words = f"select seed, accuracy from draws where {where} and {at} order by seed, chip"
     found: Chips = {}
@@ -54,10 +59,41 @@ def table(sigma: str) -> str:
         mean = percent(sum(values) / len(values))
         if len(chips) >= HEADLINE_SEEDS:
             mean += f" {seeds_interval(chips).bounds(scale=100, digits=1)}"
-        gain = "–"
-        both = exits.keys() & chips.keys()
-        if label != NETWORKS[EXITS] and len(both) >= HEADLINE_SEEDS:
-            pair = ({seed: one[seed] for seed in both} for one in (exits, chips))
-            gain = points(compare_seeds(*pair).difference)
+        _, less = (0, None) if label == NETWORKS[EXITS] else exits_less(chips, exits)
+        gain = "–" if less is None else points(less)
         lines.append(f"| {label} | {len(chips)} | {mean} | {percent(min(values))} | {gain} |")
     return "\n".join(lines)
+
+
+def bars() -> str:
+    """Bars (a) and (b) of the work that asked for this, each with what was measured."""
+    lines = ["| bar | trainings | measured [95 %] | shown |", "|---|---:|---|---|"]
+    exits = accuracies(EXITS, 0.4)
+    published, gain = exits_less(accuracies("vgg8", 0.4, PUBLISHED), exits)
+    words = f"(a) above noise injection as published, σ 0.4, by {POINTS:g} points, interval above {LEAST:g}"
+    shown = gain is not None and 100 * gain.estimate >= POINTS and above(gain, LEAST / 100)
+    lines.append(row(words, published, gain, shown=shown))
+    for sigma in (0.4, 0.2):
+        for network in ("vgg8", "vgg8 wider"):
+            seeds, gain = exits_less(accuracies(network, sigma), accuracies(EXITS, sigma))
+            words = f"(b) above {NETWORKS[network]}, σ {sigma:g}, whole interval above 0"
+            lines.append(row(words, seeds, gain, shown=above(gain, 0.0)))
+    return "\n".join(lines)
+
+
+def exits_less(other: Chips, exits: Chips) -> tuple[int, Difference | None]:
+    """The seeds that both have, and the exits' difference over them, where these are enough."""
+    both = exits.keys() & other.keys()
+    if len(both) < HEADLINE_SEEDS:
+        return len(both), None
+    pair = ({seed: one[seed] for seed in both} for one in (exits, other))
+    return len(both), compare_seeds(*pair).difference
+
+
+def above(gain: Difference | None, least: float) -> bool:
+    return gain is not None and gain.low is not None and gain.low > least
+
+
+def row(words: str, seeds: int, gain: Difference | None, *, shown: bool) -> str:
+    measured = "too few trainings" if gain is None else f"{points(gain)} points"
+    return f"| {words} | {seeds} | {measured} | {'yes' if shown else 'no'} |"

@@ -1,4 +1,4 @@
-"""The ladder of docs/results/does-feedback-help.md, from the complete runs of a study that still runs.
+"""The ladder of docs/results/does-feedback-help.md, from the complete runs of a study.
 
     python tools/docs/ladder.py
 

@@ -1,7 +1,7 @@
-"""Collect the complete runs of studies that still run: `python tools/docs/unfinished.py FOLDER ...`.
+"""Collect the complete runs of studies that ask for more: `python tools/docs/unfinished.py FOLDER ...`.
 
 For each study's folder it writes results/unfinished/NAME.parquet, the draws of all complete runs with their
-labels, and NAME.json, what became of each training: status, validation, history. They claim nothing.
+labels, and NAME.json, what became of each training: status, validation, history.
 """
 
 from __future__ import annotations

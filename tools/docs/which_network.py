@@ -34,9 +34,9 @@ residual, with the same number of cells within 3 %, each trained by ramp + clip 
 on CIFAR-10 at 16 × 16 pixels for 20 epochs (`everychip study which-network`, then
 `python tools/docs/which_network.py`, which writes this page).
 """
-UNFINISHED_WORDS = """**Not finished**: the plain networks, one training each
-([draws](../../results/unfinished/README.md)). Residual networks, exits
-and two more seeds are to come; until then, close networks are not told apart.
+UNFINISHED_WORDS = """**Read it for the large steps only**: the plain networks, one training each
+([draws](../../results/unfinished/README.md)). Residual networks, exits and two more seeds were left out when
+the hours were spent, so that close networks are not told apart; the recipe asks for them, and goes on.
 """
 TAIL = """
 Layers are the convolutions, one hidden linear layer and the output. "Exits": two exits stay, and all outputs
@@ -113,7 +113,7 @@ def reading(results: Path = RESULTS) -> str:
     few = min(seeds) < HEADLINE_SEEDS
     if few:  # one training is no result: no network is named
         return (
-            "In %, with 95 % intervals over the chips of one or two trainings each. **No result yet**: "
+            "In %, with 95 % intervals over the chips of one or two trainings each. **No network is named**: "
             "what another training of the same network would change is not in them."
         )
     return "\n".join(

@@ -10,7 +10,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ProcessPoolExecutor
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from multiprocessing.util import Finalize
 from pathlib import Path
 from queue import Empty
@@ -136,7 +136,8 @@ def _prepare(messages: Any) -> None:
     signal.signal(signal.SIGTERM, _end)
     threading.Thread(target=_die_with_parent, daemon=True).start()
     Finalize(None, _leave, exitpriority=_LAST)
-    load_counting()  # now, while another worker trains what this one will measure
+    with suppress(ImportError):  # the first score says so, where a run can be told of it
+        load_counting()  # now, while another worker trains what this one will measure
 
 
 def _leave() -> None:

@@ -78,7 +78,7 @@ def test_on_a_disk_that_fills_up_at_any_time_it_is_refused_and_goes_on_when_ther
 def test_a_file_that_cannot_grow_is_refused_and_the_run_goes_on_when_it_can(
     kind: str, largest: int, forking: Forking, a_run: Job, a_study: Job, tmp_path: Path
 ) -> None:
-    """Written by safetensors (the checkpoint is the largest), whose writes are none of Python's file events."""
+    """Written by safetensors, the checkpoint first, whose writes are none of Python's file events."""
     job, folder = {"run": a_run, "study": a_study}[kind], tmp_path / "out"
     no_traceback_without_room(forking.run(*job.into(folder), largest=largest))
     as_without_a_fault(job, folder, forking.run(*job.into(folder)))

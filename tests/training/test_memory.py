@@ -15,7 +15,7 @@ from torch import nn
 import everychip as ec
 
 kind, width = sys.argv[1], 2048
-model = nn.Sequential(*(part for _ in range(5) for part in (nn.Linear(width, width), nn.ReLU())))
+model = nn.Sequential(*(part for _ in range(8) for part in (nn.Linear(width, width), nn.ReLU())))
 x, y = torch.randn(16, width), torch.arange(16)
 hw = ec.Hardware(device=ec.devices.Gaussian(sigma=0.1), mapping=ec.mapping.Direct())
 ec.evaluate(nn.Linear(4, 2), hw, (torch.randn(8, 4), torch.arange(8) % 2), chips=2, progress=False)

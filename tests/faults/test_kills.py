@@ -46,6 +46,29 @@ def test_killed_at_random_file_events_again_and_again_it_goes_on_to_the_same_bit
         as_without_a_fault(job, folder, forking.run(*job.into(folder)))
 
 
+@pytest.mark.parametrize("place", [0.3, 0.6])
+def test_a_killed_study_that_is_moved_to_another_processor_goes_on_and_says_so(
+    place: float, forking: Forking, a_study: Job, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The other one computes with other instructions: a process of PyTorch's without AVX."""
+    here, there = tmp_path / "here", tmp_path / "there"
+    killed = forking.run(*a_study.into(here), watch=str(here), kill_at=int(place * a_study.events))
+    assert killed.code == -9
+    here.rename(there)
+    monkeypatch.setenv("ATEN_CPU_CAPABILITY", "default")
+    other = Forking()
+    try:
+        done = other.run(*a_study.into(there))
+        rows = "select run, sigma, chip from draws order by all"
+        same = [other.run("sql", str(folder), rows, "--csv") for folder in (a_study.whole, there)]
+    finally:
+        other.close()
+    assert done.code == 0, done.err
+    assert "Computed on 2 processors, whose last bits may differ" in done.err + done.out
+    assert same[0].out == same[1].out, "no draw lost, none double"
+    assert len(same[0].out.splitlines()) == 1 + 2 * 2 * 2
+
+
 @pytest.mark.parametrize("place", [0.02, *WORKING, 0.95])
 @pytest.mark.parametrize("kind", ["run", "study"])
 def test_a_second_process_at_any_time_is_refused_and_the_first_goes_on(

@@ -10,6 +10,7 @@ from torch import nn
 
 from everychip import Draws, Hardware, devices, evaluate, rng_for
 from everychip.errors import ConfigError, DataError
+from everychip.statistics.intervals import mean_interval
 from everychip.statistics.two_stage import PILOT_CHIPS, PILOT_IMAGES, Components, TwoStage
 from everychip.study.experiment import Evaluation, Experiment
 from everychip.study.running import run_experiment
@@ -55,6 +56,15 @@ def test_the_verdict_says_what_was_chosen_and_its_interval_is_narrow_enough() ->
     few = evaluate(model, HARDWARE, data, chips=25, until=RULE)
     assert len(few) == 25
     assert "±1 was not reached in 25 chips" in str(few.verdict())
+
+
+def test_it_stops_at_the_first_chip_at_which_the_interval_of_the_mean_is_narrow_enough() -> None:
+    model, data = task()
+    draws = evaluate(model, HARDWARE, data, chips=3000, until=RULE, seed=4)
+    least, values = 20, draws.accuracy
+    assert len(draws) > least
+    halves = [mean_interval(values[:n]).half for n in range(least, len(draws) + 1)]
+    assert [half is not None and half <= 0.01 for half in halves] == [False] * (len(halves) - 1) + [True]
 
 
 def other_network() -> nn.Module:

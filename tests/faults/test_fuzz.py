@@ -59,8 +59,10 @@ def test_a_hang_a_traceback_and_too_much_memory_would_be_seen(forking: Forking) 
     assert 0 < well.peak < KILOBYTES
     assert mistake_of(replace(well, peak=KILOBYTES + 1)) == f"{KILOBYTES + 1} kB"
     assert mistake_of(replace(well, code=2, err="Traceback (most recent call last):")) == "a traceback"
-    small = forking.run("check", "digits", seconds=SECONDS, memory=1 << 20)
-    assert small.code != 0, "the bound of memory binds"
+    large = ("check", "digits", "--set", 'model={kind="mlp",hidden=[8000,8000]}')
+    small = forking.run(*large, seconds=SECONDS, memory=1 << 20)
+    assert small.refused, "the bound of memory binds"
+    assert "memory" in small.err
 
 
 @pytest.mark.timeout(AT_ONCE * SECONDS)

@@ -17,7 +17,7 @@ pytest.importorskip("accelerate")
 SCRIPT = Path(__file__).with_name("two_processes.py")
 
 
-def trained(kind: str, place: Path, *, processes: int) -> list[dict[str, Any]]:
+def trained(kind: str, place: Path, *, processes: int, parts: int = 1) -> list[dict[str, Any]]:
     """What every process wrote at the end."""
     place.mkdir()
     with socket.socket() as free:
@@ -29,7 +29,7 @@ def trained(kind: str, place: Path, *, processes: int) -> list[dict[str, Any]]:
         known = os.environ | {"MASTER_ADDR": "127.0.0.1", "OMP_NUM_THREADS": "1"}
         if processes > 1:
             known |= {name: str(value) for name, value in several.items()}
-        command = [sys.executable, str(SCRIPT), kind, str(place)]
+        command = [sys.executable, str(SCRIPT), kind, str(place), str(parts)]
         children.append(subprocess.Popen(command, env=known, stderr=subprocess.PIPE, text=True))
     for child in children:
         _, words = child.communicate(timeout=300)
@@ -39,10 +39,13 @@ def trained(kind: str, place: Path, *, processes: int) -> list[dict[str, Any]]:
 
 @pytest.mark.slow
 @pytest.mark.timeout(600)
-@pytest.mark.parametrize("kind", ["noise_injection", "irs"])
-def test_two_processes_have_the_loss_curve_of_one_at_the_same_global_batch(kind: str, tmp_path: Path) -> None:
+@pytest.mark.parametrize(("kind", "parts"), [("noise_injection", 1), ("irs", 1), ("noise_injection", 4)])
+def test_two_processes_have_the_loss_curve_of_one_at_the_same_global_batch(
+    kind: str, parts: int, tmp_path: Path
+) -> None:
+    """Also where each process accumulates the gradients of several parts of its share."""
     [alone] = trained(kind, tmp_path / "one", processes=1)
-    pair = trained(kind, tmp_path / "two", processes=2)
+    pair = trained(kind, tmp_path / "two", processes=2, parts=parts)
     assert [one["processes"] for one in pair] == [2, 2]
     assert alone["losses"][-1] < 0.95 * alone["losses"][0]
     for one in pair:

@@ -9,7 +9,8 @@ import torch
 from torch import nn
 
 from everychip import Draws, Hardware, devices, evaluate, rng_for
-from everychip.errors import ConfigError
+from everychip.errors import ConfigError, DataError
+from everychip.statistics.intervals import mean_interval
 from everychip.statistics.two_stage import PILOT_CHIPS, PILOT_IMAGES, Components, TwoStage
 from everychip.study.experiment import Evaluation, Experiment
 from everychip.study.running import run_experiment
@@ -55,6 +56,46 @@ def test_the_verdict_says_what_was_chosen_and_its_interval_is_narrow_enough() ->
     few = evaluate(model, HARDWARE, data, chips=25, until=RULE)
     assert len(few) == 25
     assert "±1 was not reached in 25 chips" in str(few.verdict())
+
+
+def test_it_stops_at_the_first_chip_at_which_the_interval_of_the_mean_is_narrow_enough() -> None:
+    model, data = task()
+    draws = evaluate(model, HARDWARE, data, chips=3000, until=RULE, seed=4)
+    least, values = 20, draws.accuracy
+    assert len(draws) > least
+    halves = [mean_interval(values[:n]).half for n in range(least, len(draws) + 1)]
+    assert [half is not None and half <= 0.01 for half in halves] == [False] * (len(halves) - 1) + [True]
+
+
+def other_network() -> nn.Module:
+    model, _ = task()
+    model.weight.data = model.weight.data + 0.1 * torch.randn(3, 6, generator=rng_for(0, "other"))
+    return model
+
+
+def test_another_network_meets_the_same_chips_and_images_so_that_their_difference_is_known_better() -> None:
+    (model, data), other = task(), other_network()
+    draws = evaluate(model, HARDWARE, data, chips=3000, until=RULE, seed=4)
+    how = {"chips": len(draws), "images": draws.images}
+    common = draws.compare(evaluate(other, HARDWARE, data, seed=4, **how))
+    apart = evaluate(other, HARDWARE, data, seed=5, **how)
+    variance = (draws.accuracy.var() + apart.accuracy.var()) / len(draws)
+    assert common.difference.half is not None
+    assert common.difference.half < 0.8 * 1.96 * variance.sqrt()
+
+
+def test_draws_that_two_rules_ended_say_how_to_make_them_comparable() -> None:
+    """Each evaluation chose its own numbers: "in the same way" is what was done."""
+    (model, data), other = task(), other_network()
+    draws = evaluate(model, HARDWARE, data, chips=3000, until=RULE)
+    for rule in ("±2 two-stage failures 15 %", "±2 failures 15 %"):
+        theirs = evaluate(other, HARDWARE, data, chips=3000, until=rule)
+        with pytest.raises(DataError, match=r"evaluate the other with chips=") as error:
+            draws.compare(theirs)
+        remedy = str(error.value).rpartition("; ")[2]
+        numbers = f"chips={len(draws)}, images={draws.images}, seed=0"
+        assert remedy == f"evaluate the other with {numbers} and without until"
+    draws.compare(evaluate(other, HARDWARE, data, chips=len(draws), images=draws.images, seed=0))
 
 
 def test_it_costs_less_than_all_images_of_the_same_precision() -> None:

@@ -99,7 +99,7 @@ def deep(levels: int, *, tables: bool) -> Any:
 
 def drawn(schema: dict[str, Any], chosen: random.Random, depth: int = 0) -> Any:
     """A value that a schema allows, or nearly: its bounds are left now and then, and so are its types."""
-    schema = _resolved(schema)
+    schema = resolved(schema)
     if chosen.random() < 0.002:
         return chosen.choice(ODD)
     if "const" in schema:
@@ -113,7 +113,7 @@ def drawn(schema: dict[str, Any], chosen: random.Random, depth: int = 0) -> Any:
     return _OF_TYPE.get(kind if isinstance(kind, str) else kind[0], _table)(schema, chosen, depth)
 
 
-def _resolved(schema: dict[str, Any]) -> dict[str, Any]:
+def resolved(schema: dict[str, Any]) -> dict[str, Any]:
     while "$ref" in schema:
         schema = SCHEMA["$defs"][schema["$ref"].rpartition("/")[2]]
     return schema

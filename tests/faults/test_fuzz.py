@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -49,6 +50,19 @@ def mistake_of(done: Done) -> str:
     if any(sign in done.out + done.err for sign in ("\x1b", "\x00")):
         return "a control character"
     return f"{done.peak} kB" if done.peak > KILOBYTES else ""
+
+
+def test_a_hang_a_traceback_and_too_much_memory_would_be_seen(forking: Forking) -> None:
+    assert mistake_of(forking.run("check", "digits", seconds=0.005)) == "a hang"
+    well = forking.run("check", "digits", seconds=SECONDS, memory=BYTES)
+    assert mistake_of(well) == ""
+    assert 0 < well.peak < KILOBYTES
+    assert mistake_of(replace(well, peak=KILOBYTES + 1)) == f"{KILOBYTES + 1} kB"
+    assert mistake_of(replace(well, code=2, err="Traceback (most recent call last):")) == "a traceback"
+    large = ("check", "digits", "--set", 'model={kind="mlp",hidden=[8000,8000]}')
+    small = forking.run(*large, seconds=SECONDS, memory=1 << 20)
+    assert small.refused, "the bound of memory binds"
+    assert "memory" in small.err
 
 
 @pytest.mark.timeout(AT_ONCE * SECONDS)

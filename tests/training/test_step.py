@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 import everychip as ec
-from everychip.data import as_arrays
+from everychip.data import as_arrays, split_holdout
 from everychip.errors import ConfigError
 from everychip.network.recomputing import recomputing
 from everychip.rng import rng_for, seeded_global_generator
@@ -128,6 +128,57 @@ def test_less_is_kept_for_the_backward() -> None:
         return sum(held.values())
 
     assert kept(Training(recompute=("*",))) < 0.6 * kept(Training())
+
+
+def test_a_training_with_adamw_warm_up_and_two_rates_is_pytorchs_own_loop() -> None:
+    """Parameter groups, LambdaLR and AdamW by hand, on the same batches: `train` hands all of it on."""
+    ours, theirs, epochs, size = network().eval(), network().eval(), 3, 8
+    data = as_arrays((X, Y), split="train")
+    how = {"optimizer": "adamw", "weight_decay": 0.1, "lr": 0.01, "warmup": 0.3, "rates": {"3": 4.0}}
+    training = Training(epochs=epochs, batch_size=size, keep="last", validation=0.25, **how)
+    for model in (ours, theirs):
+        model.train = lambda mode=True, model=model: model  # type: ignore[method-assign]  # no dropout
+    train(ours, ec.methods.Vanilla(), data, hardware=HW, training=training, seed=5)
+
+    part, _ = split_holdout(data, 0.25, seed=5)
+    batches = len(part) // size
+    steps, rising = epochs * batches, math.ceil(0.3 * epochs * batches)
+    groups = [{"params": theirs[3].parameters(), "lr": 0.04}]
+    groups += [{"params": [*theirs[0].parameters(), *theirs[2].parameters()], "lr": 0.01}]
+    optimizer = torch.optim.AdamW(groups, weight_decay=0.1)
+    schedule = torch.optim.lr_scheduler.LambdaLR(
+        optimizer,
+        lambda step: min(1.0, (step + 1) / rising) * (1 + math.cos(math.pi * step / steps)) / 2,
+    )
+    for epoch in range(epochs):
+        order = torch.randperm(len(part), generator=rng_for(5, "order", epoch))
+        for rows in order.split(size)[:batches]:
+            optimizer.zero_grad()
+            nn.functional.cross_entropy(theirs(part.x[rows]), part.y[rows]).backward()
+            optimizer.step()
+            schedule.step()
+    for a, b, start in zip(ours.parameters(), theirs.parameters(), network().parameters(), strict=True):
+        torch.testing.assert_close(a, b, rtol=1e-5, atol=1e-6)
+        assert not torch.allclose(a, start, atol=1e-3)
+
+
+@pytest.mark.parametrize("recompute", [None, ("2",)])
+@pytest.mark.parametrize("parts", [None, 2])
+def test_bfloat16_multiplies_in_bfloat16_also_in_parts_and_where_activations_are_computed_again(
+    parts: int | None, recompute: tuple[str, ...] | None
+) -> None:
+    model, seen = network().eval(), []
+    model.train = lambda mode=True: model  # type: ignore[method-assign]  # dropout of parts would differ
+    for layer in (model[0], model[2][0], model[3]):
+        layer.register_forward_hook(lambda layer, inputs, output: seen.append(output.dtype))
+    found = gradients(model, Training(precision="bfloat16", parts=parts, recompute=recompute))
+    assert set(seen) == {torch.bfloat16}
+    exact = gradients(model, Training())
+    assert torch.float32 in seen
+    for a, b in zip(found, exact, strict=True):
+        assert a.dtype == torch.float32
+        assert not torch.equal(a, b)
+        torch.testing.assert_close(a, b, rtol=0.05, atol=0.02 * float(b.abs().max()) + 1e-3)
 
 
 def test_a_module_that_is_not_there_is_refused_in_one_line() -> None:

@@ -162,8 +162,12 @@ def test_models_of_other_precisions_train(dtype):
 
 
 def test_bfloat16_products_train_a_float32_model():
-    model, data = CONVOLUTIONAL["image"][0](), arrays(shape=(3, 8, 8))
+    model, data, seen = CONVOLUTIONAL["image"][0](), arrays(shape=(3, 8, 8)), set()
+    last = [part for part in model.modules() if isinstance(part, nn.Linear)][-1]
+    last.register_forward_hook(lambda layer, inputs, output: seen.add((layer.training, output.dtype)))
     fitted = run(model, data, epochs=4, precision="bfloat16")
+    assert (True, torch.bfloat16) in seen
+    assert (True, torch.float32) not in seen
     assert {p.dtype for p in model.parameters()} == {torch.float32}
     assert fitted.status == "above_chance"
     assert fitted.history[-1]["accuracy"] > 0.8

@@ -6,7 +6,7 @@ import sys
 from collections.abc import Sequence
 
 from everychip.cli.printing import tolerate
-from everychip.errors import EverychipError, visible
+from everychip.errors import EverychipError, shortened, visible
 from everychip.freed_memory import keep_freed_memory
 
 MISTAKE, INTERRUPTED = 2, 130
@@ -39,7 +39,7 @@ def call(arguments: Sequence[str] | None = None) -> int:
         sys.stderr.close()  # whoever read us has gone; Python would complain about it while it exits
         return 1
     except OSError as error:
-        place = f"{error.filename}: " if error.filename else ""
+        place = f"{shortened(str(error.filename))}: " if error.filename else ""
         return _mistake(f"{place}{(error.strerror or str(error)).lower()}")
     except (MemoryError, RuntimeError) as error:
         if not _out_of_memory(error):

@@ -183,6 +183,7 @@ def _fits(value: float) -> bool:
 _CHECKS = {"float": _only(NUMBER), "int": _only(WHOLE), "bool": _only("true or false", switch=True)}
 _BRANCH = "|"
 """Begins the part of an error's place that is a branch of a union; words for the branch may follow."""
+_LONGEST_NAME = 100  # of a text that a remedy repeats
 
 
 def take_as_written(schema: Any) -> None:
@@ -263,9 +264,9 @@ def _of_union(alike: list[Any], branch: int) -> Mistake:
 
 
 def _listed(value: Any) -> str:
-    """How a text or a number is a list of one."""
+    """How a text or a number is a list of one; a text that is no name is not repeated."""
     if isinstance(value, str):
-        return f": [{json.dumps(value, ensure_ascii=False)}]"
+        return f": [{json.dumps(value, ensure_ascii=False)}]" if len(value) <= _LONGEST_NAME else ""
     return f": [{shown(value)}]" if isinstance(value, int | float) and not isinstance(value, bool) else ""
 
 

@@ -216,7 +216,7 @@ class Draws(metaclass=InOwnWords):
                 "Draws.compare",
                 found=f"{len(self)} chips beside {len(other)}, not the same ones",
                 expected="the same chips in both",
-                remedy="evaluate both with the same seed and number of chips",
+                remedy=self._the_same_again("evaluate both with the same seed and number of chips"),
             )
         a, b = self.values[mine.indices], other.values[theirs.indices]
         return compare(a, b, level=level, score=self.score)
@@ -356,9 +356,16 @@ class Draws(metaclass=InOwnWords):
                     where,
                     found=f"{name} {mine} beside {name} {theirs}",
                     expected=f"the same {name}: only then are these the same chips and images",
-                    remedy="evaluate both in the same way",
+                    remedy=self._the_same_again("evaluate both in the same way"),
                 )
         self._must_be_of_cells_of(other, where=where)
+
+    def _the_same_again(self, usual: str) -> str:
+        """How another network meets these chips and images, where a rule chose how many: not by the rule."""
+        if self.until is None or self.chip.tolist() != list(range(len(self))):
+            return usual
+        images = "" if self.whole_test else f", images={self.images}"
+        return f"evaluate the other with chips={len(self)}{images}, seed={self.seed} and without until"
 
     def _must_be_of_cells_of(self, other: Draws, *, where: str) -> None:
         """Chips are the same where their matrices are; one network may keep more of them digital."""

@@ -59,6 +59,9 @@ class Start(Config):
             return {**table, "sha256": _hash_in(table["file"])}
         except StoreError as error:
             raise refusal(("file",), f"{error.found} ({error.where})", error.expected or _EXPECTED) from None
+        except OSError as error:  # a path that no file can have
+            found = f"{(error.strerror or 'an unusable path').lower()} ({table['file']})"
+            raise refusal(("file",), found, _EXPECTED) from None
 
     def load(self, model: nn.Module) -> None:
         """Put the weights into a freshly built model, or refuse them as those of another."""

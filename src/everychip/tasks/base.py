@@ -144,7 +144,14 @@ class Task(Component, family="task"):
         """What scores the batches of one chip."""
 
     def together(self, chips: int) -> Together:
-        """What scores several chips that are run in one call."""
+        """What scores several chips that are run in one call.
+
+        Args:
+            chips: how many of them.
+
+        Returns:
+            Takes the batches of all, and has the scores of each.
+        """
         meters = [self.meter() for _ in range(chips)]
         return OneByOne([(meter, self.updating(meter)) for meter in meters])
 

@@ -64,9 +64,9 @@ def timed(work: Callable[[], object]) -> float:
     return time.perf_counter() - started
 
 
-def evaluation(seconds: float) -> tuple[int, Work]:
-    """`evaluate` of a VGG-8 of width 16 on 500 images, in this process and in two forks."""
-    model, data = vgg()
+def evaluation(network: str, seconds: float) -> tuple[int, Work]:
+    """`evaluate` of a network in this process and in two forks."""
+    model, data = NETWORKS[network]()
 
     def measured(chips: int, workers: int) -> float:
         return timed(lambda: ec.evaluate(model, HARDWARE, data, chips=chips, workers=workers, progress=False))
@@ -97,7 +97,7 @@ def apart(network: str, seconds: float) -> tuple[int, Work]:
 
 def _alone(network: str, chips: int, begin: Barrier, over: Barrier) -> None:
     torch.set_num_threads(1)
-    model, data = vgg() if network == "vgg8-16" else lenet()
+    model, data = NETWORKS[network]()
     ec.evaluate(model, HARDWARE, data, chips=3, progress=False)
     begin.wait()
     ec.evaluate(model, HARDWARE, data, chips=chips, progress=False)
@@ -115,6 +115,9 @@ def lenet() -> tuple[torch.nn.Module, Any]:
     """A LeNet and the embedded digits."""
     splits = ec.data.Digits().load()
     return ec.models.LeNet().build(splits.input_shape, splits.classes, seed=0), splits.test
+
+
+NETWORKS: dict[str, Callable[[], tuple[torch.nn.Module, Any]]] = {"vgg8-16": vgg, "lenet": lenet}
 
 
 def study_of(runs: int, chips: int) -> Study:
@@ -228,7 +231,8 @@ def side_by_side(name: str, chips: int, work: Work, rounds: int) -> dict[str, An
 
 
 WORKS: dict[str, Callable[[float, Path], tuple[int, Work]]] = {
-    "evaluation, forks": lambda seconds, _: evaluation(seconds),
+    "evaluation, forks": lambda seconds, _: evaluation("vgg8-16", seconds),
+    "evaluation of lenet, forks": lambda seconds, _: evaluation("lenet", seconds),
     "one run, blocks": one_run,
     "study of four runs": four_runs,
     "apart, vgg8-16": lambda seconds, _: apart("vgg8-16", seconds),

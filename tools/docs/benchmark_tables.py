@@ -175,7 +175,7 @@ def overheads() -> str:
     """What there is to wait for beside the chips, from benchmarks/scaling.json."""
     words = {
         "fork": "a fork of `evaluate`, until it has answered",
-        "process": "a worker process, until it has answered; PyTorch is imported",
+        "process": "a worker process, until it has answered; PyTorch and torchmetrics are imported",
         "job": "a further job of the same process",
         "block": "a block of one chip: data and network read, one chip measured",
         "driver": "the driver, for each run",

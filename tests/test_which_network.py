@@ -87,7 +87,7 @@ def test_the_page_says_what_its_draws_say(tmp_path, seeds):
     mean = 80 - 16 - 0.25 - (1 if seeds == 3 else 0)
     named = f"10 layers, residual has the highest mean, {mean:.1f}"[:-1] in text
     assert named == (seeds == 3), "one training each names no network"
-    assert ("**No result yet**" in text) == (seeds == 1)
+    assert ("**No network is named**" in text) == (seeds == 1)
     rows = [line for line in text.splitlines() if line.startswith("| ")]
     assert [row.split(" | ")[0] for row in rows[1:]] == ["| 3 layers", "| 10 layers", "| 10 layers, residual"]
     assert f"{mean:.1f}"[:-1] in rows[3]

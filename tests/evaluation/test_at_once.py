@@ -18,6 +18,7 @@ from everychip.evaluation.bench import Asked, Bench
 from everychip.hardware.chip import run
 from everychip.network import vectorised as compiling
 from everychip.network.vectorised import vectorised
+from everychip.study.experiment import Evaluation, Experiment
 
 HARDWARE = ec.Hardware(device=ec.devices.Gaussian(sigma=0.2))
 
@@ -226,3 +227,14 @@ def test_the_forward_of_several_chips_is_that_of_each() -> None:
 def test_one_chip_at_a_time_tries_nothing(monkeypatch) -> None:
     monkeypatch.setattr(Bench, "_together", None)
     assert len(ec.evaluate(lenet(), HARDWARE, images(), chips=3)) == 3
+
+
+def test_a_recipe_asks_for_no_larger_call_than_it_has_chips() -> None:
+    """A larger one would be filled with copies of the last chip."""
+    assert Evaluation(chips=30, at_once=30).at_once == 30
+    with pytest.raises(
+        ConfigError, match=r"at_once: found 31, of 30 chips; expected at most as many as chips"
+    ):
+        Evaluation.parse({"chips": 30, "at_once": 31})
+    with pytest.raises(ConfigError, match=r"at_once: found 1001; expected at most 1000"):
+        ec.evaluate(lenet(), HARDWARE, images(), chips=2, at_once=1001)

@@ -19,6 +19,8 @@ from everychip.network.together import NotTogetherError
 AtOnce = int | Literal["auto"]
 TRIED = (4, 16)
 """Chips in one call that "auto" tries beside one, in this order, while more of them are faster."""
+MOST = 1_000
+"""Chips in one call at most: each takes the memory of a batch."""
 WORTH = 0.9
 """More at once are chosen where a chip then takes at most this share of its time."""
 
@@ -26,7 +28,7 @@ WORTH = 0.9
 def how_many(value: Any, where: str) -> None:
     """Refuse what is neither a number of chips nor "auto"."""
     if value != "auto":
-        must_be(value, where, whole=True, least=1, remedy='or "auto", which measures')
+        must_be(value, where, whole=True, least=1, most=MOST, remedy='or "auto", which measures')
 
 
 def run_together(bench: Bench, programmed: Programmed, asked: AtOnce, *, seed: int, purpose: str) -> Bench:

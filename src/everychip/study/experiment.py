@@ -62,11 +62,18 @@ class Evaluation(Config):
     images: Annotated[int, Field(ge=1)] | None = None
     until: str | None = None
     batch_size: Annotated[int, Field(ge=1, le=1_000_000_000)] = 500
-    at_once: Annotated[int, Field(ge=1, le=1_000_000)] | None = None
+    at_once: Annotated[int, Field(ge=1, le=1_000)] | None = None
     target: float | None = None
     precision: Precision = "float32"
     mitigation: Mitigation | None = None
     policy: Policy | None = None
+
+    @model_validator(mode="after")
+    def _call_is_of_chips(self) -> Self:
+        """A call is filled with copies of the last chip, so a larger one would run nothing but copies."""
+        if self.at_once is not None and self.at_once > self.chips:
+            raise refusal(("at_once",), f"{self.at_once}, of {self.chips} chips", "at most as many as chips")
+        return self
 
     @model_validator(mode="after")
     def _until_is_two_stage(self) -> Self:

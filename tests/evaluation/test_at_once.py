@@ -232,9 +232,9 @@ def test_one_chip_at_a_time_tries_nothing(monkeypatch) -> None:
 def test_a_recipe_asks_for_no_larger_call_than_it_has_chips() -> None:
     """A larger one would be filled with copies of the last chip."""
     assert Evaluation(chips=30, at_once=30).at_once == 30
-    with pytest.raises(
-        ConfigError, match=r"at_once: found 31, of 30 chips; expected at most as many as chips"
-    ):
-        Evaluation.parse({"chips": 30, "at_once": 31})
-    with pytest.raises(ConfigError, match=r"at_once: found 1001; expected at most 1000"):
+    asked = {"chips": 30, "at_once": 31}
+    recipe = {"data": "digits", "model": "lenet", "method": "noise_injection", "evaluation": asked}
+    with pytest.raises(ConfigError, match=r"at_once: found 31, of 30 chips; expected at most as many"):
+        Experiment.read(recipe, where="recipe")
+    with pytest.raises(ConfigError, match=r"at_once.*1001"):
         ec.evaluate(lenet(), HARDWARE, images(), chips=2, at_once=1001)

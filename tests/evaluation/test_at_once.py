@@ -181,7 +181,7 @@ def test_a_stream_is_refused() -> None:
 
 @pytest.mark.parametrize("wrong", [0, -1, 2.5, "many", True])
 def test_a_number_of_chips_or_auto_is_expected(wrong) -> None:
-    with pytest.raises(ConfigError, match=r"evaluate\.at_once: found .*at least 1 and at most 1000; or \"auto\""):
+    with pytest.raises(ConfigError, match=r"at_once: found .*at least 1 and at most 1000; or \"auto\""):
         ec.evaluate(lenet(), HARDWARE, images(), chips=2, at_once=wrong)
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import warnings
+
 import pytest
 import torch
 import torch.nn.functional as F
@@ -10,7 +12,8 @@ from torch.func import functional_call
 
 import everychip as ec
 from everychip.network import vectorised as module
-from everychip.network.side_by_side import Chips, UnknownFunctionError, answered_side_by_side
+from everychip.network.chips_tensor import Chips, UnknownFunctionError
+from everychip.network.side_by_side import answered_side_by_side
 from everychip.network.vectorised import vectorised
 
 CHIPS = 3
@@ -122,6 +125,11 @@ UNKNOWN = {
     "statistics of the batch": (lambda h: F.batch_norm(h, None, None, training=True), "batch_norm"),
     "dropout that draws": (lambda h: F.dropout(h, 0.5), "dropout"),
     "indices": (lambda h: F.max_pool2d(h, 2, return_indices=True)[0], "max_pool2d_with_indices"),
+    "indices by place": (lambda h: F.max_pool2d(h, 2, None, 0, 1, False, True)[0], "max_pool2d"),
+    "one channel beside several": (
+        lambda h: h * Chips.of(torch.ones(4, CHIPS, 8, 8), number=CHIPS, among_channels=True),
+        "mul",
+    ),
     "an image added": (lambda h: h + torch.ones(h.shape), "add"),
     "another shape": (lambda h: h.reshape(-1, 2), "reshape"),
     "a branch": (lambda h: h if h.relu() is None else h.sum(), "sum"),
@@ -134,6 +142,59 @@ def test_a_function_that_is_not_known_is_refused(case) -> None:
     h = Chips.of(torch.randn(4, 6, 8, 8), number=CHIPS, among_channels=True)
     with pytest.raises(UnknownFunctionError, match=name):
         function(h)
+
+
+def test_rows_are_taken_by_numbers_and_slices_alone() -> None:
+    rows = Chips.of(torch.arange(24.0).reshape(CHIPS, 2, 4), number=CHIPS)
+    assert torch.equal(rows[:, -1].held, rows.held[:, :, -1])
+    assert torch.equal(rows[..., 1:3].held, rows.held[..., 1:3])
+    for index in ([0, 1], torch.tensor([0]), (slice(None), [0, 2]), True):
+        with pytest.raises(UnknownFunctionError, match="getitem"):
+            _ = rows[index]
+
+
+def swish(x: torch.Tensor) -> torch.Tensor:
+    return torch.sigmoid(x) * x
+
+
+with warnings.catch_warnings(action="ignore"):  # newer versions of PyTorch advise against it
+    scripted = torch.jit.trace(swish, torch.ones(1))
+
+
+class Uncommon(nn.Module):
+    """Parts that no function of Python is asked for, attention over space, and images one by one."""
+
+    def __init__(self, part: str) -> None:
+        super().__init__()
+        self.part = part
+        self.conv, self.gate, self.out = nn.Conv2d(2, 3, 3), nn.Conv2d(3, 1, 1), nn.Linear(108, 3)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        apart = self.part == "images one by one"
+        h = torch.stack([self.conv(one) for one in x]) if apart else self.conv(x)
+        if self.part == "scripted":
+            h = scripted(h)
+        if self.part == "attention over space":
+            h = h * torch.sigmoid(self.gate(h))
+        if self.part == "rows by a list":
+            return self.out(h.flatten(1))[:, [2, 0, 1]]
+        return self.out(h.flatten(1))
+
+
+@pytest.mark.parametrize("part", ["scripted", "attention over space", "images one by one", "rows by a list"])
+def test_what_is_uncommon_is_right_or_refused(part) -> None:
+    model, x = Uncommon(part).double().eval(), images().double()
+    chips = stacked(model)
+    with torch.no_grad():
+        alone = [
+            functional_call(model, {n: held[k] for n, held in chips.items()}, (x,)) for k in range(CHIPS)
+        ]
+        try:
+            every = vectorised(model)(chips, x)
+        except RuntimeError:  # vmap cannot run it either, and `each_together` says so
+            assert part == "scripted"
+        else:
+            torch.testing.assert_close(every, torch.stack(alone))
 
 
 class Sorted(nn.Module):

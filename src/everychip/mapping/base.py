@@ -158,7 +158,7 @@ class CellMapping(Component, family="mapping"):
         rngs: Sequence[torch.Generator],
         *,
         columns: Columns = OUTPUTS_FIRST,
-    ) -> Float[Tensor, chips * weights]:
+    ) -> Float[Tensor, " chips *weights"]:
         """The draws of several chips, each what `deviation` draws with its own generator, to the bit.
 
         Args:

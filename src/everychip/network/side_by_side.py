@@ -7,80 +7,18 @@ each other. Only the functions below are known; a network that calls another one
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from functools import partial
-from typing import Any, Self
+from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 from torch.utils._pytree import tree_map
 
+from everychip.network.chips_tensor import Chips, UnknownFunctionError, acts_on
 from everychip.network.gru_of_chips import gru_of_chips
 from everychip.network.memory_format import faster_layout
-
-
-class UnknownFunctionError(Exception):
-    """A function that is not known to act on chips side by side, by its name."""
-
-
-class Chips(Tensor):
-    """One tensor of every chip, in one tensor; to a network it looks like that of one chip.
-
-    number: of chips. among_channels: whether it is [images, chips · channels, height, width], the channels
-    of a chip next to each other, and not [chips, …].
-
-    >>> weights = Chips.of(torch.ones(3, 5, 1, 2, 2), number=3)
-    >>> images = F.conv2d(torch.ones(7, 1, 4, 4), weights)
-    >>> [tuple(shape) for shape in (images.shape, images.held.shape, images.chips_first().shape)]
-    [(7, 5, 3, 3), (7, 15, 3, 3), (3, 7, 5, 3, 3)]
-    """
-
-    number: int
-    among_channels: bool
-
-    @classmethod
-    def of(cls, held: Tensor, *, number: int, among_channels: bool = False) -> Self:
-        """The tensor of all chips as this; see above."""
-        one = held.as_subclass(cls)
-        one.number, one.among_channels = number, among_channels
-        return one
-
-    @classmethod
-    def __torch_function__(
-        cls, func: Any, types: Any, args: Sequence[Any] = (), kwargs: Mapping[str, Any] | None = None
-    ) -> Any:
-        known = _KNOWN.get(func)
-        if known is None:
-            of = getattr(func, "__self__", None)  # the attribute that is read or set
-            raise UnknownFunctionError(f"{getattr(of, '__name__', '')} {func.__name__}".strip())
-        return known(func, *args, **(kwargs or {}))
-
-    @property
-    def held(self) -> Tensor:
-        """All of it as a plain tensor."""
-        with torch._C.DisableTorchFunctionSubclass():
-            return self.as_subclass(Tensor)
-
-    @property
-    def one_shape(self) -> torch.Size:
-        """The shape of one chip's."""
-        shape = self.held.shape
-        if not self.among_channels:
-            return shape[1:]
-        return torch.Size((shape[0], shape[1] // self.number, *shape[2:]))
-
-    def chips_first(self) -> Tensor:
-        """[chips, …] as a plain tensor."""
-        held = self.held
-        if not self.among_channels:
-            return held
-        images, channels, *sides = held.shape
-        return held.view(images, self.number, channels // self.number, *sides).movedim(1, 0)
-
-    def like(self, held: Tensor) -> Self:
-        """Other numbers of the same chips, laid out in the same way."""
-        return type(self).of(held, number=self.number, among_channels=self.among_channels)
 
 
 def answered_side_by_side(
@@ -111,20 +49,30 @@ def _every_chips(number: int, leaf: Any) -> Any:
     return leaf.expand(number, *leaf.shape) if isinstance(leaf, Tensor) else leaf
 
 
+@acts_on(
+    *(torch.relu, torch.relu_, Tensor.relu, Tensor.relu_, F.relu, F.relu6, F.hardtanh, F.leaky_relu, F.elu),
+    *(torch.tanh, Tensor.tanh, torch.sigmoid, Tensor.sigmoid, F.gelu, F.silu, F.hardswish, F.hardsigmoid),
+    *(Tensor.contiguous, Tensor.detach),
+)
 def _each(func: Callable[..., Tensor], x: Any, *args: Any, **how: Any) -> Chips:
     """A function of every number by itself, or of every channel by itself."""
     if not isinstance(x, Chips) or any(isinstance(one, Tensor) for one in (*args, *how.values())):
         raise UnknownFunctionError(func.__name__)
-    return x.like(func(x.held, *args, **how))
+    made = func(x.held, *args, **how)
+    if not isinstance(made, Tensor):
+        raise UnknownFunctionError(func.__name__)
+    return x.like(made)
 
 
+@acts_on(F.max_pool2d, torch.max_pool2d, F.avg_pool2d, F.adaptive_avg_pool2d)
 def _pool(func: Callable[..., Tensor], x: Any, *args: Any, **how: Any) -> Chips:
     """A pool, channel by channel."""
-    if not x.among_channels or how.get("return_indices"):
+    if not isinstance(x, Chips) or not x.among_channels or how.get("return_indices"):
         raise UnknownFunctionError(func.__name__)
     return _each(func, x, *args, **how)
 
 
+@acts_on(F.dropout)
 def _dropout(func: Callable[..., Tensor], x: Any, *args: Any, **how: Any) -> Chips:
     """Nothing in evaluation."""
     if how.get("training", args[1] if len(args) > 1 else True):
@@ -133,12 +81,18 @@ def _dropout(func: Callable[..., Tensor], x: Any, *args: Any, **how: Any) -> Chi
     return kept
 
 
+@acts_on(
+    *(torch.add, Tensor.add, Tensor.add_, Tensor.__add__, Tensor.__radd__, Tensor.__iadd__),
+    *(torch.mul, Tensor.mul, Tensor.__mul__, Tensor.__rmul__),
+)
 def _both(func: Callable[..., Tensor], a: Any, b: Any, **how: Any) -> Chips:
     """A sum or a product, number by number."""
     one: Chips = a if isinstance(a, Chips) else b
     for other in (a, b):
         if isinstance(other, Chips):
             alike = other.among_channels == one.among_channels and len(other.one_shape) == len(one.one_shape)
+            # Of one channel and several, every chip's one would have to be spread over its several.
+            alike &= not one.among_channels or other.one_shape[1] == one.one_shape[1]
         else:
             most = 0 if one.among_channels else len(one.one_shape)
             alike = not isinstance(other, Tensor) or other.ndim <= most
@@ -148,6 +102,7 @@ def _both(func: Callable[..., Tensor], a: Any, b: Any, **how: Any) -> Chips:
     return one.like(func(*plain, **how))
 
 
+@acts_on(torch.conv2d)
 def _conv2d(
     func: Callable[..., Tensor],
     input: Any,  # noqa: A002 - PyTorch's own names
@@ -160,7 +115,8 @@ def _conv2d(
 ) -> Chips:
     """A convolution; of images that all chips share, with all kernels as those of one layer."""
     shared = not isinstance(input, Chips)
-    if not isinstance(weight, Chips) or (shared and groups > 1) or not (shared or input.among_channels):
+    batch = input.ndim == 4 and (shared or input.among_channels)
+    if not isinstance(weight, Chips) or not batch or (shared and groups > 1):
         raise UnknownFunctionError(func.__name__)
     images, parts = (input, 1) if shared else (input.held, weight.number * groups)
     kernels = faster_layout(weight.held.flatten(0, 1))
@@ -169,6 +125,7 @@ def _conv2d(
     return Chips.of(drawn, number=weight.number, among_channels=True)
 
 
+@acts_on(F.linear)
 def _linear(func: Callable[..., Tensor], input: Any, weight: Any, bias: Any = None) -> Chips:  # noqa: A002
     """A linear layer of rows [n, features]."""
     if not isinstance(weight, Chips) or input.ndim != 2 or getattr(input, "among_channels", False):
@@ -180,6 +137,7 @@ def _linear(func: Callable[..., Tensor], input: Any, weight: Any, bias: Any = No
     return weight.like(torch.baddbmm(added, rows, weight.held.mT))
 
 
+@acts_on(F.batch_norm)
 def _batch_norm(
     func: Callable[..., Tensor],
     input: Any,  # noqa: A002
@@ -205,6 +163,7 @@ def _in_line(numbers: Any, chips: int) -> Tensor:
     return line
 
 
+@acts_on(torch.gru)
 def _gru(
     func: Callable[..., Any],
     input: Any,  # noqa: A002
@@ -229,14 +188,17 @@ def _gru(
     return Chips.of(states, number=number), Chips.of(last, number=number)
 
 
+@acts_on(Tensor.__getitem__)
 def _part(func: Callable[..., Tensor], x: Any, index: Any) -> Chips:
     """A part of every chip's, by numbers and slices."""
     places = index if isinstance(index, tuple) else (index,)
-    if not isinstance(x, Chips) or x.among_channels or any(isinstance(one, Tensor | list) for one in places):
+    simple = all(one is None or one is ... or type(one) in (int, slice) for one in places)
+    if not isinstance(x, Chips) or x.among_channels or not simple:
         raise UnknownFunctionError(func.__name__)
     return x.like(x.held[(slice(None), *places)])
 
 
+@acts_on(torch.flatten, Tensor.flatten)
 def _flatten(func: Callable[..., Tensor], x: Any, start_dim: int = 0, end_dim: int = -1) -> Chips:
     """Every image as a row."""
     if start_dim != 1 or end_dim not in (-1, x.ndim - 1):
@@ -244,54 +206,10 @@ def _flatten(func: Callable[..., Tensor], x: Any, start_dim: int = 0, end_dim: i
     return Chips.of(x.chips_first().flatten(2), number=x.number)
 
 
+@acts_on(Tensor.reshape, Tensor.view)
 def _reshape(func: Callable[..., Tensor], x: Any, *shape: Any) -> Chips:
     """The same, asked for by another name."""
     wanted = shape[0] if len(shape) == 1 and not isinstance(shape[0], int) else shape
     if len(wanted) != 2 or wanted[0] != x.one_shape[0] or wanted[1] not in (-1, x.one_shape[1:].numel()):
         raise UnknownFunctionError(func.__name__)
     return _flatten(func, x, 1)
-
-
-def _shape(_: Any, x: Any, dim: int | None = None) -> Any:
-    return x.one_shape if dim is None else x.one_shape[dim]
-
-
-def _of_all(func: Any, x: Any) -> Any:
-    """An attribute that one chip has as all together."""
-    return func(x.held)
-
-
-def _asked(name: str) -> Any:
-    """The function that PyTorch names where an attribute of a tensor is read."""
-    return getattr(Tensor, name).__get__
-
-
-_NUMBER_BY_NUMBER = (
-    *(torch.relu, torch.relu_, Tensor.relu, Tensor.relu_, F.relu, F.relu6, F.hardtanh, F.leaky_relu, F.elu),
-    *(torch.tanh, Tensor.tanh, torch.sigmoid, Tensor.sigmoid, F.gelu, F.silu, F.hardswish, F.hardsigmoid),
-    *(Tensor.contiguous, Tensor.detach),
-)
-_POOLS = (F.max_pool2d, torch.max_pool2d, F.avg_pool2d, F.adaptive_avg_pool2d)
-_SUMS = (torch.add, Tensor.add, Tensor.__add__, Tensor.__radd__, torch.mul, Tensor.mul, Tensor.__mul__)
-_ATTRIBUTES = ("device", "dtype", "is_cuda", "is_nested", "is_sparse", "layout", "requires_grad")
-_KNOWN: dict[Any, Callable[..., Any]] = {
-    **dict.fromkeys(_NUMBER_BY_NUMBER, _each),
-    **dict.fromkeys(_POOLS, _pool),
-    **dict.fromkeys((*_SUMS, Tensor.__rmul__, Tensor.__iadd__, Tensor.add_), _both),
-    F.dropout: _dropout,
-    torch.conv2d: _conv2d,
-    F.linear: _linear,
-    F.batch_norm: _batch_norm,
-    torch.gru: _gru,
-    Tensor.__getitem__: _part,
-    torch.flatten: _flatten,
-    Tensor.flatten: _flatten,
-    Tensor.reshape: _reshape,
-    Tensor.view: _reshape,
-    Tensor.size: _shape,
-    Tensor.__repr__: lambda _func, x, **_: f"Chips({x.number} of {list(x.one_shape)})",
-    Tensor.dim: lambda _func, x: len(x.one_shape),
-    _asked("ndim"): lambda _func, x: len(x.one_shape),
-    _asked("shape"): _shape,
-    **{_asked(name): _of_all for name in _ATTRIBUTES},
-}

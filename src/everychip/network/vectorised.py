@@ -12,7 +12,7 @@ from torch.func import functional_call, vmap
 
 from everychip.data.inputs import Inputs, as_call
 from everychip.network.eager import is_compiled
-from everychip.network.side_by_side import UnknownFunctionError, answered_side_by_side
+from everychip.network.side_by_side import answered_side_by_side
 
 Vectorised = Callable[[dict[str, Tensor], Inputs], Any]
 """What all chips answer for one batch, chips first: of tensors [chips, …] by name, and the batch."""
@@ -70,7 +70,7 @@ def _known_functions_first(known: ref[nn.Module]) -> Vectorised:
         if not vmapped and all(held.device.type == "cpu" for held in chips.values()):
             try:
                 return answered_side_by_side(one, chips, x)
-            except (UnknownFunctionError, TypeError):  # or known, called in an uncommon way
+            except Exception:  # noqa: BLE001 - whatever it is, vmap is asked, and says so if it cannot either
                 vmapped = True
         return every(chips, x)
 

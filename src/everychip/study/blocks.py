@@ -85,7 +85,8 @@ def plan(
         experiment: the run.
         known: blocks that are measured, by the place of their condition.
         workers: how many there are.
-        size: chips of a block; None, four blocks for each worker, of 25 chips at least.
+        size: chips of a block; None, four blocks for each worker, of 25 chips at least. Where several chips
+            are run in one call, a block is of whole calls.
 
     Returns:
         Blocks, in order.
@@ -93,7 +94,8 @@ def plan(
     asked = experiment.evaluation
     noisy = [n for n, condition in enumerate(experiment.conditions()) if not _alike(experiment, condition)]
     chips = asked.chips * len(noisy)
-    chosen = size or max(SMALLEST, -(-chips // (FOR_EACH * workers)))
+    call = asked.at_once or 1
+    chosen = -(-(size or max(SMALLEST, -(-chips // (FOR_EACH * workers)))) // call) * call
     if asked.until is not None or chips <= chosen:
         return []
     return [

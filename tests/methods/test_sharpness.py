@@ -71,7 +71,7 @@ def test_loss_and_gradient_are_those_at_the_point_uphill(setting, name):
 def test_on_a_quadratic_the_step_uphill_is_the_steepest_of_its_length():
     slopes = {"a": torch.tensor([3.0, 0.0]), "b": torch.tensor([[4.0]])}
     one = torch.ones(())
-    steps = uphill(slopes, {"a": one, "b": one}, rho=2.0)
+    steps = uphill({**slopes}, {"a": one, "b": one}, rho=2.0)
     gain = sum(float((slopes[n] * steps[n]).sum()) for n in slopes)
     assert gain == pytest.approx(2.0 * 5.0)
     for _ in range(50):
@@ -87,7 +87,7 @@ def test_samson_steps_have_length_rho_in_the_weights_own_measure(setting):
     t = method.stretches(objective)
     assert set(t) == set(MATRICES)
     slopes = {n: torch.randn_like(s) for n, s in t.items()}
-    steps = uphill(slopes, t, rho=0.3)
+    steps = uphill({**slopes}, t, rho=0.3)
     assert sum(float((steps[n] / t[n]).square().sum()) for n in t) ** 0.5 == pytest.approx(0.3, rel=1e-5)
     w = torch.randn(4, 5)
     torch.testing.assert_close(method.stretch(w), method.stretch(3 * w))

@@ -40,7 +40,7 @@ def gradients(model: nn.Module, training: Training, *, method: str = "noise_inje
 
 
 def test_what_is_new_has_no_key_in_a_recipe_that_does_not_use_it() -> None:
-    assert not {"warmup", "rates", "parts", "recompute"} & set(Training().table())
+    assert not {"warmup", "rates", "parts", "recompute", "redraw"} & set(Training().table())
 
 
 def test_adamw_is_pytorchs() -> None:

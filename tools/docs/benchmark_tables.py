@@ -113,6 +113,18 @@ def small_networks() -> str:
     return "\n".join(lines)
 
 
+def training_memory() -> str:
+    """What a training step takes in memory, from benchmarks/training_memory.json."""
+    facts = json.loads((FILE.parents[1] / "training_memory.json").read_text(encoding="utf-8"))
+    plain = facts["plain"]
+    lines = ["| method | chips kept | over plain | drawn again | over plain |", "|---|---:|---:|---:|---:|"]
+    lines.append(f"| plain PyTorch | {plain:.2f} | 1.00 | | |")
+    for name, row in facts["rows"].items():
+        cells = (f"{value:.2f} | {value / plain:.2f}" for value in (row["kept"], row["redrawn"]))
+        lines.append(f"| {name} | {' | '.join(cells)} |")
+    return "\n".join(lines)
+
+
 def freed_memory() -> str:
     """What kept memory is worth for a chip, from benchmarks/freed_memory.json."""
     facts = json.loads((FILE.parents[1] / "freed_memory.json").read_text(encoding="utf-8"))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from functools import cached_property
 from typing import Any, Protocol
 
@@ -20,7 +21,9 @@ from everychip.hardware.placement import Placed
 from everychip.mapping import Columns
 from everychip.methods.exit_loss import exits_loss, listening_to_exits
 from everychip.methods.learned import LearnedInputs, LearnedScales, LearnedSides
+from everychip.methods.redrawn import Redrawn
 from everychip.methods.reminder import Reminder
+from everychip.network.eager import is_compiled
 from everychip.network.order import followers, order_of_use
 from everychip.network.running import Runner
 from everychip.network.soundness import device_of
@@ -77,6 +80,7 @@ class Objective(nn.Module):
         self.learned: LearnedSides | None = None
         self.step, self.part, self.begun = 0, 0, -1
         self._reminder = Reminder(self, self.trained)
+        self._redrawn: Redrawn | None = None
         self._sample = sample
         if method.last_layer_gain != 1.0:
             self._last_trained().data.mul_(method.last_layer_gain)
@@ -217,12 +221,34 @@ class Objective(nn.Module):
             Programmed weights by name.
         """
         placed = self.placed if hardware is None else self.placed.with_hardware(hardware)
-        return (placed if weights is None else placed.with_weights(weights)).program(
-            seed=self.seed,
-            path=("train", *self.address, part),
-            strength=self.strength * ratio,
-            gradient=self.method.noise_gradient,
-        )
+        placed = placed if weights is None else placed.with_weights(weights)
+        how: dict[str, Any] = {
+            "seed": self.seed,
+            "path": ("train", *self.address, part),
+            "strength": self.strength * ratio,
+            "gradient": self.method.noise_gradient,
+        }
+        chip = placed.program(**how)
+        if self._redrawn is not None:
+            self._redrawn.remember(chip, placed, how)
+        return chip
+
+    @contextmanager
+    def redrawing(self) -> Iterator[None]:
+        """Inside, losses keep no chip for their backward, which draws it again (`methods.redrawn`)."""
+        if is_compiled(self.model):
+            raise ConfigError(
+                "training.redraw",
+                found="a compiled network, whose backward is one piece",
+                expected="a network that is not compiled",
+                remedy="redraw = false",
+            )
+        self._redrawn = Redrawn()
+        try:
+            with self._redrawn.instead_of_kept():
+                yield
+        finally:
+            self._redrawn = None
 
     def noisy_logits(self, x: Inputs, **draw: object) -> Tensor:
         """The logits of a fresh chip of this step; keywords as for `chip`.

@@ -45,9 +45,12 @@ class Sharpness(Method):
         held = {name: objective.model.get_parameter(name) for name in stretches}
         with same_masks(objective):
             here = objective.criterion(objective.runner.logits(self._chip(objective, {}), x), y)
-        slopes = torch.autograd.grad(here, list(held.values()), materialize_grads=True)
-        steps = uphill(dict(zip(held, slopes, strict=True)), stretches, rho=self.rho)
-        chip = self._chip(objective, {name: p + steps[name] for name, p in held.items()})
+        slopes = dict(
+            zip(held, torch.autograd.grad(here, [*held.values()], materialize_grads=True), strict=True)
+        )
+        steps = uphill(slopes, stretches, rho=self.rho)
+        # Each step is let go as soon as it is taken: one copy of the weights stands beside them, not two.
+        chip = self._chip(objective, {name: p + steps.pop(name) for name, p in held.items()})
         # The order matters: the first forward has moved the statistics, the second finds them as they are.
         return objective.criterion(forward_frozen_stats(objective.runner, chip, x), y)
 
@@ -59,12 +62,15 @@ class Sharpness(Method):
         return {**moved, **objective.chip(weights=weights)}
 
 
-def uphill(slopes: Mapping[str, Tensor], stretches: Mapping[str, Tensor], *, rho: float) -> dict[str, Tensor]:
+def uphill(slopes: dict[str, Tensor], stretches: Mapping[str, Tensor], *, rho: float) -> dict[str, Tensor]:
     """ε = ρ·T²·g / ‖T·g‖, the norm over all parameters: the worst step with ‖T⁻¹ε‖ ≤ ρ, to first order.
+
+    The slopes are taken out as they are used, so that no copy of them outlives its turn.
 
     >>> uphill({"w": torch.tensor([3.0, 4.0])}, {"w": torch.ones(())}, rho=0.5)
     {'w': tensor([0.3000, 0.4000])}
     """
-    stretched = {name: stretches[name] * slope for name, slope in slopes.items()}
+    stretched = {name: stretches[name] * slopes.pop(name) for name in list(slopes)}
     norm = torch.stack([full_precision(step).square().sum() for step in stretched.values()]).sum().sqrt()
-    return {name: rho * stretches[name] * step / norm.clamp_min(1e-12) for name, step in stretched.items()}
+    norm = norm.clamp_min(1e-12)
+    return {name: rho * stretches[name] * stretched.pop(name) / norm for name in list(stretched)}

@@ -25,6 +25,11 @@ def _trains(epochs: Any) -> Any:
     return epochs
 
 
+def _or_absent(redraw: Any) -> Any:
+    """What is not asked for is no part of a run's identity."""
+    return None if redraw is False else redraw
+
+
 class Training(Config):
     """How a method is trained.
 
@@ -43,6 +48,8 @@ class Training(Config):
     batch goes through the network in so many parts, one after another on the same chip, whose gradients add
     up to that of the batch, for less memory (batch norm then takes the statistics of a part). recompute:
     modules whose activations are not kept but computed again in the backward, by pattern: ["blocks.*"].
+    redraw: chips are not kept for the backward but drawn there again, equal to the bit, for less memory
+    (weights in float32; neither tiles nor noise_gradient = "clean").
 
     Source: Adam, cosine, batch 128, lr 1e-3 are those of arXiv 2305.14561 for VGG-8 (over 200 epochs);
     averaging: Polyak and Juditsky, SIAM J. Control Optim. 30 (1992), exponential as in PyTorch's swa_utils;
@@ -72,6 +79,7 @@ class Training(Config):
     rates: dict[str, Annotated[float, Field(gt=0, le=1_000_000)]] | None = None
     parts: Annotated[int, Field(ge=2, le=1_000_000)] | None = None
     recompute: tuple[str, ...] | None = None
+    redraw: Annotated[Literal[True] | None, BeforeValidator(_or_absent)] = None
 
     def steps(self, batches: int, *, forwards: float) -> int:
         """How many steps training has, of so many batches an epoch and so many forwards a step.

@@ -31,3 +31,4 @@ class TrainingOptions(TypedDict, total=False):
     rates: dict[str, float] | None
     parts: int | None
     recompute: tuple[str, ...] | None
+    redraw: bool | None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import nullcontext
 from typing import Any
 
 import torch
@@ -42,21 +43,21 @@ def backward(
         optimizer: whose gradients are cleared first.
         x: inputs [batch, …], where the model is.
         y: targets.
-        training: the number of parts, and the precision.
+        training: the number of parts, the precision, and whether chips are drawn again.
 
     Returns:
         The loss of the batch, without gradient.
     """
     device, n = device_of(objective), rows_of(x)
     total = torch.zeros((), device=device)
+    optimizer.zero_grad()  # before the forward, which then does not stand beside the last step's gradients
     parts = torch.arange(n).tensor_split(min(training.parts or 1, n))
-    for number, rows in enumerate(parts):
+    for rows in parts:
         some = slice(int(rows[0]), int(rows[-1]) + 1)
         inputs, targets = (x, y) if len(parts) == 1 else (taken(x, some), taken(y, some))
-        with autocast(device, training.precision):
+        kept = objective.redrawing() if training.redraw else nullcontext()
+        with autocast(device, training.precision), kept:
             loss: Tensor = objective(inputs, targets)
-        if number == 0:
-            optimizer.zero_grad()
         share = loss if len(parts) == 1 else loss * (len(rows) / n)
         share.backward()  # type: ignore[no-untyped-call]
         total = share.detach() if len(parts) == 1 else total + share.detach()

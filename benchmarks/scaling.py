@@ -17,6 +17,8 @@ import json
 import multiprocessing
 import shutil
 import statistics
+import subprocess
+import sys
 import tempfile
 import time
 from collections.abc import Callable
@@ -27,6 +29,7 @@ from typing import Any
 import torch
 
 import everychip as ec
+from everychip.config.toml import write_toml
 from everychip.evaluation.spreading import spread
 from everychip.rng import rng_for
 from everychip.storage.table import merge_tables
@@ -169,6 +172,23 @@ def four_runs(seconds: float, scratch: Path) -> tuple[int, Work]:
     return chips, lambda workers: measured(4, chips, workers)
 
 
+def command(seconds: float, scratch: Path) -> tuple[int, Work]:
+    """The same study as `everychip study` runs it: Python's start and imports are in it, of one worker, too."""
+    chips, _ = four_runs(seconds, scratch)
+    recipe, folder = scratch / "recipe.toml", scratch / "command"
+
+    def measured(workers: int) -> float:
+        shutil.rmtree(folder, ignore_errors=True)
+        asked = [sys.executable, "-m", "everychip", "study", str(recipe), "-o", str(folder)]
+        return timed(
+            lambda: subprocess.run([*asked, "--workers", str(workers)], check=True, capture_output=True)
+        )
+
+    base = {**RECIPE["base"], "evaluation": {"sigma": [0.2], "chips": chips}}
+    recipe.write_text(write_toml({**RECIPE, "base": base, "sweep": {"seed": [0, 1, 2, 3]}}))
+    return chips, measured
+
+
 def _must_be_done(done: bool, words: list[str]) -> None:
     if not done:
         raise SystemExit(f"a run failed: {words}")
@@ -235,6 +255,7 @@ WORKS: dict[str, Callable[[float, Path], tuple[int, Work]]] = {
     "evaluation of lenet, forks": lambda seconds, _: evaluation("lenet", seconds),
     "one run, blocks": one_run,
     "study of four runs": four_runs,
+    "everychip study, four runs": command,
     "apart, vgg8-16": lambda seconds, _: apart("vgg8-16", seconds),
     "apart, lenet": lambda seconds, _: apart("lenet", seconds),
 }

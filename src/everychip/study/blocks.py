@@ -9,7 +9,7 @@ from typing import Literal, Self
 
 from everychip.study.experiment import Condition, Experiment
 
-SMALLEST, FOR_EACH = 25, 4
+SMALLEST, FOR_EACH = 25, 8
 """Chips of a block at least, for its worker reads data and network first; blocks of each worker."""
 
 
@@ -85,7 +85,7 @@ def plan(
         experiment: the run.
         known: blocks that are measured, by the place of their condition.
         workers: how many there are.
-        size: chips of a block; None, four blocks for each worker, of 25 chips at least. Where several chips
+        size: chips of a block; None, eight blocks for each worker, of 25 chips at least. Where several chips
             are run in one call, a block is of whole calls.
 
     Returns:

@@ -54,7 +54,7 @@ class Executor(Component, family="executor"):
     Whatever executes a run, it is the same to the bit on processors of the same capability.
 
     block: the chips of a run that a worker measures at a time; absent, a run is divided only where there are
-    no more of them left than workers, in four blocks for each worker.
+    no more of them left than workers, in eight blocks for each worker.
     """
 
     block: Annotated[int, Field(ge=1)] | None = None

@@ -7,7 +7,7 @@ are seconds of the clock, from the call to its result, starts and merging includ
 two idle cores. A speed-up is the median over rounds of one worker's time over two workers' in the same round.
 `--seconds` is about how long one worker takes for each work. `--seconds 1 --rounds 1` only tries the script.
 "apart" is what the machine itself allows: processes that share nothing and are warm measure the same chips,
-timed from their common start. Named works are measured anew, the others stay.
+timed from their common start. Named works are measured anew at this length; other works and lengths stay.
 """
 
 from __future__ import annotations
@@ -173,7 +173,7 @@ def four_runs(seconds: float, scratch: Path) -> tuple[int, Work]:
 
 
 def command(seconds: float, scratch: Path) -> tuple[int, Work]:
-    """The same study as `everychip study` runs it: Python's start and imports are in it, of one worker, too."""
+    """The same study as `everychip study` runs it: Python's start and imports are in it, of one, too."""
     chips, _ = four_runs(seconds, scratch)
     recipe, folder = scratch / "recipe.toml", scratch / "command"
 
@@ -275,19 +275,20 @@ def main() -> None:
             parser.error(f"{name}: no such work; known: {', '.join(WORKS)}")
     torch.set_num_threads(1)
     before = json.loads(options.json.read_text())["rows"] if options.json.exists() else []
+    asked = {(name, options.seconds) for name in options.works}
     with tempfile.TemporaryDirectory() as folder:
         scratch = Path(folder)
         found: dict[str, Any] = {
             "command": "python benchmarks/scaling.py",
             "rounds": options.rounds,
-            "seconds": options.seconds,
             "environment": environment(Compute(threads=1)),
             "overheads": overheads(options.rounds, scratch),
-            "rows": [row for row in before if row["work"] not in options.works],
+            "rows": [row for row in before if (row["work"], row["seconds"]) not in asked],
         }
         for name in options.works:
             chips, work = WORKS[name](options.seconds, scratch)
-            found["rows"].append(side_by_side(name, chips, work, options.rounds))
+            row = side_by_side(name, chips, work, options.rounds)
+            found["rows"].append({**row, "seconds": options.seconds})
             options.json.write_text(json.dumps(found, indent=1, ensure_ascii=False) + "\n")
 
 

@@ -12,7 +12,9 @@ from workloads import Made, Work, Workload, compiled, serve
 import everychip as ec
 from everychip.array import Array
 from everychip.data import Examples
-from everychip.evaluation.bench import Asked
+from everychip.evaluation.bench import Asked, Programmed
+from everychip.evaluation.folding import shortened
+from everychip.evaluation.untreated import Untreated
 from everychip.hardware.calibration import calibrated
 from everychip.hardware.placement import Placed
 from everychip.methods import Method, Objective
@@ -41,11 +43,20 @@ def works(load: Workload) -> dict[str, Made]:
         "step: multi-exit": lambda: multi_exit(load),
         "chip": lambda: chip(load, HARDWARE),
         "chip, bfloat16": lambda: chip(load, HARDWARE, "bfloat16"),
+        **(_folded(load) if positions == "paper" else {}),
         "chip, compiled": lambda: chip(load, HARDWARE, fast=True),
         "chip, compiled, bfloat16": lambda: chip(load, HARDWARE, "bfloat16", fast=True),
         "array chip": lambda: chip(load, array),
         "array chip, 4 slices": lambda: chip(load, array.replace(mapping=SLICED)),
         "programming": lambda: programmed(load),
+    }
+
+
+def _folded(load: Workload) -> dict[str, Made]:
+    """Chips of a network with batch norm, folded."""
+    return {
+        "chip, folded": lambda: chip(load, HARDWARE, folded=True),
+        "chip, folded, bfloat16": lambda: chip(load, HARDWARE, "bfloat16", folded=True),
     }
 
 
@@ -87,7 +98,12 @@ def _step(objective: Objective, x: torch.Tensor, y: torch.Tensor, precision: Pre
 
 
 def chip(
-    load: Workload, hardware: ec.Hardware, precision: Precision = "float32", *, fast: bool = False
+    load: Workload,
+    hardware: ec.Hardware,
+    precision: Precision = "float32",
+    *,
+    fast: bool = False,
+    folded: bool = False,
 ) -> Work:
     """One chip of an evaluation: programmed, run over the test images, scored."""
     model, data = load.network(), Examples(*load.test())
@@ -95,12 +111,16 @@ def chip(
         model = compiled(model)
     bench = Asked.of().bench(model, data, precision=precision)
     placed = _ranged(Placed.of(model, hardware), bench.runner, data)
+    programmed: Programmed = Untreated(placed, seed=0, purpose="evaluate")
+    if folded:
+        bench, programmed = shortened(bench, programmed, seed=0)
     numbers = count()
 
     def work() -> None:
-        at: dict[str, Any] = {"seed": 0, "path": ("evaluate", next(numbers))}
+        number = next(numbers)
         with torch.no_grad(), evaluating(model):
-            bench.measure(partial(placed.program, **at), bench.data, **at)
+            seen: dict[str, Any] = {"seed": 0, "path": ("evaluate", number)}
+            bench.measure(partial(programmed, number), bench.data, **seen)
 
     return work
 

@@ -1,11 +1,11 @@
 """Training steps, Monte Carlo chips, programming, memory and start-up, beside other tools: `make bench`.
 
-    python benchmarks/side_by_side/run.py [NETWORK …] [--rounds 5] [--json FILE] [--tiny]
+    python benchmarks/side_by_side/run.py [NETWORK …] [--work WORK …] [--rounds 5] [--json FILE] [--tiny]
 
 Each peer is a process of one thread. They take turns, work by work, in an order that moves on with every
 round, so that a drifting machine slows all of them; seconds are CPU time of the peer's process. A ratio is
 the median over rounds of a work's time over plain PyTorch's in the same round: of steps over its step, of
-everything else over its pass over the same images.
+everything else over its pass over the same images. Networks and works that are not named keep their rows.
 """
 
 from __future__ import annotations
@@ -97,10 +97,17 @@ def present() -> tuple[dict[str, Peer], list[dict[str, str]]]:
     return there, [{"peer": n, "install": p.install} for n, p in PEERS.items() if n not in there]
 
 
-def measured(network: str, peers: dict[str, Peer], rounds: int, *, tiny: bool) -> list[dict[str, Any]]:
-    """A row for each work of each peer, on one network."""
+def measured(
+    network: str, peers: dict[str, Peer], rounds: int, *, only: list[str], tiny: bool
+) -> list[dict[str, Any]]:
+    """A row for each work of each peer, or of those asked for, on one network."""
     running = {name: Process(peer, network, tiny=tiny) for name, peer in peers.items()}
-    turns = [(name, work) for name, process in running.items() for work in process.ready["works"]]
+    turns = [
+        (name, work)
+        for name, process in running.items()
+        for work in process.ready["works"]
+        if not only or work in only or (name == FLOOR and work in ("step", "chip"))
+    ]
     seconds: dict[tuple[str, str], list[float]] = {turn: [] for turn in turns}
     for number in range(rounds):
         shift = number * len(turns) // rounds
@@ -111,6 +118,8 @@ def measured(network: str, peers: dict[str, Peer], rounds: int, *, tiny: bool) -
         process.__exit__()
     rows = []
     for (name, work), values in seconds.items():
+        if only and work not in only:
+            continue
         floor = seconds[FLOOR, "step" if work.startswith("step") else "chip"]
         shares = [own / plain for own, plain in zip(values, floor, strict=True)]
         rows.append(
@@ -154,6 +163,7 @@ def main() -> None:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("networks", nargs="*", default=list(WORKLOADS), metavar="NETWORK")
+    parser.add_argument("--work", action="append", default=[], help="only this one of the works")
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--json", type=Path, default=HERE / "result.json")
     parser.add_argument(TINY, action="store_true", help="eight images: only to see that everything runs")
@@ -172,18 +182,17 @@ def main() -> None:
         "rounds": options.rounds,
         "versions": versions(),
         "missing": missing,
-        "rows": rows_of_others(options.json, options.networks),
+        "rows": rows_of_others(options.json, options.networks, options.work),
     }
     for name in options.networks:
-        found["rows"] += measured(name, peers, options.rounds, tiny=options.tiny)
+        found["rows"] += measured(name, peers, options.rounds, only=options.work, tiny=options.tiny)
         options.json.write_text(json.dumps(found, indent=1, ensure_ascii=False) + "\n")
 
 
-def rows_of_others(path: Path, networks: list[str]) -> list[dict[str, Any]]:
-    """What the file has of networks that are not measured now, and is kept."""
-    if not path.exists():
-        return []
-    return [row for row in json.loads(path.read_text())["rows"] if row["network"] not in networks]
+def rows_of_others(path: Path, networks: list[str], only: list[str]) -> list[dict[str, Any]]:
+    """What the file has of networks and works that are not measured now, and is kept."""
+    rows = json.loads(path.read_text())["rows"] if path.exists() else []
+    return [row for row in rows if row["network"] not in networks or (only and row["work"] not in only)]
 
 
 def processor() -> str:

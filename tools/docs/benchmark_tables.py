@@ -10,6 +10,8 @@ FILE = Path(__file__).parents[2] / "benchmarks" / "side_by_side" / "result.json"
 GOALS = {
     "chip": 0.95,
     "chip, bfloat16": 0.50,
+    "chip, folded": 0.95,
+    "chip, folded, bfloat16": 0.50,
     "chip, compiled": 0.95,
     "chip, compiled, bfloat16": 0.50,
     "step: noise injection": 1.05,
@@ -33,7 +35,9 @@ def ratios(network: str) -> str:
     """Every work of every peer on one network, over plain PyTorch; our own with its goal."""
     rows = [row for row in _found()["rows"] if row["network"] == network]
     peers = [name for name in dict.fromkeys(row["peer"] for row in rows) if name != _FLOOR]
-    works = list(dict.fromkeys(row["work"] for row in rows if row["peer"] != _FLOOR))
+    known = list(dict.fromkeys(row["work"] for row in rows if row["peer"] != _FLOOR))
+    kinds = list(dict.fromkeys(work.split(",")[0] for work in known))
+    works = sorted(known, key=lambda work: kinds.index(work.split(",")[0]))  # variants beside their work
     at = {(row["peer"], row["work"]): row for row in rows}
     lines = [f"| | {' | '.join(peers)} | goal |", f"|---|{'---:|' * (len(peers) + 1)}"]
     for work in works:
@@ -74,14 +78,6 @@ def memory() -> str:
     return "\n".join(lines)
 
 
-def folded() -> str:
-    """What batch norm folded into the convolutions would save of a pass."""
-    found = json.loads(FILE.with_name("folded.json").read_text(encoding="utf-8"))
-    lines = ["| network | float32 | bfloat16 |", "|---|---:|---:|"]
-    lines += [f"| {name} | {row['float32']:.2f} | {row['bfloat16']:.2f} |" for name, row in found.items()]
-    return "\n".join(lines)
-
-
 def start() -> str:
     """CPU seconds from the start of Python until the tool is imported."""
     rows = _found()["rows"]
@@ -110,6 +106,21 @@ def small_networks() -> str:
     for name, row in facts["rows"].items():
         factors = f"× {row['speed_up']:.2f} | × {row['over_beside']:.2f}"
         lines.append(f"| {name} | {row['chips_per_second']:.0f} | {factors} |")
+    return "\n".join(lines)
+
+
+def folded() -> str:
+    """What a folded chip takes of a chip as it comes, from benchmarks/folded.json."""
+    facts = json.loads((FILE.parents[1] / "folded.json").read_text(encoding="utf-8"))
+    lines = [
+        "| network | memory | chip, ms | folded, ms | folded / chip | least … most |",
+        "|---|---|---:|---:|---:|---:|",
+    ]
+    for memory in ("given back", "kept"):
+        for row in facts[memory]:
+            times = f"{1e3 * row['chip']:.0f} | {1e3 * row['folded']:.0f} | {row['share']:.2f}"
+            spread = f"{row['share_least']:.2f} … {row['share_most']:.2f}"
+            lines.append(f"| {row['network']}, {row['precision']} | {memory} | {times} | {spread} |")
     return "\n".join(lines)
 
 

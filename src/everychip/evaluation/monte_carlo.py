@@ -8,10 +8,11 @@ from typing import Any, get_args
 
 from torch import nn
 
-from everychip.config.arguments import index, one_of, optional, takes, whole
+from everychip.config.arguments import a, index, one_of, optional, takes, whole
 from everychip.evaluation.at_once import AtOnce, how_many, run_together
 from everychip.evaluation.bench import Asked, measured
 from everychip.evaluation.draws import Draws
+from everychip.evaluation.folding import shortened
 from everychip.evaluation.setting import Setting
 from everychip.evaluation.spreading import chips_of, workers_for
 from everychip.evaluation.treatment import must_be_of, treated
@@ -37,6 +38,7 @@ from everychip.tasks import OwnScore, Task, a_score
     first=whole(least=0),
     workers=whole(least=1),
     at_once=how_many,
+    folded=a(bool, "True or False"),
     score=optional(a_score),
     seed=index,
     batch_size=whole(least=1),
@@ -55,6 +57,7 @@ def evaluate(
     first: int = 0,
     workers: int = 1,
     at_once: AtOnce = 1,
+    folded: bool = False,
     seed: int = 0,
     batch_size: int = 500,
     precision: Precision = "float32",
@@ -86,6 +89,8 @@ def evaluate(
         at_once: chips that are run in one call (`torch.func.vmap`); "auto" measures whether it pays, as for
             small networks that `torch.compile` compiled. Scores agree with those of chips one by one but for
             rounding, accuracies unless two logits are nearly equal, losses to 10⁻⁵.
+        folded: batch norm is folded into each chip's convolutions after they are programmed, and activations
+            are written in place. The chips are the same, scores agree but for rounding, as with `at_once`.
         seed: of all draws, a whole number.
         batch_size: inputs that are run at once.
         precision: of the products: "float32" or "bfloat16".
@@ -128,8 +133,11 @@ def evaluate(
     treatment = treated(placed, mitigation, policy, bench.runner, calibration, seed=seed, purpose=purpose)
     with evaluating(model):
         bench, plan = in_stages(bench, treatment.programmed, rule, images=images, chips=chips, seed=seed)
-        bench = run_together(bench, treatment.programmed, at_once, seed=seed, purpose=purpose)
-        draws = measured(bench, treatment.programmed, plan, chips=numbers, seed=seed, purpose=purpose, **how)
+        programmed = treatment.programmed
+        if folded:
+            bench, programmed = shortened(bench, programmed, seed=seed)
+        bench = run_together(bench, programmed, at_once, seed=seed, purpose=purpose)
+        draws = measured(bench, programmed, plan, chips=numbers, seed=seed, purpose=purpose, **how)
     draws = replace(draws, treatment=treatment.metadata, cells=placed.cells)
     if purpose != "evaluate":  # validation, epoch after epoch, asks for no more than the chips
         return draws

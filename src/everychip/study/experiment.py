@@ -11,6 +11,7 @@ from typing import Annotated, Any, Self
 from pydantic import Field, WithJsonSchema, field_validator, model_validator
 
 from everychip.config.component import Config, merge, override, refusal
+from everychip.config.switches import OnRequest
 from everychip.data import Data
 from everychip.devices.ageing import Time
 from everychip.errors import ConfigError
@@ -47,6 +48,8 @@ class Evaluation(Config):
     failures 5 %" trusts 60 chips to show failures, instead of 300.
     at_once: so many chips are run in one call, which small networks do faster; their last bits may be others
     than those of chips run one by one, so it is another run.
+    folded: batch norm is folded into each chip's convolutions and activations are written in place, which is
+    faster; the last bits may be others, so it is another run.
     images: how many random test images for each chip; absent, the whole test set (percentiles need it).
     target: the accuracy, 0 … 1, or what else the task's score is, whose yield is reported.
     mitigation: what is done to each chip before it is measured, with the training data to calibrate on.
@@ -63,6 +66,7 @@ class Evaluation(Config):
     until: str | None = None
     batch_size: Annotated[int, Field(ge=1, le=1_000_000_000)] = 500
     at_once: Annotated[int, Field(ge=1, le=1_000)] | None = None
+    folded: OnRequest = None
     target: float | None = None
     precision: Precision = "float32"
     mitigation: Mitigation | None = None

@@ -51,6 +51,7 @@ def measure_chips(
         batch_size=asked.batch_size,
         precision=asked.precision,
         at_once=asked.at_once or 1,
+        folded=asked.folded or False,
         images=asked.images,
         until=asked.until if chips is None else None,
         mitigation=asked.mitigation,

@@ -8,6 +8,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BeforeValidator, Field
 
 from everychip.config.component import Config, refusal
+from everychip.config.switches import OnRequest
 from everychip.data import Augment
 from everychip.network.running import Precision
 from everychip.training.optimizers import Optimizer, Schedule
@@ -23,11 +24,6 @@ def _trains(epochs: Any) -> Any:
             "`everychip evaluate` on the command line",
         )
     return epochs
-
-
-def _or_absent(redraw: Any) -> Any:
-    """What is not asked for is no part of a run's identity."""
-    return None if redraw is False else redraw
 
 
 class Training(Config):
@@ -79,7 +75,7 @@ class Training(Config):
     rates: dict[str, Annotated[float, Field(gt=0, le=1_000_000)]] | None = None
     parts: Annotated[int, Field(ge=2, le=1_000_000)] | None = None
     recompute: tuple[str, ...] | None = None
-    redraw: Annotated[Literal[True] | None, BeforeValidator(_or_absent)] = None
+    redraw: OnRequest = None
 
     def steps(self, batches: int, *, forwards: float) -> int:
         """How many steps training has, of so many batches an epoch and so many forwards a step.

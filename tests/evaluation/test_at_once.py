@@ -236,5 +236,8 @@ def test_a_recipe_asks_for_no_larger_call_than_it_has_chips() -> None:
     recipe = {"data": "digits", "model": "lenet", "method": "noise_injection", "evaluation": asked}
     with pytest.raises(ConfigError, match=r"at_once: found 31, of 30 chips; expected at most as many"):
         Experiment.read(recipe, where="recipe")
+    for beside in ({"images": 40}, {"until": "±3 two-stage"}):
+        with pytest.raises(ConfigError, match=r"at_once: found 4 beside images of its own for each chip"):
+            Evaluation.read({"chips": 30, "at_once": 4, **beside}, where="evaluation")
     with pytest.raises(ConfigError, match=r"at_once.*1001"):
         ec.evaluate(lenet(), HARDWARE, images(), chips=2, at_once=1001)

@@ -16,7 +16,8 @@ from everychip.network.folding import Folded
 from everychip.network.modes import evaluating
 from everychip.network.running import Runner
 from everychip.rng import rng_for, seeded_global_generator
-from everychip.study.experiment import Evaluation
+from everychip.study.experiment import Evaluation, Experiment
+from everychip.study.suitable import validate_for
 
 HARDWARE = ec.Hardware(device=ec.devices.Gaussian(sigma=0.2))
 
@@ -198,3 +199,18 @@ def test_a_compiled_network_a_stream_and_another_word_are_refused() -> None:
 def test_a_recipe_asks_for_it_and_has_no_key_without() -> None:
     assert Evaluation(folded=True).table()["folded"] is True
     assert "folded" not in Evaluation(folded=False).table()
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        (["model=lenet"], "no batch norm follows a convolution"),
+        (["model={ kind = 'resnet18', width = 4 }", "hardware.array.rows=64"], "an array"),
+    ],
+)
+def test_a_recipe_is_refused_before_its_training(change: list[str], words: str) -> None:
+    experiment = Experiment.from_toml("digits", ["evaluation.folded=true", *change])
+    splits = experiment.data.load()
+    model = experiment.model.build(splits.input_shape, splits.classes)
+    with pytest.raises(ConfigError, match=words):
+        validate_for(experiment, model, splits)

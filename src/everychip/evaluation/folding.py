@@ -4,17 +4,32 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from torch import Tensor
+from torch import Tensor, nn
 
 from everychip.array import TiledWeight
 from everychip.data import Examples
 from everychip.evaluation.bench import Bench, Programmed
+from everychip.hardware.hardware import Hardware
 from everychip.network.folding import Folded, refused
 from everychip.network.running import Precision
 from everychip.rng import seeded_global_generator
 
 ROUNDING: dict[Precision, float] = {"float32": 1e-3, "bfloat16": 0.1}
 """How far the answers may be apart, in units of their rms: what rounding leaves."""
+
+
+_ARRAY = "an array, whose converters see the weights as they are programmed"
+
+
+def must_fold(model: nn.Module, hardware: Hardware) -> None:
+    """Refuse, before it is trained, a network that cannot be folded, or one on arrays.
+
+    Raises:
+        ConfigError: what `shortened` would refuse, but for a folded network that answers otherwise.
+    """
+    if hardware.arrays:
+        raise refused(_ARRAY)
+    Folded.of(model)
 
 
 def shortened(bench: Bench, programmed: Programmed, *, seed: int) -> tuple[Bench, Programmed]:
@@ -36,7 +51,7 @@ def shortened(bench: Bench, programmed: Programmed, *, seed: int) -> tuple[Bench
         raise refused("a stream")
     first = programmed(0)
     if any(isinstance(tensor, TiledWeight) for tensor in first.values()):
-        raise refused("an array, whose converters see the weights as they are programmed")
+        raise refused(_ARRAY)
     folded = Folded.of(bench.runner.model)
     short = replace(bench, runner=replace(bench.runner, model=folded.model))
     few = bench.data.take(slice(2))

@@ -77,6 +77,9 @@ class Evaluation(Config):
         """A call is filled with copies of the last chip, so a larger one would run nothing but copies."""
         if self.at_once is not None and self.at_once > self.chips:
             raise refusal(("at_once",), f"{self.at_once}, of {self.chips} chips", "at most as many as chips")
+        if self.at_once not in (None, 1) and (self.images is not None or self.until is not None):
+            found = f"{self.at_once} beside images of its own for each chip"
+            raise refusal(("at_once",), found, "1, or neither images nor until")
         return self
 
     @model_validator(mode="after")

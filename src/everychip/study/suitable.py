@@ -6,12 +6,13 @@ from torch import nn
 
 from everychip.data import Examples, Splits, split_holdout
 from everychip.data.inputs import taken
+from everychip.evaluation.folding import must_fold
 from everychip.network.probing import probe
 from everychip.study.experiment import Experiment
 
 
 def validate_for(experiment: Experiment, model: nn.Module, splits: Splits) -> None:
-    """Refuse a mitigation or a policy that does not suit the recipe's model, hardware or data.
+    """Refuse a mitigation, a policy or folding that does not suit the recipe's model, hardware or data.
 
     >>> from everychip.errors import ModelError
     >>> experiment = Experiment.from_toml("digits", ["model=mlp", "evaluation.mitigation=bn_recalibration"])
@@ -23,6 +24,8 @@ def validate_for(experiment: Experiment, model: nn.Module, splits: Splits) -> No
     ...     print(error.found)
     no batch norm with running statistics
     """
+    if experiment.evaluation.folded:
+        must_fold(model, experiment.hardware)
     treated = experiment.evaluation.mitigation, experiment.evaluation.policy
     if treated == (None, None):
         return

@@ -66,6 +66,14 @@ class Reused(nn.Module):
         return self.out(self.norms[3](self.alone(h)).relu().mean((2, 3)))
 
 
+class Unused(Residual):
+    """A layer that no forward calls."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.spare = nn.Linear(3, 3)
+
+
 def images(n: int = 40) -> tuple[Tensor, Tensor]:
     return torch.randn(n, 3, 8, 8, generator=rng_for(1)), torch.arange(n) % 4
 
@@ -84,6 +92,7 @@ NETWORKS: dict[str, tuple[Any, int]] = {
     "resnet": (resnet, 20),
     "residual": (lambda: own(Residual), 2),
     "reused": (lambda: own(Reused), 1),
+    "unused": (lambda: own(Unused), 2),
 }
 
 
@@ -136,15 +145,6 @@ def test_statistics_that_a_mitigation_gives_a_chip_are_folded() -> None:
     assert not torch.allclose(untreated.nll, plain.nll, rtol=1e-2)
 
 
-def test_hooks_of_ones_own_see_what_they_saw() -> None:
-    seen: list[Tensor] = []
-    model = nn.Sequential(
-        nn.Conv2d(3, 3, 3), nn.BatchNorm2d(3), nn.ReLU(), nn.Conv2d(3, 3, 3), nn.BatchNorm2d(3), nn.ReLU()
-    )
-    model[0].register_forward_hook(lambda _m, _a, output: seen.append(output))
-    assert Folded.of(model).pairs == (("3", "4"),)
-
-
 class Branches(nn.Module):
     """A forward that depends on its data."""
 
@@ -184,7 +184,11 @@ def test_what_cannot_be_folded_is_one_line(model: Any, hardware: ec.Hardware, wo
     assert "\n" not in str(told.value)
 
 
-def test_a_compiled_network_a_stream_and_another_word_are_refused() -> None:
+def test_hooks_a_compiled_network_a_stream_and_another_word_are_refused() -> None:
+    hooked = resnet()
+    hooked.register_forward_hook(lambda *_: None)
+    with pytest.raises(ConfigError, match="found a network with hooks"):
+        Folded.of(hooked)
     compiled = resnet()
     compiled.compile(backend="eager")
     with pytest.raises(ConfigError, match="found a compiled network"):

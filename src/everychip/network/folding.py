@@ -31,7 +31,7 @@ class Folded:
     programmed before. ReLU writes over what it reads where nothing else reads it.
 
     model: the traced network; it shares all other modules with the original. pairs: names of each convolution
-    and its batch norm. original: the network.
+    and its batch norm. original: the network. names: of every tensor that the traced one holds.
 
     >>> net = nn.Sequential(nn.Conv2d(1, 2, 3), nn.BatchNorm2d(2), nn.ReLU())
     >>> Folded.of(net).pairs
@@ -41,14 +41,18 @@ class Folded:
     model: nn.Module
     pairs: tuple[tuple[str, str], ...]
     original: nn.Module
+    names: frozenset[str]
 
     @classmethod
     def of(cls, model: nn.Module) -> Self:
         """Trace a network and shorten it; it is left as it is.
 
         Raises:
-            ConfigError: a network that cannot be traced or has nothing to fold, or that is compiled.
+            ConfigError: a network that cannot be traced or has nothing to fold, that is compiled, or that has
+                hooks.
         """
+        if any(module._forward_hooks or module._forward_pre_hooks for module in model.modules()):
+            raise refused("a network with hooks, which a traced one would not call")
         if is_compiled(model):
             raise refused("a compiled network, whose compiler joins such layers itself")
         with evaluating(model):
@@ -62,7 +66,11 @@ class Folded:
             raise refused("a network in which no batch norm follows a convolution")
         _overwrite(traced)
         traced.recompile()
-        return cls(traced, pairs, model)
+        tensors = (
+            *traced.named_parameters(remove_duplicate=False),
+            *traced.named_buffers(remove_duplicate=False),
+        )
+        return cls(traced, pairs, model, frozenset(name for name, _ in tensors))
 
     def chip(self, chip: Mapping[str, Tensor]) -> dict[str, Tensor]:
         """A chip of the original network as one of the folded.
@@ -83,8 +91,7 @@ class Folded:
             folded = fuse_conv_bn_weights(weight, bias, mean, variance, eps, gamma, beta)  # type: ignore[arg-type]
             for leaf, value in zip(("weight", "bias"), folded, strict=True):
                 taken[f"{convolution}.{leaf}"] = value.detach()
-        gone = tuple(f"{norm}." for _, norm in self.pairs)
-        return {**{name: held for name, held in chip.items() if not name.startswith(gone)}, **taken}
+        return {**{name: held for name, held in chip.items() if name in self.names}, **taken}
 
     def _now(self, chip: Mapping[str, Tensor], module: str, *leaves: str) -> list[Tensor | None]:
         """Tensors of a module as the chip has them, or the network."""
@@ -136,7 +143,7 @@ def _fold(traced: fx.GraphModule, shared: set[int]) -> tuple[tuple[str, str], ..
 def _foldable(convolution: Any, norm: Any, shared: set[int]) -> bool:
     tensors = [*convolution._parameters.values(), *norm._parameters.values(), *norm._buffers.values()]
     known = norm.running_mean is not None and norm.running_var is not None
-    return known and not (_has_hooks(convolution) or _has_hooks(norm) or shared & {id(t) for t in tensors})
+    return known and not shared & {id(tensor) for tensor in tensors}
 
 
 def _overwrite(traced: fx.GraphModule) -> None:
@@ -144,14 +151,12 @@ def _overwrite(traced: fx.GraphModule) -> None:
     modules = dict(traced.named_modules())
     for node in list(traced.graph.nodes):
         module = _module(node, modules)
-        relu = node.target in _RELUS if module is None else type(module) is nn.ReLU and not _has_hooks(module)
+        relu = node.target in _RELUS if module is None else type(module) is nn.ReLU
         if not relu or len(node.args) != 1 or not isinstance(node.args[0], fx.Node):
             continue
         before = node.args[0]
         source = _module(before, modules)
-        fresh = (
-            before.target in _SUMS if source is None else type(source) in _FRESH and not _has_hooks(source)
-        )
+        fresh = before.target in _SUMS if source is None else type(source) in _FRESH
         if fresh and len(before.users) == 1:
             with traced.graph.inserting_before(node):
                 written = traced.graph.call_function(torch.relu_, (before,))
@@ -161,7 +166,3 @@ def _overwrite(traced: fx.GraphModule) -> None:
 
 def _module(node: fx.Node, modules: Mapping[str, nn.Module]) -> nn.Module | None:
     return modules.get(str(node.target)) if node.op == "call_module" else None
-
-
-def _has_hooks(module: nn.Module) -> bool:
-    return bool(module._forward_hooks or module._forward_pre_hooks)

@@ -23,6 +23,7 @@ LINE = 2_000
 SMALL = (
     *("--set", "data=digits", "--set", 'model={kind="mlp",hidden=[4]}', "--set", "training.epochs=1"),
     *("--set", "evaluation.chips=2", "--set", "evaluation.sigma=[0.1]", "--set", "compute.threads=1"),
+    *("--set", "training.validation_chips=2"),
 )
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 
 from pydantic import BeforeValidator
 
@@ -11,5 +11,5 @@ def _or_absent(asked: Any) -> Any:
     return None if asked is False else asked
 
 
-OnRequest = Annotated[Literal[True] | None, BeforeValidator(_or_absent)]
+OnRequest = Annotated[bool | None, BeforeValidator(_or_absent)]
 """True where it is asked for; off is absent, has no key in a table, and so is no part of a run's identity."""

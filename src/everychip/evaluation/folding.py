@@ -32,12 +32,15 @@ def must_fold(model: nn.Module, hardware: Hardware) -> None:
     Folded.of(model)
 
 
-def shortened(bench: Bench, programmed: Programmed, *, seed: int) -> tuple[Bench, Programmed]:
+def shortened(
+    bench: Bench, programmed: Programmed, folded: bool = True, *, seed: int
+) -> tuple[Bench, Programmed]:
     """The bench with its network folded, once that has answered for a chip as the network does.
 
     Args:
         bench: the network and its test data.
         programmed: gives the chip of a number.
+        folded: False leaves both as they are.
         seed: of all draws.
 
     Returns:
@@ -47,15 +50,17 @@ def shortened(bench: Bench, programmed: Programmed, *, seed: int) -> tuple[Bench
         ConfigError: weights on tiles, a stream, and a network that `network.folding` refuses or that answers
             otherwise when it is traced.
     """
+    if not folded:
+        return bench, programmed
     if not isinstance(bench.data, Examples):
         raise refused("a stream")
     first = programmed(0)
     if any(isinstance(tensor, TiledWeight) for tensor in first.values()):
         raise refused(_ARRAY)
-    folded = Folded.of(bench.runner.model)
-    short = replace(bench, runner=replace(bench.runner, model=folded.model))
+    network = Folded.of(bench.runner.model)
+    short = replace(bench, runner=replace(bench.runner, model=network.model))
     few = bench.data.take(slice(2))
-    for before, after in ((first, folded.chip(first)), ({}, {})):
+    for before, after in ((first, network.chip(first)), ({}, {})):
         with seeded_global_generator(seed, "folding"):
             expected = bench.runner.predict(before, few)
         with seeded_global_generator(seed, "folding"):
@@ -64,7 +69,7 @@ def shortened(bench: Bench, programmed: Programmed, *, seed: int) -> tuple[Bench
             raise refused("a network that answers otherwise when torch.fx traces it")
 
     def chip(number: int) -> dict[str, Tensor]:
-        return folded.chip(programmed(number))
+        return network.chip(programmed(number))
 
     return short, chip
 

@@ -126,18 +126,17 @@ def evaluate(
     numbers, rule = chips_of(chips, first=first, until=until, score=asked.score)
     must_be_of(asked.task, mitigation, policy)
     bench = asked.bench(model, data, images=images, precision=precision, batch_size=batch_size)
-    how: dict[str, Any] = {"progress": progress, "workers": workers_for(workers, bench.runner, bench.data)}
+    workers = workers_for(workers, bench.runner, bench.data)
     placed = ranged(Placed.of(model, hardware), bench.runner, calibration, seed=seed)
     if purpose == "evaluate":
         warn_of_layer_scale(placed, stacklevel=3)  # through `takes`
     treatment = treated(placed, mitigation, policy, bench.runner, calibration, seed=seed, purpose=purpose)
     with evaluating(model):
         bench, plan = in_stages(bench, treatment.programmed, rule, images=images, chips=chips, seed=seed)
-        programmed = treatment.programmed
-        if folded:
-            bench, programmed = shortened(bench, programmed, seed=seed)
+        bench, programmed = shortened(bench, treatment.programmed, folded, seed=seed)
         bench = run_together(bench, programmed, at_once, seed=seed, purpose=purpose)
-        draws = measured(bench, programmed, plan, chips=numbers, seed=seed, purpose=purpose, **how)
+        how: Any = {"purpose": purpose, "progress": progress, "workers": workers}
+        draws = measured(bench, programmed, plan, chips=numbers, seed=seed, **how)
     draws = replace(draws, treatment=treatment.metadata, cells=placed.cells)
     if purpose != "evaluate":  # validation, epoch after epoch, asks for no more than the chips
         return draws

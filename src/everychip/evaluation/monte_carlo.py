@@ -126,7 +126,6 @@ def evaluate(
     numbers, rule = chips_of(chips, first=first, until=until, score=asked.score)
     must_be_of(asked.task, mitigation, policy)
     bench = asked.bench(model, data, images=images, precision=precision, batch_size=batch_size)
-    workers = workers_for(workers, bench.runner, bench.data)
     placed = ranged(Placed.of(model, hardware), bench.runner, calibration, seed=seed)
     if purpose == "evaluate":
         warn_of_layer_scale(placed, stacklevel=3)  # through `takes`
@@ -135,10 +134,14 @@ def evaluate(
         bench, plan = in_stages(bench, treatment.programmed, rule, images=images, chips=chips, seed=seed)
         bench, programmed = shortened(bench, treatment.programmed, folded, seed=seed)
         bench = run_together(bench, programmed, at_once, seed=seed, purpose=purpose)
-        how: Any = {"purpose": purpose, "progress": progress, "workers": workers}
-        draws = measured(bench, programmed, plan, chips=numbers, seed=seed, **how)
+        how: Any = {"progress": progress, "workers": workers_for(workers, bench.runner, bench.data)}
+        draws = measured(bench, programmed, plan, chips=numbers, seed=seed, purpose=purpose, **how)
     draws = replace(draws, treatment=treatment.metadata, cells=placed.cells)
-    if purpose != "evaluate":  # validation, epoch after epoch, asks for no more than the chips
-        return draws
-    digital = bench.digital(seed=seed) if policy is None and 0 in numbers else None  # of the same answer
+    same = policy is None and 0 in numbers  # the network is asked as its chips are
+    return draws if purpose != "evaluate" else _told(draws, bench if same else None, model, data, placed)
+
+
+def _told(draws: Draws, bench: Any, model: nn.Module, data: Any, placed: Placed) -> Draws:
+    """Draws with the digital score and the setting; validation, epoch after epoch, asks for neither."""
+    digital = None if bench is None else bench.digital(seed=draws.seed)
     return replace(draws, digital=digital, setting=Setting.of(model, data, placed))

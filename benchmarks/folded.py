@@ -39,51 +39,35 @@ KEPT = {"MALLOC_MMAP_THRESHOLD_": str(2**32), "MALLOC_TRIM_THRESHOLD_": str(2**3
 def compared(rounds: int) -> list[dict[str, Any]]:
     """A row for each network and precision, in this process."""
     torch.set_num_threads(1)
-    x, y = torch.randn(500, 3, 32, 32, generator=rng_for(0, "x")), torch.arange(500) % 10
-    rows = []
-    for name, kind in NETWORKS.items():
-        model = kind.build((3, 32, 32), 10, seed=0)
-        for precision in PRECISIONS:
+    return [row(name, precision, rounds) for name in NETWORKS for precision in PRECISIONS]
 
-            def chip(folded: bool, first: int) -> tuple[float, ec.Draws]:
-                started = time.process_time()
-                draws = ec.evaluate(
-                    model,  # noqa: B023
-                    HARDWARE,
-                    (x, y),
-                    chips=CHIPS,
-                    first=first,
-                    precision=precision,  # noqa: B023
-                    folded=folded,
-                    progress=False,
-                )
-                return (time.process_time() - started) / CHIPS, draws
 
-            seconds: dict[bool, list[float]] = {False: [], True: []}
-            apart = 0.0
-            for number in range(rounds + 1):
-                found = {way: chip(way, 1 + number * CHIPS) for way in (number % 2 == 0, number % 2 == 1)}
-                for way, (spent, _) in found.items():
-                    seconds[way].append(spent)
-                gap = (found[True][1].nll - found[False][1].nll).abs().amax()
-                apart = max(apart, float(gap))
-            plain, folded = (
-                seconds[way][1:] for way in (False, True)
-            )  # the first pays for what is made once
-            shares = [b / a for a, b in zip(plain, folded, strict=True)]
-            rows.append(
-                {
-                    "network": name,
-                    "precision": precision,
-                    "chip": statistics.median(plain),
-                    "folded": statistics.median(folded),
-                    "share": statistics.median(shares),
-                    "share_least": min(shares),
-                    "share_most": max(shares),
-                    "loss_apart": apart,
-                }
-            )
-    return rows
+def row(name: str, precision: Precision, rounds: int) -> dict[str, Any]:
+    """Both ways in turns; the first round pays for what is made once, and does not count."""
+    data = torch.randn(500, 3, 32, 32, generator=rng_for(0, "x")), torch.arange(500) % 10
+    model = NETWORKS[name].build((3, 32, 32), 10, seed=0)
+    seconds: dict[bool, list[float]] = {False: [], True: []}
+    apart = 0.0
+    for number in range(rounds + 1):
+        found = {}
+        for folded in (number % 2 == 0, number % 2 == 1):
+            how: dict[str, Any] = {"first": 1 + number * CHIPS, "precision": precision, "folded": folded}
+            started = time.process_time()
+            found[folded] = ec.evaluate(model, HARDWARE, data, chips=CHIPS, progress=False, **how)
+            seconds[folded].append((time.process_time() - started) / CHIPS)
+        apart = max(apart, float((found[True].nll - found[False].nll).abs().amax()))
+    chip, short = seconds[False][1:], seconds[True][1:]
+    shares = [b / a for a, b in zip(chip, short, strict=True)]
+    return {
+        "network": name,
+        "precision": precision,
+        "chip": statistics.median(chip),
+        "folded": statistics.median(short),
+        "share": statistics.median(shares),
+        "share_least": min(shares),
+        "share_most": max(shares),
+        "loss_apart": apart,
+    }
 
 
 def main() -> None:

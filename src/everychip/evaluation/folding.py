@@ -16,8 +16,6 @@ from everychip.rng import seeded_global_generator
 
 ROUNDING: dict[Precision, float] = {"float32": 1e-3, "bfloat16": 0.1}
 """How far the answers may be apart, in units of their rms: what rounding leaves."""
-
-
 _ARRAY = "an array, whose converters see the weights as they are programmed"
 
 

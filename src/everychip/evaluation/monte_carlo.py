@@ -10,7 +10,7 @@ from torch import nn
 
 from everychip.config.arguments import a, index, one_of, optional, takes, whole
 from everychip.evaluation.at_once import AtOnce, how_many, run_together
-from everychip.evaluation.bench import Asked, measured
+from everychip.evaluation.bench import Asked, Bench, measured
 from everychip.evaluation.draws import Draws
 from everychip.evaluation.folding import shortened
 from everychip.evaluation.setting import Setting
@@ -141,7 +141,10 @@ def evaluate(
     return draws if purpose != "evaluate" else _told(draws, bench if same else None, model, data, placed)
 
 
-def _told(draws: Draws, bench: Any, model: nn.Module, data: Any, placed: Placed) -> Draws:
-    """Draws with the digital score and the setting; validation, epoch after epoch, asks for neither."""
+def _told(draws: Draws, bench: Bench | None, model: nn.Module, data: Any, placed: Placed) -> Draws:
+    """Draws with their setting and the digital score of the bench, if there is to be one.
+
+    Validation, epoch after epoch, asks for no more than the chips, and so not for this.
+    """
     digital = None if bench is None else bench.digital(seed=draws.seed)
     return replace(draws, digital=digital, setting=Setting.of(model, data, placed))
